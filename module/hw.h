@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a vendor implements. Everything above this line of the house is the
+ * same for VT-x and SVM; everything below knows nothing of ioctls, slots,
+ * devices or the run loop.
+ *
+ * Contexts named below:
+ *   "window"   between load() and unload(): interrupts off, preemption off, the
+ *              guest's extended state live, no sleeping, no user memory
+ *   "at rest"  the caller holds the vCPU's mutex, the vCPU is in no window
+ */
+#ifndef VMM_HW_H
+#define VMM_HW_H
+
+#include <linux/types.h>
+
+struct cpu_event;
+struct cpu_segment;
+struct tdp_format;
+struct vcpu;
+struct vm;
+
+/* Levels of interruption that request_window() can wait for */
+#define HW_WINDOW_INTERRUPT	1
+#define HW_WINDOW_NMI		2
+
+/**
+ * struct vmm_hw_caps - what the backend found on this host; set by init(), then immutable
+ * @vendor: VMM_VENDOR_* of the ABI
+ * @next_rip: exits carry the length of the instruction
+ * @max_tags: TLB tags (ASIDs, VPIDs) per CPU
+ * @gpa_bits: width of a guest-physical address
+ * @tdp: entry format of the second-level table
+ */
+struct vmm_hw_caps {
+	u32 vendor;
+	bool next_rip;
+	u32 max_tags;
+	u32 gpa_bits;
+	const struct tdp_format *tdp;
+};
+
+/**
+ * struct vmm_hw - the verbs of a vendor
+ * @name: "svm" or "vmx"
+ *
+ * @init: is this CPU model fit? Fills @caps. Logs one clear line and returns
+ *        ENODEV (no such extension), EACCES (firmware disabled it), ENOTSUPP...
+ *        Called once at load.
+ * @exit: undoes init(). Called once, no CPU is enabled any more
+ * @cpu_enable: make this CPU ready to run guests. Interrupts off, on that CPU. EBUSY
+ *              if someone else holds the extension, EACCES if it is locked off
+ * @cpu_disable: the opposite; also called at suspend, reboot and hot-unplug, and
+ *               from kexec paths: never sleeps, never fails, may be called twice
+ *
+ * @vm_create: backend part of a VM (MSR bitmaps and the like); may sleep
+ * @vm_destroy: no vCPU is left
+ * @vcpu_create: allocate the vendor structure, in the power-on state; may sleep
+ * @vcpu_destroy: at rest
+ *
+ * @load: enter a window on this CPU. Interrupts are off. Afterwards the vCPU may
+ *        have another CPU, TLB tag or root than last time: all checks of
+ *        generations happen here or in enter()
+ * @unload: leave it; host state that enter() does not restore (DR7, user-mode MSRs
+ *          by notifier, ...) is the host's again
+ * @enter: one VM entry and exit, then fills vcpu->exit (reason and union; hw_*, rip,
+ *         next_rip), vcpu->regs (GPRs, RIP, RFLAGS; RSP by get_rsp() contract below),
+ *         vcpu->events.interrupted and .shadow. Window
+ * @get_rsp: bring vcpu->regs.gpr[VCPU_RSP] up to date. Window or at rest
+ *
+ * @inject: put @event into the entry. Window, at most once per entry
+ * @cancel_inject: take back what inject() put there and was not delivered, into
+ *                 vcpu->events.interrupted. Window or at rest
+ * @request_window: leave when the guest can take an interrupt or NMI (HW_WINDOW_*
+ *                  mask; 0 withdraws). Window
+ * @set_tpr_threshold: leave when the guest lowers its CR8 below this (0: never). Window
+ * @get_cr8: the guest's present CR8, where CR8 runs without exits. Window or at rest
+ * @set_cr8: set it. Window or at rest
+ *
+ * Window or at rest, all of these. Values are checked above; the backend adds what
+ * its hardware needs (CR0.NE, CR4.VMXE, EFER.SVME) and hides it again.
+ * @get_segment: @index is an enum cpu_segment_index
+ * @set_segment: likewise
+ * @get_cpl: the current privilege level
+ * @set_cr0: @set_cr4, @set_efer: the guest's new value is in vcpu->cr0, cr4, efer
+ * @get_cr2: @set_cr2, @get_cr3, @set_cr3: these change without exits
+ * @get_dr6: @set_dr7: DR6 as the guest left it; DR7 in force (guest's or debugger's)
+ * @get_msr: MSRs that the hardware swaps or holds for the guest: STAR, LSTAR, CSTAR,
+ *           SFMASK, KERNEL_GS_BASE, SYSENTER_*, PAT, DEBUGCTL, SPEC_CTRL, TSC_AUX and
+ *           no other; ENOENT for those
+ * @set_msr: likewise
+ * @set_tsc_offset: guest TSC = host TSC + vcpu->tsc_offset
+ * @set_shadow: interrupt shadow and NMI blocking from vcpu->events (at rest)
+ * @msr_intercept: vCPU-wide: does reading, writing @msr leave? Applies from the next entry.
+ *                 At rest
+ * @update_exits: vcpu->debug_exits or vcpu->exits_wanted changed: choose intercepts anew. At rest
+ * @flush_tlb: all of this vCPU's translations are stale; takes effect at the next entry. Any context
+ *             on the vCPU's own thread
+ */
+struct vmm_hw {
+	const char *name;
+
+	int (*init)(struct vmm_hw_caps *caps);
+	void (*exit)(void);
+	int (*cpu_enable)(void);
+	void (*cpu_disable)(void);
+
+	int (*vm_create)(struct vm *vm);
+	void (*vm_destroy)(struct vm *vm);
+	int (*vcpu_create)(struct vcpu *vcpu);
+	void (*vcpu_destroy)(struct vcpu *vcpu);
+
+	void (*load)(struct vcpu *vcpu);
+	void (*unload)(struct vcpu *vcpu);
+	void (*enter)(struct vcpu *vcpu);
+	void (*get_rsp)(struct vcpu *vcpu);
+
+	void (*inject)(struct vcpu *vcpu, const struct cpu_event *event);
+	void (*cancel_inject)(struct vcpu *vcpu);
+	void (*request_window)(struct vcpu *vcpu, unsigned int mask);
+	void (*set_tpr_threshold)(struct vcpu *vcpu, u8 cr8);
+	u8 (*get_cr8)(struct vcpu *vcpu);
+	void (*set_cr8)(struct vcpu *vcpu, u8 cr8);
+
+	void (*get_segment)(struct vcpu *vcpu, int index, struct cpu_segment *seg);
+	void (*set_segment)(struct vcpu *vcpu, int index, const struct cpu_segment *seg);
+	u8 (*get_cpl)(struct vcpu *vcpu);
+	void (*set_cr0)(struct vcpu *vcpu);
+	void (*set_cr4)(struct vcpu *vcpu);
+	void (*set_efer)(struct vcpu *vcpu);
+	u64 (*get_cr2)(struct vcpu *vcpu);
+	void (*set_cr2)(struct vcpu *vcpu, u64 cr2);
+	u64 (*get_cr3)(struct vcpu *vcpu);
+	void (*set_cr3)(struct vcpu *vcpu, u64 cr3);
+	u64 (*get_dr6)(struct vcpu *vcpu);
+	void (*set_dr6)(struct vcpu *vcpu, u64 dr6);
+	void (*set_dr7)(struct vcpu *vcpu, u64 dr7);
+	int (*get_msr)(struct vcpu *vcpu, u32 msr, u64 *data);
+	int (*set_msr)(struct vcpu *vcpu, u32 msr, u64 data);
+	void (*set_tsc_offset)(struct vcpu *vcpu);
+	void (*set_shadow)(struct vcpu *vcpu);
+	void (*msr_intercept)(struct vcpu *vcpu, u32 msr, bool read, bool write);
+	void (*update_exits)(struct vcpu *vcpu);
+	void (*flush_tlb)(struct vcpu *vcpu);
+};
+
+/* The backend in use and what it found; set once at load */
+extern const struct vmm_hw *hw;
+extern struct vmm_hw_caps hw_caps;
+
+extern const struct vmm_hw svm_hw;
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Interrupt controllers. The core sees them through this header alone.
+ *
+ * Locks: each controller has a spinlock of its own, taken with interrupts off; order: PIT,
+ * I/O APIC, PIC, LAPIC. Routes are read under RCU. All functions may be called from any
+ * context that they are not said to exclude, the window and hard interrupts included.
+ */
+#ifndef VMM_IRQ_H
+#define VMM_IRQ_H
+
+#include <linux/types.h>
+
+struct vcpu;
+struct vm;
+
+/* One 8259A */
+struct pic_state {
+	u8 lines, irr, imr, isr, elcr, vector_base, icw4, init_step, init_icw4, priority_add,
+	   read_isr, poll, special_mask, rotate_on_auto_eoi, auto_eoi, special_fully_nested;
+};
+
+struct ioapic_state {
+	u64 base;
+	u32 select, id, lines, irr;
+	u64 redirection[24];
+};
+
+struct pit_channel_state {
+	u32 count;
+	u16 latched_count;
+	u8 count_latched, status_latched, status, read_state, write_state, write_latch,
+	   rw_mode, mode, bcd, gate;
+	u64 elapsed_ns;
+};
+
+struct pit_state {
+	struct pit_channel_state channel[3];
+	u8 speaker, irq_level, reserved[6];
+	u64 ticks_pending;
+};
+
+struct lapic_state {
+	u64 apic_base;
+	u64 timer_remaining_ns;
+	u64 tsc_deadline;
+	u32 id;
+	u32 extint_pending;
+	u32 regs[256];
+};
+
+/* ---- the whole: route.c ---- */
+
+/* Create the controllers that vm->flags names, and their default routes. EINVAL: a controller
+ * without the one that it needs (PIT needs PIC or I/O APIC, I/O APIC needs LAPIC). May sleep. */
+int irq_create(struct vm *vm);
+void irq_destroy(struct vm *vm);
+
+struct irq_route {
+	u32 gsi;
+	u32 type;		/* VMM_ROUTE_* */
+	u32 pin;
+	u32 data;
+	u64 address;
+};
+
+/* EINVAL: type, pin, GSI; ENXIO: a controller that the VM lacks; E2BIG; ENOMEM. May sleep. */
+int irq_set_routes(struct vm *vm, const struct irq_route *routes, u32 count);
+/* EINVAL: GSI out of range or without a route. */
+int irq_set_level(struct vm *vm, u32 gsi, bool level);
+/* As irq_set_level(), for a source of its own: lines are wired-OR over sources. */
+#define IRQ_SOURCE_USER		0
+#define IRQ_SOURCE_IRQFD	1
+#define IRQ_SOURCE_PIT		2
+#define IRQ_NR_SOURCES		3
+int irq_set_source(struct vm *vm, u32 gsi, u32 source, bool level);
+/* A message; returns how many LAPICs took it, or ENXIO without LAPICs. */
+int irq_send_msi(struct vm *vm, u64 address, u32 data);
+
+/* Ports and registers in the kernel: true if handled */
+bool irq_io_read(struct vm *vm, u16 port, u8 size, u32 *data);
+bool irq_io_write(struct vm *vm, u16 port, u8 size, u32 data);
+bool irq_mmio_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *data);
+bool irq_mmio_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 data);
+
+/* State groups; ENXIO: the VM lacks it; EINVAL: impossible values. May sleep. */
+int irq_get_pic(struct vm *vm, struct pic_state state[2]);
+int irq_set_pic(struct vm *vm, const struct pic_state state[2]);
+int irq_get_ioapic(struct vm *vm, struct ioapic_state *state);
+int irq_set_ioapic(struct vm *vm, const struct ioapic_state *state);
+int irq_get_pit(struct vm *vm, struct pit_state *state);
+int irq_set_pit(struct vm *vm, const struct pit_state *state);
+
+/* ---- a vCPU's view: lapic.c ---- */
+
+int lapic_create(struct vcpu *vcpu);		/* does nothing without VMM_VM_LAPIC */
+void lapic_destroy(struct vcpu *vcpu);
+void lapic_reset(struct vcpu *vcpu, bool init);
+
+/**
+ * irq_pending - the vector that the vCPU should take now, or -1
+ *
+ * The LAPIC's highest request above PPR, or ExtINT from the PIC when LVT0 (or a disabled or
+ * absent LAPIC) lets it through. Does not change anything. vCPU thread, window or outside.
+ */
+int irq_pending(struct vcpu *vcpu);
+/* Take it: the acknowledge cycle. Returns the vector (a spurious one if it went away). */
+int irq_acknowledge(struct vcpu *vcpu);
+/* TPR / CR8 (0-15), for V_TPR and the TPR threshold */
+u8 lapic_get_cr8(struct vcpu *vcpu);
+void lapic_set_cr8(struct vcpu *vcpu, u8 cr8);
+/* CR8 at or above which the highest request is held back, or 0 if none is: see hw->set_tpr_threshold */
+u8 lapic_tpr_threshold(struct vcpu *vcpu);
+/* PV EOI (pv/): may the guest skip the EOI of the interrupt now in service (one in service, edge
+ * triggered, none waits behind it)? And: the guest has skipped it, do it. vCPU thread */
+bool lapic_can_skip_eoi(struct vcpu *vcpu);
+void lapic_skipped_eoi(struct vcpu *vcpu);
+
+u64 lapic_get_base(struct vcpu *vcpu);
+int lapic_set_base(struct vcpu *vcpu, u64 base, bool host);	/* 1: #GP */
+/* x2APIC registers by MSR number; 1: #GP */
+int lapic_msr_read(struct vcpu *vcpu, u32 msr, u64 *data);
+int lapic_msr_write(struct vcpu *vcpu, u32 msr, u64 data);
+u64 lapic_get_tsc_deadline(struct vcpu *vcpu);
+void lapic_set_tsc_deadline(struct vcpu *vcpu, u64 deadline);
+/* The guest's TSC jumped (offset changed): arm the deadline timer anew */
+void lapic_tsc_changed(struct vcpu *vcpu);
+bool lapic_enabled(struct vcpu *vcpu);		/* APIC_BASE.EN: CPUID's APIC bit */
+/* VCPU_REQ_TIMER: deliver what the timer's callback noted. vCPU thread */
+void lapic_timer_expired(struct vcpu *vcpu);
+
+void lapic_get_state(struct vcpu *vcpu, struct lapic_state *state);
+int lapic_set_state(struct vcpu *vcpu, const struct lapic_state *state);	/* EINVAL */
+
+/* ---- eventfd.c ---- */
+
+int irqfd_assign(struct vm *vm, int fd, u32 gsi, int resample_fd, bool resample);
+int irqfd_deassign(struct vm *vm, int fd, u32 gsi);
+int ioeventfd_assign(struct vm *vm, u64 address, u32 length, int fd, bool port, bool match, u64 value);
+int ioeventfd_deassign(struct vm *vm, u64 address, u32 length, int fd, bool port, bool match,
+		       u64 value);
+
+#endif

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A vCPU: its state, its exits, its run loop.
+ *
+ * Legend of the locks: [I] immutable after creation, [a] atomic, [m] vcpu->mutex
+ * (held by whoever runs the vCPU or reads or changes its state), [t] only
+ * the thread that runs it.
+ */
+#ifndef VMM_VCPU_H
+#define VMM_VCPU_H
+
+#include <linux/atomic.h>
+#include <linux/mutex.h>
+#include <linux/rcuwait.h>
+#include <linux/sched.h>
+#include <linux/types.h>
+
+#include "stats.h"
+#include "x86/types.h"
+
+struct cpuid_table;
+struct lapic;
+struct pv_vcpu;
+struct tdp;
+struct vm;
+
+/*
+ * Why the guest was left, in words that both vendors and any front end share.
+ * Down to EXIT_INTERNAL they can leave the core; the others end in it.
+ */
+enum exit_reason {
+	EXIT_NONE,
+	EXIT_INTR,
+	EXIT_IO,
+	EXIT_MMIO,
+	EXIT_HLT,
+	EXIT_SHUTDOWN,
+	EXIT_HYPERCALL,
+	EXIT_MSR,
+	EXIT_CPUID,
+	EXIT_DEBUG,
+	EXIT_EMULATE,
+	EXIT_FAULT,
+	EXIT_INTERRUPT_WINDOW,
+	EXIT_NMI_WINDOW,
+	EXIT_PAUSE,
+	EXIT_EOI,
+	EXIT_FAIL_ENTRY,
+	EXIT_INTERNAL,
+
+	EXIT_HOST,		/* host interrupt, NMI or SMI: nothing of the guest's */
+	EXIT_TDP_FAULT,		/* .fault */
+	EXIT_EXCEPTION,		/* .exception: #DB, #AC, #BP, #UD, #MC ... that is intercepted */
+	EXIT_CR,		/* .cr */
+	EXIT_DR,		/* .cr */
+	EXIT_XSETBV,
+	EXIT_CACHE,		/* INVD, WBINVD, WBNOINVD */
+	EXIT_UNDEFINED,		/* an instruction that our guests do not have: #UD */
+	EXIT_TASK_SWITCH,
+	EXIT_TPR,		/* CR8 fell below the threshold */
+	EXIT_RESUME,		/* handled by the backend: enter again */
+	NR_EXIT_REASONS
+};
+
+#define ACCESS_READ	1
+#define ACCESS_WRITE	2
+#define ACCESS_EXEC	4
+#define ACCESS_USER	8
+
+enum cr_op {
+	CR_OP_UNKNOWN,		/* no decode assist: the instruction must be fetched */
+	CR_OP_WRITE,		/* MOV to CR or DR */
+	CR_OP_READ,
+	CR_OP_CLTS,
+	CR_OP_LMSW,
+};
+
+struct exit_io {
+	u16 port;
+	u8 size;
+	bool in;
+	bool string;
+	bool rep;
+	u8 address_size;	/* 0: no decode assist, to be fetched; for string */
+	u8 segment;
+	u64 count;
+	u64 address;
+	u64 data;
+};
+
+struct exit_mmio {
+	u64 gpa;
+	u8 size;
+	bool write;
+	u64 data;
+};
+
+struct exit_emulate {
+	u64 gpa;
+	u64 gva;
+	u8 access;
+	u8 length;
+	u8 mode;
+	u8 bytes[16];
+};
+
+/**
+ * struct vcpu_exit - an exit, neutral
+ * @reason: decides which member of the union is valid
+ * @hw_reason: @hw_info1, @hw_info2: the vendor's, for diagnosis alone
+ * @rip: of the instruction
+ * @next_rip: behind it; 0: the CPU does not say
+ */
+struct vcpu_exit {
+	enum exit_reason reason;
+	u64 hw_reason;
+	u64 hw_info1;
+	u64 hw_info2;
+	u64 rip;
+	u64 next_rip;
+	union {
+		struct exit_io io;
+		struct exit_mmio mmio;
+		struct exit_emulate emulate;
+		struct {
+			u64 nr;
+			u64 args[4];
+		} hypercall;
+		struct {
+			u32 index;
+			bool write;
+			bool unknown;
+			u64 data;
+		} msr;
+		struct {
+			u32 kind;	/* VMM_DEBUG_* */
+			u32 vector;
+			u64 dr6;
+			u64 dr7;
+			u64 address;
+		} debug;
+		struct {
+			u64 gpa;
+			u32 access;	/* ACCESS_* */
+			int error;	/* EXIT_FAULT: negative errno */
+			u8 insn_len;	/* EXIT_TDP_FAULT: bytes that the CPU supplied, 0 if none */
+			u8 insn[15];
+		} fault;
+		struct {
+			u8 vector;
+			bool has_error;
+			u32 error;
+			u64 payload;	/* DR6 bits of #DB, CR2 of #PF */
+		} exception;
+		struct {
+			u8 nr;		/* number of the register */
+			u8 op;		/* enum cr_op */
+			u8 gpr;
+			u16 msw;	/* CR_OP_LMSW */
+		} cr;
+		struct {
+			u32 vector;
+		} eoi;
+		const char *message;	/* EXIT_FAIL_ENTRY: static string */
+	};
+};
+
+/**
+ * struct cpu_pending - what the next run must still do for the last exit
+ * @kind: VMM_PENDING_* of the ABI
+ * @size: of the access
+ * @rip: of the instruction
+ * @mmio: of an MMIO instruction in progress (x86/mmio.c)
+ */
+struct cpu_pending {
+	u32 kind;
+	u32 size;
+	u64 rip;
+	struct mmio_op mmio;
+};
+
+/* Bits of vcpu->requests: set by anyone, then vcpu_kick(); taken by the run loop */
+enum vcpu_request {
+	VCPU_REQ_EXIT,		/* leave to the front end with EXIT_INTR */
+	VCPU_REQ_EVENT,		/* look at interrupts, INIT, SIPI again */
+	VCPU_REQ_NMI,		/* one more NMI (events.nmi_pending is the thread's own) */
+	VCPU_REQ_CLOCK,		/* publish pvclock again */
+	VCPU_REQ_FLUSH,		/* TLB */
+	VCPU_REQ_TIMER,		/* the LAPIC timer's callback has fired */
+	VCPU_REQ_DEAD,		/* the VM is going: leave with EIO */
+};
+
+enum vcpu_mode {
+	VCPU_OUTSIDE,		/* requests are seen before the next entry */
+	VCPU_IN_WINDOW,		/* an interrupt is needed to make it look */
+};
+
+/**
+ * struct vcpu - a virtual CPU
+ */
+struct vcpu {
+	struct vm *vm;			/* [I] */
+	u32 id;				/* [I] the VMM's number, initial APIC id */
+	int index;			/* [I] dense, position in vm->vcpus */
+	struct mutex mutex;
+
+	struct cpu_regs regs;		/* [m] RSP only after hw->get_rsp() */
+	u64 cr0, cr4, efer;		/* [m] what the guest sees; all writes are intercepted */
+	u64 dr[4], dr6, dr7;		/* [m] the guest's; dr6 by hw->get_dr6() */
+	u64 tsc_offset;			/* [m] */
+	struct cpu_msrs msrs;		/* [m] those that the hardware does not hold */
+	struct cpu_events events;	/* [m] */
+	struct cpu_pending pending;	/* [m] */
+	struct vcpu_exit exit;		/* [m] */
+	struct xstate *xstate;		/* [m] contents; [I] pointer */
+	struct cpuid_table *cpuid;	/* [m] */
+	struct cpu_features features;	/* [m] what follows from cpuid */
+	struct tdp *tdp;		/* [m] the view of memory it runs on */
+	struct lapic *lapic;		/* [I] NULL if the VMM has its own */
+	struct pv_vcpu *pv;		/* [m] contents; [I] pointer */
+	void *hw;			/* [I] the backend's */
+
+	/* Wishes and answers of the front end, [m] */
+	u64 exits_wanted;		/* VMM_EXITS_* */
+	u64 debug_dr[4], debug_dr7;	/* with VMM_EXITS_HW_BREAK */
+	bool want_interrupt_window;
+	bool want_nmi_window;
+	const u8 *immediate_exit;	/* [I] hostile memory, may be NULL */
+	u64 answer;			/* data for what is pending */
+	bool answer_fault;
+
+	unsigned long requests;		/* [a] enum vcpu_request */
+	int mode;			/* [a] enum vcpu_mode */
+	int cpu;			/* [t] of the last window, -1 before */
+	struct task_struct __rcu *thread;/* who runs it now; read under RCU */
+	struct rcuwait wait;		/* of that thread in HLT */
+
+	struct vcpu_stats stats;	/* [t] */
+	void *front;			/* the front end's */
+};
+
+/* vcpu.c: life cycle and the run loop */
+struct vcpu *vcpu_create(struct vm *vm, u32 id);
+void vcpu_destroy(struct vcpu *vcpu);
+int vcpu_run(struct vcpu *vcpu);
+void vcpu_reset(struct vcpu *vcpu, bool init);
+
+/**
+ * vcpu_request - ask something of a vCPU, from any context
+ * @vcpu: of whom
+ * @request: what
+ *
+ * The request is visible before the vCPU next enters its guest: either it has
+ * not yet looked, or it is kicked out of the guest or its sleep.
+ */
+void vcpu_request(struct vcpu *vcpu, enum vcpu_request request);
+void vcpu_kick(struct vcpu *vcpu);
+
+static inline bool vcpu_take_request(struct vcpu *vcpu, enum vcpu_request request)
+{
+	return test_bit(request, &vcpu->requests) &&
+	       test_and_clear_bit(request, &vcpu->requests);
+}
+
+/* The vCPU thread's own: is it inside hw->load() .. unload()? */
+static inline bool vcpu_in_window(const struct vcpu *vcpu)
+{
+	return vcpu->mode == VCPU_IN_WINDOW;
+}
+
+/* vcpu_event.c: exceptions, interrupts, instruction ends */
+void vcpu_queue_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error, u64 payload);
+
+static inline void vcpu_queue_ud(struct vcpu *vcpu)
+{
+	vcpu_queue_exception(vcpu, 6, false, 0, 0);
+}
+
+static inline void vcpu_queue_gp(struct vcpu *vcpu, u32 error)
+{
+	vcpu_queue_exception(vcpu, 13, true, error, 0);
+}
+
+/**
+ * vcpu_finish_insn - the instruction of the exit is done: go behind it
+ * @vcpu: the vCPU
+ * @next_rip: where that is
+ *
+ * Ends the interrupt shadow, and queues #DB when RFLAGS.TF single-steps.
+ */
+void vcpu_finish_insn(struct vcpu *vcpu, u64 next_rip);
+
+#endif

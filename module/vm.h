@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A VM: what its vCPUs share.
+ *
+ * Legend: [I] immutable after creation, [a] atomic, [L] vm->lock, [R] written under
+ * vm->lock and read under RCU or SRCU.
+ */
+#ifndef VMM_VM_H
+#define VMM_VM_H
+
+#include <linux/kref.h>
+#include <linux/mm_types.h>
+#include <linux/mutex.h>
+#include <linux/types.h>
+
+#include "memory.h"
+
+#define VM_MAX_VCPUS	255
+#define VM_NR_GSIS	1024
+
+struct irq_controllers;
+struct vcpu;
+
+struct vm {
+	struct kref ref;		/* one for the fd, one for each vCPU's fd */
+	struct mm_struct *mm;		/* [I] whose memory it is; held by mmgrab() */
+	u32 flags;			/* [I] VMM_VM_* of the ABI: controllers in the kernel */
+	struct mutex lock;		/* slots, vCPU creation, routes; inside a vCPU's mutex */
+
+	struct memory memory;		/* its own locks, see memory.h */
+	struct vcpu *vcpus[VM_MAX_VCPUS];/* [R] the first nr_vcpus, published in order */
+	int nr_vcpus;			/* [L], release/acquire for readers without it */
+	struct irq_controllers *irq;	/* [I] */
+	struct msr_policy __rcu *msr_policy;/* [R] */
+	s64 clock_offset;		/* [L] pvclock = host boot time + this, ns */
+	u64 tsc_khz;			/* [I] */
+	bool dead;			/* [a] its mm is gone */
+	void *hw;			/* [I] the backend's */
+};
+
+struct vm *vm_create(u32 flags);
+void vm_get(struct vm *vm);
+void vm_put(struct vm *vm);
+
+/**
+ * vm_vcpu_by_id - the vCPU with the VMM's number @id, or NULL
+ */
+struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id);
+
+#define vm_for_each_vcpu(vm, vcpu, i)						\
+	for ((i) = 0; (i) < smp_load_acquire(&(vm)->nr_vcpus) &&		\
+		      ((vcpu) = (vm)->vcpus[i], true); (i)++)
+
+#endif

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The vendor-neutral CPU: what both backends would otherwise write twice.
+ */
+#ifndef VMM_X86_H
+#define VMM_X86_H
+
+#include <linux/types.h>
+
+#include "types.h"
+
+struct vcpu;
+struct vcpu_exit;
+struct vm;
+
+/* ---- cpuid.c ---- */
+
+struct cpuid_entry {
+	u32 function;
+	u32 index;
+	u32 flags;		/* CPUID_HAS_INDEX */
+	u32 eax;
+	u32 ebx;
+	u32 ecx;
+	u32 edx;
+	u32 reserved;
+};
+
+#define CPUID_HAS_INDEX		1
+#define CPUID_MAX_ENTRIES	256
+
+/* Compute once at module load what the host supports and we virtualize. */
+int cpuid_init(void);
+void cpuid_exit(void);
+/* That list. Immutable after cpuid_init(). */
+const struct cpuid_entry *cpuid_supported(u32 *count);
+
+/**
+ * cpuid_set - give a vCPU its table
+ * @vcpu: at rest
+ * @entries: @count of them; copied
+ *
+ * Fills vcpu->features. Bits that we do not virtualize are taken away in the copy, so that no
+ * such feature shines through. Entries are found in constant time for the common leaves.
+ * Return: 0, EINVAL (duplicate, unknown flag), E2BIG (more than CPUID_MAX_ENTRIES), ENOMEM.
+ */
+int cpuid_set(struct vcpu *vcpu, const struct cpuid_entry *entries, u32 count);
+u32 cpuid_get(const struct vcpu *vcpu, struct cpuid_entry *entries, u32 max);
+void cpuid_free(struct vcpu *vcpu);
+
+/**
+ * cpuid_exec - the CPUID instruction: leaf and sub-leaf in EAX, ECX of vcpu->regs, results there
+ *
+ * Dynamic bits (OSXSAVE, OSPKE, APIC enable, XSAVE sizes) come from the vCPU's state. A leaf
+ * that the table lacks behaves as that vendor's CPU does (Intel: highest basic leaf; AMD: zeros).
+ * Window or outside.
+ */
+void cpuid_exec(struct vcpu *vcpu);
+
+/* ---- msr.c ---- */
+
+enum msr_result {
+	MSR_OK,
+	MSR_FAULT,		/* #GP */
+	MSR_UNKNOWN,		/* no such MSR here: policy decides */
+	MSR_OUTSIDE,		/* needs to sleep or user memory: again outside the window */
+};
+
+/**
+ * msr_read - read a guest MSR
+ * msr_write - write one
+ * @host: the VMM asks (state transfer): permission bits and write-once rules do not apply
+ *
+ * Window or outside; in the window an access that must sleep answers MSR_OUTSIDE and has done
+ * nothing. x2APIC registers, APIC_BASE and TSC_DEADLINE go to irq/, paravirtual ones to pv/.
+ */
+enum msr_result msr_read(struct vcpu *vcpu, u32 index, u64 *data, bool host);
+enum msr_result msr_write(struct vcpu *vcpu, u32 index, u64 data, bool host);
+
+struct msr_policy;
+/* What the VMM's policy says of a guest access */
+enum msr_verdict { MSR_POLICY_NONE, MSR_POLICY_EXIT, MSR_POLICY_DENY };
+enum msr_verdict msr_policy_check(struct vm *vm, u32 index, bool write);
+bool msr_policy_unknown_exits(struct vm *vm);
+
+struct msr_range {
+	u32 base;
+	u32 count;
+	u32 access;		/* 1 read, 2 write */
+	u32 action;		/* 0 exit, 1 deny */
+};
+
+int msr_policy_set(struct vm *vm, const struct msr_range *ranges, u32 count, bool unknown_exits);
+void msr_policy_free(struct vm *vm);
+/* After a policy change and at vCPU creation: set hw->msr_intercept() anew. vCPU at rest */
+void msr_update_intercepts(struct vcpu *vcpu);
+/* Numbers of the MSRs that state transfer knows */
+const u32 *msr_list(u32 *count);
+void msr_reset(struct vcpu *vcpu, bool init);
+
+/* ---- state.c: control registers, state groups, power-on values ---- */
+
+/* Check-and-set as the instructions do: return 0, or MSR_FAULT-like 1 for #GP */
+int state_write_cr0(struct vcpu *vcpu, u64 cr0);
+int state_write_cr3(struct vcpu *vcpu, u64 cr3);
+int state_write_cr4(struct vcpu *vcpu, u64 cr4);
+int state_write_cr8(struct vcpu *vcpu, u64 cr8);
+u64 state_read_cr8(struct vcpu *vcpu);
+int state_write_efer(struct vcpu *vcpu, u64 efer);
+int state_write_xcr0(struct vcpu *vcpu, u64 xcr0);
+/* MOV CR, MOV DR, CLTS, LMSW, XSETBV of vcpu->exit, to the end of the instruction or its fault */
+void state_exec_cr(struct vcpu *vcpu);
+void state_exec_dr(struct vcpu *vcpu);
+void state_exec_xsetbv(struct vcpu *vcpu);
+
+void state_get_regs(struct vcpu *vcpu, struct cpu_regs *regs);
+void state_set_regs(struct vcpu *vcpu, const struct cpu_regs *regs);
+void state_get_segments(struct vcpu *vcpu, struct cpu_segments *segs);
+void state_set_segments(struct vcpu *vcpu, const struct cpu_segments *segs);
+void state_get_control(struct vcpu *vcpu, struct cpu_control *ctl);
+int state_set_control(struct vcpu *vcpu, const struct cpu_control *ctl);
+void state_get_debug(struct vcpu *vcpu, struct cpu_debug *debug);
+void state_set_debug(struct vcpu *vcpu, const struct cpu_debug *debug);
+void state_get_events(struct vcpu *vcpu, struct cpu_events *events);
+int state_set_events(struct vcpu *vcpu, const struct cpu_events *events);
+void state_get_msrs(struct vcpu *vcpu, struct cpu_msrs *msrs);
+int state_set_msrs(struct vcpu *vcpu, const struct cpu_msrs *msrs);
+/* Is the whole of it something a CPU can run? NULL, or what is wrong, in words. At rest */
+const char *state_check(struct vcpu *vcpu);
+/* Power-on (init false) or INIT (true) values. At rest */
+void state_reset(struct vcpu *vcpu, bool init);
+
+/* Linear address of an operand in the vCPU's present mode. Window or at rest */
+u64 state_linear(struct vcpu *vcpu, int segment, u64 offset);
+/* 2, 4, 8: default operand size of the code that runs (8: 64-bit mode) */
+int state_code_size(struct vcpu *vcpu);
+/* Cut a RIP or offset to what the mode has */
+u64 state_mask_rip(struct vcpu *vcpu, u64 rip);
+
+/* ---- xstate.c ---- */
+
+struct xstate;
+int xstate_init(void);
+u64 xstate_supported_xcr0(void);
+u32 xstate_area_size(void);		/* standard format, all of supported_xcr0; 512 without XSAVE */
+int xstate_create(struct vcpu *vcpu);
+void xstate_destroy(struct vcpu *vcpu);
+void xstate_reset(struct vcpu *vcpu, bool init);
+/* Inside kernel_fpu_begin_mask() .. end: guest state in, and out again with the host's XCR0, XSS, PKRU back */
+void xstate_load_guest(struct vcpu *vcpu);
+void xstate_save_guest(struct vcpu *vcpu);
+u64 xstate_xcr0(const struct vcpu *vcpu);
+u64 xstate_xss(const struct vcpu *vcpu);
+u32 xstate_pkru(const struct vcpu *vcpu);
+/* XCR0 may change inside the window: takes effect at once there */
+void xstate_set_xcr0(struct vcpu *vcpu, u64 xcr0);
+void xstate_set_xss(struct vcpu *vcpu, u64 xss);
+/* The area, at rest: contents in the standard format */
+void xstate_get_area(struct vcpu *vcpu, void *area, u32 size);
+/* EINVAL: header, MXCSR or components that XRSTOR would refuse */
+int xstate_set_area(struct vcpu *vcpu, const void *area, u32 size);
+
+/* ---- walk.c ---- */
+
+/**
+ * guest_translate - walk the guest's page tables as the CPU would
+ * @access: ACCESS_*
+ * @gpa: out
+ * @fault: out: the exception that the guest would get
+ *
+ * Works in the window (reads by memory_peek()) and outside (memory_read()). Sets A and D bits only
+ * outside the window and only where the CPU would.
+ * Return: 0; 1: @fault; EAGAIN in the window: not readable there now; EFAULT, ENXIO outside.
+ */
+int guest_translate(struct vcpu *vcpu, u64 gva, u32 access, u64 *gpa, struct cpu_event *fault);
+/* The same without side effects in guest memory (a debugger's view) */
+int guest_translate_probe(struct vcpu *vcpu, u64 gva, u32 access, u64 *gpa, struct cpu_event *fault);
+/* Linear memory, page by page; return as above. Writes only outside the window */
+int guest_read(struct vcpu *vcpu, u64 gva, void *buf, size_t len, u32 access, struct cpu_event *fault);
+int guest_write(struct vcpu *vcpu, u64 gva, const void *buf, size_t len, u32 access,
+		struct cpu_event *fault);
+/* Up to 15 bytes at CS:RIP; returns how many (at least 1), or as guest_translate() for the first */
+int guest_fetch(struct vcpu *vcpu, u8 bytes[15], struct cpu_event *fault);
+
+/* ---- decode.c ---- */
+
+struct insn {
+	u8 length;		/* whole instruction; 0: cannot be told */
+	u8 opcode_map;		/* 0: one byte, 1: 0f xx, 2: 0f38, 3: 0f3a */
+	u8 opcode;
+	u8 modrm;
+	bool has_modrm;
+	u8 rex;
+	u8 rep;			/* 0, 0xf2, 0xf3 */
+	bool opsize;		/* 66 */
+	bool addrsize;		/* 67 */
+	bool locked;
+	u8 segment;		/* override, or 0xff */
+};
+
+/* Length and fields of the few instructions that exit without a memory operand or with I/O. 0 or EINVAL */
+int decode_simple(const u8 *bytes, int count, int code_size, struct insn *insn);
+/**
+ * decode_mmio - decode an instruction with a device register as memory operand
+ * Return: 0; ENOSYS: not one of the forms the kernel completes (an EMULATE exit).
+ */
+int decode_mmio(struct vcpu *vcpu, const u8 *bytes, int count, struct mmio_op *op);
+/**
+ * decode_next_rip - where the instruction of the current exit ends, when the CPU does not say
+ * Return: 0 with vcpu->exit.next_rip set (and exit.cr.*, exit.io.* filled in for those exits);
+ * 1: an exception for the guest was queued; EAGAIN: outside the window please; EINVAL: the bytes
+ * there are not such an instruction (any more): enter again.
+ */
+int decode_next_rip(struct vcpu *vcpu);
+
+/* ---- mmio.c ---- */
+
+/* What became of an MMIO instruction */
+enum mmio_result {
+	MMIO_DONE,		/* instruction (or its fault) complete: enter again */
+	MMIO_USER,		/* vcpu->exit is an MMIO exit, vcpu->pending says what is left */
+	MMIO_EMULATE,		/* vcpu->exit is an EMULATE exit */
+};
+
+/* An access to @gpa that no slot backs. Outside the window; vcpu->exit is the EXIT_TDP_FAULT */
+enum mmio_result mmio_start(struct vcpu *vcpu, u64 gpa);
+/* Go on with vcpu->pending, after the VMM's answer to a read (vcpu->answer) or its taking of a write */
+enum mmio_result mmio_continue(struct vcpu *vcpu);
+/* Is a record from user space sane? 0 or EINVAL */
+int mmio_check(const struct cpu_pending *pending);
+
+/* ---- host.c, spec.c ---- */
+
+int host_init(void);
+void host_exit(void);
+/**
+ * host_set_user_msr - load a guest value into an MSR that the host needs only in user mode
+ * The host's is put back, to exactly what was found, before this CPU next runs user code, and at unload.
+ * Window.
+ */
+void host_set_user_msr(u32 slot, u64 value);
+int host_add_user_msr(u32 msr);		/* at init: returns the slot */
+void host_restore_user_msrs_all(void);	/* every CPU; at unload */
+/* DR0-3 and DR7: save the host's when a window with guest breakpoints begins, put back at its end */
+void host_debug_load(struct vcpu *vcpu);
+void host_debug_unload(struct vcpu *vcpu);
+
+int spec_init(void);			/* bug bits, host policy, module parameter; sysfs text */
+void spec_enter_vm(struct vcpu *vcpu);	/* window begins: IBPB when another VM ran last on this CPU */
+void spec_leave_vm(struct vcpu *vcpu);	/* window ends, user space follows: VMSCAPE's IBPB */
+ssize_t spec_describe(char *buf, size_t size);
+
+#endif
