@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# "make help" lists what can be made.
+
+TOP := $(CURDIR)
+B := build
+export VMM_BUILD := $(TOP)/$(B)
+export VMM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmm
+RUNNER := selftests/runner
+
+SERIES := 6.1 6.12
+VERSION := 0.1.0
+
+CC ?= gcc
+CFLAGS ?= -O2 -g
+WARN := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes \
+	-Wold-style-definition -Wpointer-arith -Wwrite-strings -Wundef \
+	-Wno-unused-parameter -Wno-missing-field-initializers
+STD := -std=gnu11 -D_GNU_SOURCE
+INC := -I$(B)/include -Ilibvmm/include
+ALL_CFLAGS = $(STD) $(WARN) $(CFLAGS) $(INC) -MMD -MP
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+# Recursive calls that start from nothing use all CPUs.
+SUBMAKE = $(MAKE) --no-print-directory \
+	$(if $(findstring -j,$(MAKEFLAGS))$(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
+all: module libvmm vmmctl examples selftests bench-program	## everything but tests
+
+# ---- the module -------------------------------------------------------------
+#
+# Each kernel has a build directory of its own, build/module-RELEASE, into
+# which the sources are linked, so that two kernels' objects never meet and
+# the source tree stays clean.
+
+KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) \
+		    $(VMM_CACHE)/kernel-6.1/build)
+
+module_build = $(RUNNER)/build-module "$(1)" $(2)
+
+.PHONY: module
+module: | $(if $(findstring $(VMM_CACHE)/kernel-6.1,$(KDIR)),fetch-6.1)	## vmm.ko for KDIR (default: the running kernel, else 6.1)
+	+@$(call module_build,$(KDIR),$(KFLAGS))
+
+# For the emulated hosts' kernels.
+.PHONY: modules $(SERIES:%=module-%) $(SERIES:%=fetch-%)
+modules: $(SERIES:%=module-%)	## vmm.ko for both kernels of the emulated hosts
+$(SERIES:%=module-%): module-%: fetch-%
+	+@$(call module_build,$(VMM_CACHE)/kernel-$*/build,CONFIG_DEBUG_INFO_BTF_MODULES= $(KFLAGS))
+$(SERIES:%=fetch-%): fetch-%:
+	@$(RUNNER)/fetch $* >/dev/null
+
+# ---- user space -------------------------------------------------------------
+
+# Sources are <linux/vmm.h> and <vmm/...> to all.
+HEADERS := $(wildcard uapi/*.h)
+LINKED_HEADERS := $(HEADERS:uapi/%.h=$(B)/include/linux/%.h)
+$(LINKED_HEADERS): $(B)/include/linux/%.h:
+	@mkdir -p $(@D)
+	@ln -sfn $(TOP)/uapi/$*.h $@
+
+$(B)/obj/%.o: %.c | $(LINKED_HEADERS)
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	@$(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) -c -o $@ $<
+
+LIB_SRC := $(wildcard libvmm/*.c)
+LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o)
+LIB_MAP := $(wildcard libvmm/libvmm.map)
+LIBS := -lZydis -lZycore -lpthread
+$(LIB_OBJ): EXTRA_CFLAGS = -fPIC
+
+.PHONY: libvmm vmmctl examples selftests bench-program runner
+libvmm: $(if $(LIB_SRC),$(B)/libvmm.a $(B)/libvmm.so.0)	## the library
+
+$(B)/libvmm.a: $(LIB_OBJ)
+	@echo "  AR      libvmm.a"
+	@rm -f $@
+	@$(AR) rcs $@ $^
+
+$(B)/libvmm.so.0: $(LIB_OBJ) $(LIB_MAP)
+	@echo "  LD      libvmm.so.0"
+	@$(CC) -shared -Wl,-soname,libvmm.so.0 \
+		$(LIB_MAP:%=-Wl,--version-script=%) $(LDFLAGS) -o $@ $(LIB_OBJ) $(LIBS)
+	@ln -sfn libvmm.so.0 $(B)/libvmm.so
+
+# program NAME,OBJECTS: one that is linked with the library.
+define link
+	@mkdir -p $(@D)
+	@echo "  LD      $(@:$(B)/%=%)"
+	@$(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
+endef
+LIB_A := $(if $(LIB_SRC),$(B)/libvmm.a)
+
+CTL_SRC := $(wildcard vmmctl/*.c vmmctl/devices/*.c)
+CTL_OBJ := $(CTL_SRC:%.c=$(B)/obj/%.o)
+$(CTL_OBJ): EXTRA_CFLAGS = -Ivmmctl
+vmmctl: $(if $(CTL_SRC),$(B)/bin/vmmctl)	## the control tool
+$(B)/bin/vmmctl: $(CTL_OBJ) $(LIB_A)
+	$(link)
+
+EXAMPLES := $(patsubst examples/%.c,$(B)/bin/%,$(wildcard examples/*.c))
+examples: $(EXAMPLES)	## small VMMs
+$(EXAMPLES): $(B)/bin/%: $(B)/obj/examples/%.o $(LIB_A)
+	$(link)
+
+BENCH_SRC := $(wildcard bench/*.c)
+BENCH_OBJ := $(BENCH_SRC:%.c=$(B)/obj/%.o)
+bench-program: $(if $(BENCH_SRC),$(B)/bin/vmm-bench)
+$(B)/bin/vmm-bench: $(BENCH_OBJ) $(LIB_A)
+	$(link)
+
+# ---- tests, the emulated host -----------------------------------------------
+
+include selftests/Makefile
+
+.PHONY: clean
+clean:	## remove what was built (not the cache of kernels)
+	rm -rf $(B)
+
+.PHONY: help
+help:	## this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1	/p' Makefile selftests/Makefile | \
+		sort | while IFS='	' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
+
+-include $(wildcard $(patsubst %.o,%.d,$(LIB_OBJ) $(CTL_OBJ) $(BENCH_OBJ))) \
+	$(wildcard $(B)/obj/examples/*.d $(B)/obj/selftests/*.d $(B)/obj/selftests/*/*.d)
