@@ -39,3 +39,12 @@ kernel_dir()
 {
 	echo "$CACHE/kernel-$1"
 }
+
+# tag NAME FILE: what follows "NAME:" in a comment at the top of FILE, as in
+# "/* hosts: smp kvm */" or "# hosts: smp kvm".
+tag()
+{
+	head -n 40 "$2" |
+	sed -n 's,^[ \t]*[/#*]\+[ \t]*'"$1"': *\([^*]*\).*,\1,p' | head -n 1 |
+	sed 's/ *$//'
+}
