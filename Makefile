@@ -5,7 +5,7 @@
 TOP := $(CURDIR)
 B := build
 export VMM_BUILD := $(TOP)/$(B)
-export VMM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmm
+export VMM_CACHE := $(abspath $(or $(VMM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmm))
 RUNNER := selftests/runner
 
 SERIES := 6.1 6.12
@@ -116,6 +116,60 @@ $(B)/bin/vmm-bench: $(BENCH_OBJ) $(LIB_A)
 
 include selftests/Makefile
 
+# ---- installing -------------------------------------------------------------
+
+PREFIX ?= /usr/local
+INSTALL ?= install
+libdir := $(PREFIX)/lib
+includedir := $(PREFIX)/include
+completiondir := $(PREFIX)/share/bash-completion/completions
+mandir := $(PREFIX)/share/man/man1
+udevdir := $(PREFIX)/lib/udev/rules.d
+# The kernel that KDIR builds for: the running one, where its headers are.
+KRELEASE = $(shell sed -n 's/^.define UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h)
+moduledir = /lib/modules/$(KRELEASE)/updates
+
+$(B)/vmm.pc: Makefile
+	@mkdir -p $(@D)
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' \
+		'includedir=$${prefix}/include' '' 'Name: vmm' \
+		'Description: Library for virtual machine monitors on /dev/vmm' \
+		'Version: $(VERSION)' 'Libs: -L$${libdir} -lvmm' \
+		'Libs.private: $(LIBS)' 'Cflags: -I$${includedir}' >$@
+
+.PHONY: install uninstall
+install: module libvmm vmmctl $(B)/vmm.pc	## everything into PREFIX, the module into its kernel's tree (DESTDIR, PREFIX, KDIR)
+	$(INSTALL) -D -m 644 $(B)/module-$(KRELEASE)/vmm.ko $(DESTDIR)$(moduledir)/vmm.ko
+	$(INSTALL) -d $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)/linux $(DESTDIR)$(includedir)/vmm
+	$(INSTALL) -m 644 uapi/*.h $(DESTDIR)$(includedir)/linux
+	$(INSTALL) -m 644 libvmm/include/vmm/*.h $(DESTDIR)$(includedir)/vmm
+	$(INSTALL) -m 644 $(B)/libvmm.a $(DESTDIR)$(libdir)
+	$(INSTALL) -m 755 $(B)/libvmm.so.0 $(DESTDIR)$(libdir)
+	ln -sf libvmm.so.0 $(DESTDIR)$(libdir)/libvmm.so
+	$(INSTALL) -m 644 $(B)/vmm.pc $(DESTDIR)$(libdir)/pkgconfig
+	$(INSTALL) -D -m 755 $(B)/bin/vmmctl $(DESTDIR)$(PREFIX)/bin/vmmctl
+	$(INSTALL) -D -m 644 vmmctl/vmmctl.1 $(DESTDIR)$(mandir)/vmmctl.1
+	$(INSTALL) -D -m 644 vmmctl/completion.bash $(DESTDIR)$(completiondir)/vmmctl
+	$(INSTALL) -D -m 644 udev/99-vmm.rules $(DESTDIR)$(udevdir)/99-vmm.rules
+ifeq ($(DESTDIR),)
+	depmod $(KRELEASE)
+	ldconfig
+	-udevadm control --reload 2>/dev/null
+endif
+
+uninstall:	## remove what install put there
+	rm -f $(DESTDIR)$(moduledir)/vmm.ko $(DESTDIR)$(libdir)/libvmm.a \
+		$(DESTDIR)$(libdir)/libvmm.so $(DESTDIR)$(libdir)/libvmm.so.0 \
+		$(DESTDIR)$(libdir)/pkgconfig/vmm.pc $(DESTDIR)$(PREFIX)/bin/vmmctl \
+		$(DESTDIR)$(mandir)/vmmctl.1 $(DESTDIR)$(completiondir)/vmmctl \
+		$(DESTDIR)$(udevdir)/99-vmm.rules \
+		$(HEADERS:uapi/%=$(DESTDIR)$(includedir)/linux/%)
+	rm -rf $(DESTDIR)$(includedir)/vmm
+ifeq ($(DESTDIR),)
+	depmod $(KRELEASE)
+	ldconfig
+endif
+
 .PHONY: clean
 clean:	## remove what was built (not the cache of kernels)
 	rm -rf $(B)
@@ -123,7 +177,8 @@ clean:	## remove what was built (not the cache of kernels)
 .PHONY: help
 help:	## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1	/p' Makefile selftests/Makefile | \
-		sort | while IFS='	' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
+		while IFS='	' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
+	@echo "Variables: KDIR KFLAGS CC CFLAGS PREFIX DESTDIR TESTS MUTANTS FORMAT V=1 VMM_CACHE"
 
 -include $(wildcard $(patsubst %.o,%.d,$(LIB_OBJ) $(CTL_OBJ) $(BENCH_OBJ))) \
 	$(wildcard $(B)/obj/examples/*.d $(B)/obj/selftests/*.d $(B)/obj/selftests/*/*.d)
