@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a test looks at on the host: its log, its MSRs, its counters.
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "vmmtest.h"
+
+int host_cpus(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+int pin_to_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
+}
+
+u64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+int host_log_mark(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		fail("/dev/kmsg: %s", strerror(errno));
+	lseek(fd, 0, SEEK_END);
+	return fd;
+}
+
+/*
+ * The next record that the kernel itself wrote ("priority,sequence,time,flags;text"), or
+ * NULL. Facility 0 is the kernel's.
+ */
+static const char *next_record(int mark, char *record, size_t size)
+{
+	char *text;
+	ssize_t n;
+
+	for (;;) {
+		n = read(mark, record, size - 1);
+		if (n < 0 && errno == EPIPE)
+			continue;	/* overwritten meanwhile: the next one */
+		if (n <= 0)
+			return NULL;
+		record[n] = 0;
+		text = strchr(record, ';');
+		if (text && atoi(record) < 8)
+			return text + 1;
+	}
+}
+
+bool host_log_quiet(int mark)
+{
+	char record[8192];
+	bool quiet = true;
+	const char *text;
+
+	while ((text = next_record(mark, record, sizeof(record)))) {
+		fprintf(stderr, "# the host's log: %.*s\n", (int)strcspn(text, "\n"), text);
+		quiet = false;
+	}
+	close(mark);
+	return quiet;
+}
+
+int host_log_count(int mark, const char *text)
+{
+	char record[8192];
+	const char *said;
+	int count = 0;
+
+	while ((said = next_record(mark, record, sizeof(record))))
+		if (strstr(said, text))
+			count++;
+	return count;
+}
+
+int host_msr(int cpu, u32 index, u64 *data)
+{
+	char name[64];
+	int fd, ret = 0;
+
+	snprintf(name, sizeof(name), "/dev/cpu/%d/msr", cpu);
+	if (access(name, R_OK) && system("modprobe msr 2>/dev/null"))
+		return -ENOENT;
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -ENOENT;
+	if (pread(fd, data, sizeof(*data), index) != sizeof(*data))
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+long host_counter(const char *file, const char *name)
+{
+	size_t length = strlen(name);
+	char line[512];
+	long value = -1;
+	FILE *f = fopen(file, "r");
+
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f)) {
+		if (strncmp(line, name, length) || !strchr(" :\t", line[length]))
+			continue;
+		value = atol(line + length + strspn(line + length, " :\t"));
+		break;
+	}
+	fclose(f);
+	return value;
+}
+
+long read_number(const char *file)
+{
+	long value = -1;
+	FILE *f = fopen(file, "r");
+
+	if (!f)
+		return -1;
+	if (fscanf(f, "%li", &value) != 1)
+		value = -1;
+	fclose(f);
+	return value;
+}
+
+int write_file(const char *file, const char *text)
+{
+	int fd = open(file, O_WRONLY | O_CLOEXEC);
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
