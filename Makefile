@@ -14,7 +14,7 @@ VERSION := 0.1.0
 CC ?= gcc
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes \
-	-Wold-style-definition -Wpointer-arith -Wwrite-strings -Wundef \
+	-Wold-style-definition -Wpointer-arith -Wundef \
 	-Wno-unused-parameter -Wno-missing-field-initializers
 STD := -std=gnu11 -D_GNU_SOURCE
 INC := -I$(B)/include -Ilibvmm/include
