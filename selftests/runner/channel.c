@@ -71,8 +71,10 @@ struct decoder {
 
 static void decode(struct decoder *d, const unsigned char *p, size_t n)
 {
-	if (d->start == d->end)
-		d->start = d->end = 0;
+	if (d->start == d->end) {
+		d->start = 0;
+		d->end = 0;
+	}
 	if (d->end + n > d->size) {
 		d->size = 2 * (d->end + n);
 		d->buf = realloc(d->buf, d->size);

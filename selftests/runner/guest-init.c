@@ -14,6 +14,7 @@
 
 static int command_line_has(const char *word)
 {
+	static const char delimiters[] = "\n ";
 	char line[4096], *p;
 	ssize_t n;
 	int fd;
@@ -24,7 +25,7 @@ static int command_line_has(const char *word)
 	if (n < 0)
 		return 0;
 	line[n] = 0;
-	for (p = strtok(line, " \n"); p; p = strtok(NULL, " \n"))
+	for (p = strtok(line, delimiters); p; p = strtok(NULL, delimiters))
 		if (!strcmp(p, word))
 			return 1;
 	return 0;
