@@ -41,15 +41,15 @@ bool mode_supported(struct vm *vm, enum guest_mode mode)
  */
 GUEST_CODE(handler64, 64,
 	"push %rax\n"
-	"mov 8(%rsp), %rax\n"	"mov %rax, TRAP_GPA\n"
-	"mov 16(%rsp), %rax\n"	"mov %rax, TRAP_GPA + 8\n"
-	"mov 24(%rsp), %rax\n"	"mov %rax, TRAP_GPA + 16\n"
-	"mov 32(%rsp), %rax\n"	"mov %rax, TRAP_GPA + 24\n"
-	"mov 40(%rsp), %rax\n"	"mov %rax, TRAP_GPA + 32\n"
-	"mov 48(%rsp), %rax\n"	"mov %rax, TRAP_GPA + 40\n"
-	"mov 56(%rsp), %rax\n"	"mov %rax, TRAP_GPA + 48\n"
-	"mov %cr2, %rax\n"	"mov %rax, TRAP_GPA + 56\n"
-	"lea 24(%rsp), %rax\n"	"mov %rax, TRAP_GPA + 64\n"
+	"mov 8(%rsp), %rax; mov %rax, TRAP_GPA\n"
+	"mov 16(%rsp), %rax; mov %rax, TRAP_GPA + 8\n"
+	"mov 24(%rsp), %rax; mov %rax, TRAP_GPA + 16\n"
+	"mov 32(%rsp), %rax; mov %rax, TRAP_GPA + 24\n"
+	"mov 40(%rsp), %rax; mov %rax, TRAP_GPA + 32\n"
+	"mov 48(%rsp), %rax; mov %rax, TRAP_GPA + 40\n"
+	"mov 56(%rsp), %rax; mov %rax, TRAP_GPA + 48\n"
+	"mov %cr2, %rax; mov %rax, TRAP_GPA + 56\n"
+	"lea 24(%rsp), %rax; mov %rax, TRAP_GPA + 64\n"
 	"incq TRAP_GPA + 72\n"
 	"out %al, $PORT_TRAP\n"
 	"pop %rax\n"
@@ -58,15 +58,15 @@ GUEST_CODE(handler64, 64,
 
 GUEST_CODE(handler32, 32,
 	"push %eax\n"
-	"mov 4(%esp), %eax\n"	"mov %eax, TRAP_GPA\n"
-	"mov 8(%esp), %eax\n"	"mov %eax, TRAP_GPA + 8\n"
-	"mov 12(%esp), %eax\n"	"mov %eax, TRAP_GPA + 16\n"
-	"mov 16(%esp), %eax\n"	"mov %eax, TRAP_GPA + 24\n"
-	"mov 20(%esp), %eax\n"	"mov %eax, TRAP_GPA + 32\n"
-	"mov 24(%esp), %eax\n"	"mov %eax, TRAP_GPA + 40\n"
-	"mov 28(%esp), %eax\n"	"mov %eax, TRAP_GPA + 48\n"
-	"mov %cr2, %eax\n"	"mov %eax, TRAP_GPA + 56\n"
-	"lea 12(%esp), %eax\n"	"mov %eax, TRAP_GPA + 64\n"
+	"mov 4(%esp), %eax; mov %eax, TRAP_GPA\n"
+	"mov 8(%esp), %eax; mov %eax, TRAP_GPA + 8\n"
+	"mov 12(%esp), %eax; mov %eax, TRAP_GPA + 16\n"
+	"mov 16(%esp), %eax; mov %eax, TRAP_GPA + 24\n"
+	"mov 20(%esp), %eax; mov %eax, TRAP_GPA + 32\n"
+	"mov 24(%esp), %eax; mov %eax, TRAP_GPA + 40\n"
+	"mov 28(%esp), %eax; mov %eax, TRAP_GPA + 48\n"
+	"mov %cr2, %eax; mov %eax, TRAP_GPA + 56\n"
+	"lea 12(%esp), %eax; mov %eax, TRAP_GPA + 64\n"
 	"incl TRAP_GPA + 72\n"
 	"out %al, $PORT_TRAP\n"
 	"pop %eax\n"
@@ -78,11 +78,11 @@ GUEST_CODE(handler16, 16,
 	"push %ax\n"
 	"push %bp\n"
 	"mov %sp, %bp\n"
-	"mov 4(%bp), %ax\n"	"mov %ax, %cs:TRAP_GPA\n"
-	"mov 6(%bp), %ax\n"	"mov %ax, %cs:TRAP_GPA + 16\n"
-	"mov 8(%bp), %ax\n"	"mov %ax, %cs:TRAP_GPA + 24\n"
-	"mov 10(%bp), %ax\n"	"mov %ax, %cs:TRAP_GPA + 32\n"
-	"lea 6(%bp), %ax\n"	"mov %ax, %cs:TRAP_GPA + 64\n"
+	"mov 4(%bp), %ax; mov %ax, %cs:TRAP_GPA\n"
+	"mov 6(%bp), %ax; mov %ax, %cs:TRAP_GPA + 16\n"
+	"mov 8(%bp), %ax; mov %ax, %cs:TRAP_GPA + 24\n"
+	"mov 10(%bp), %ax; mov %ax, %cs:TRAP_GPA + 32\n"
+	"lea 6(%bp), %ax; mov %ax, %cs:TRAP_GPA + 64\n"
 	"movw %ss, %cs:TRAP_GPA + 48\n"
 	"incw %cs:TRAP_GPA + 72\n"
 	"out %al, $PORT_TRAP\n"
@@ -179,8 +179,8 @@ static void write_gdt(struct vm *vm)
 	gdt[SEL_CODE64 / 8] = descriptor(0, ~0, ATTR_CODE64);
 	gdt[SEL_DATA / 8] = descriptor(0, ~0, ATTR_DATA);
 	gdt[SEL_CODE32 / 8] = descriptor(0, ~0, ATTR_CODE32);
-	gdt[SEL_CODE16 / 8] = descriptor(0, 0xffff, ATTR_CODE16);
-	gdt[SEL_DATA16 / 8] = descriptor(0, 0xffff, ATTR_DATA16);
+	gdt[SEL_CODE16 / 8] = descriptor(CODE_GPA, 0xffff, ATTR_CODE16);
+	gdt[SEL_DATA16 / 8] = descriptor(DATA_GPA, 0xffff, ATTR_DATA16);
 	gdt[SEL_USER_CODE64 / 8] = descriptor(0, ~0, ATTR_CODE64 | ATTR_DPL3);
 	gdt[SEL_USER_DATA / 8] = descriptor(0, ~0, ATTR_DATA | ATTR_DPL3);
 	gdt[SEL_USER_CODE32 / 8] = descriptor(0, ~0, ATTR_CODE32 | ATTR_DPL3);

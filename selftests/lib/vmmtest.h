@@ -133,7 +133,7 @@ int vcpu_inject(struct vcpu *vcpu, u8 type, u8 vector, bool has_error, u32 error
 int vcpu_interrupt(struct vcpu *vcpu, u8 vector);
 int vcpu_nmi(struct vcpu *vcpu);
 
-/* The VM's statistic @name summed over nothing: of the fd @fd, a VM's or a vCPU's. */
+/* The statistic @name of @fd, a VM or a vCPU. */
 u64 get_stat(int fd, const char *name);
 
 /* ---- running --------------------------------------------------------------- */
@@ -187,7 +187,8 @@ void vcpu_print(struct vcpu *vcpu);
 #define GUEST_CODE(name, bits, ...)						\
 	extern const u8 name[], name##_end[];					\
 	asm(".pushsection .rodata\n.code" #bits "\n.balign 16\n"		\
-	    #name ":\n" __VA_ARGS__ "\n" #name "_end:\n.code64\n.popsection\n")
+	    #name ":\n" __VA_ARGS__ "\n" #name "_end:\n.byte 0\n"		\
+	    ".code64\n.popsection\n")
 
 #define code_size(name)	((size_t)(name##_end - name))
 
@@ -207,7 +208,7 @@ void vcpu_print(struct vcpu *vcpu);
 #define LOW_MEMORY	0x80000		/* bytes that all of it needs */
 #define MMIO_GPA	0xd0000000	/* mapped, backed by no slot */
 
-/* Selectors in the GDT */
+/* Selectors in the GDT; the 16-bit segments have the bases CODE_GPA and DATA_GPA */
 #define SEL_CODE64	0x08
 #define SEL_DATA	0x10
 #define SEL_CODE32	0x18
