@@ -1,20 +1,198 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <linux/fs.h>
+/*
+ * Load and unload, /dev/vmm, and the processors: hardware virtualization is on
+ * in each online CPU from load to unload, and off whenever the CPU is not the
+ * running kernel's: offline, suspended, rebooting, in another kernel by kexec.
+ */
+#include <linux/cpu.h>
+#include <linux/cpuhotplug.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/reboot.h>
+#include <linux/syscore_ops.h>
+#include <linux/sysfs.h>
+#include <asm/cpufeature.h>
 
-static const struct file_operations vmm_dev_fops = {
-	.owner = THIS_MODULE,
+#include "abi.h"
+#include "compat.h"
+#include "hw.h"
+#include "vcpu.h"
+#include "x86/x86.h"
+
+const struct vmm_hw *hw;
+struct vmm_hw_caps hw_caps;
+
+static int online_state;
+
+static int cpu_online_callback(unsigned int cpu)
+{
+	unsigned long flags;
+	int ret;
+
+	local_irq_save(flags);
+	ret = hw->cpu_enable();
+	local_irq_restore(flags);
+	if (ret)
+		pr_err("CPU %u cannot run guests (%d)\n", cpu, ret);
+	return ret;
+}
+
+static int cpu_offline_callback(unsigned int cpu)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	hw->cpu_disable();
+	local_irq_restore(flags);
+	return 0;
+}
+
+static void disable_cpu(void *unused)
+{
+	hw->cpu_disable();
+}
+
+/*
+ * Suspend takes the other CPUs down by hot-unplug; the last one, with interrupts off, comes here.
+ */
+static int vmm_suspend(void)
+{
+	hw->cpu_disable();
+	return 0;
+}
+
+static void vmm_resume(void)
+{
+	WARN_ON_ONCE(hw->cpu_enable());
+}
+
+COMPAT_SYSCORE(vmm_syscore, vmm_suspend, vmm_resume);
+
+/* Firmware after a reboot, or the kernel that kexec starts, finds the CPUs as we found them. */
+static int vmm_reboot(struct notifier_block *nb, unsigned long event, void *data)
+{
+	on_each_cpu(disable_cpu, NULL, 1);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block vmm_reboot_notifier = {
+	.notifier_call = vmm_reboot,
 };
 
-static struct miscdevice vmm_dev = {
+static ssize_t mitigations_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return spec_describe(buf, PAGE_SIZE);
+}
+static DEVICE_ATTR_RO(mitigations);
+
+static struct attribute *vmm_attrs[] = {
+	&dev_attr_mitigations.attr,
+	NULL
+};
+ATTRIBUTE_GROUPS(vmm);
+
+static struct miscdevice vmm_device = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "vmm",
-	.fops = &vmm_dev_fops,
+	.fops = &abi_system_fops,
+	.groups = vmm_groups,
 	.mode = 0660,
 };
 
-module_misc_device(vmm_dev);
+static int __init find_backend(void)
+{
+	if (boot_cpu_data.x86_vendor == X86_VENDOR_INTEL) {
+		pr_err("Intel processors are not supported yet\n");
+		return -ENODEV;
+	}
+	hw = &svm_hw;
+	return hw->init(&hw_caps);
+}
+
+/* The parts in the order in which they need each other; taken down in reverse. */
+static int __init init_parts(void)
+{
+	int ret;
+
+	ret = host_init();
+	if (ret)
+		return ret;
+	ret = find_backend();
+	if (ret)
+		goto exit_host;
+	ret = spec_init();
+	if (ret)
+		goto exit_hw;
+	ret = xstate_init();
+	if (ret)
+		goto exit_hw;
+	ret = cpuid_init();
+	if (ret)
+		goto exit_hw;
+	return 0;
+
+exit_hw:
+	hw->exit();
+exit_host:
+	host_exit();
+	return ret;
+}
+
+static void exit_parts(void)
+{
+	cpuid_exit();
+	hw->exit();
+	host_exit();
+}
+
+static int __init vmm_init(void)
+{
+	int ret;
+
+	ret = init_parts();
+	if (ret)
+		return ret;
+
+	ret = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "x86/vmm:online", cpu_online_callback,
+				cpu_offline_callback);
+	if (ret < 0)
+		goto exit;
+	online_state = ret;
+
+	compat_register_syscore(&vmm_syscore);
+	ret = register_reboot_notifier(&vmm_reboot_notifier);
+	if (ret)
+		goto remove_state;
+	ret = misc_register(&vmm_device);
+	if (ret)
+		goto remove_notifier;
+	pr_info("ready (%s)\n", hw->name);
+	return 0;
+
+remove_notifier:
+	unregister_reboot_notifier(&vmm_reboot_notifier);
+remove_state:
+	compat_unregister_syscore(&vmm_syscore);
+	cpuhp_remove_state(online_state);
+exit:
+	exit_parts();
+	return ret;
+}
+module_init(vmm_init);
+
+/* No VM and no vCPU is left: their files hold the module. */
+static void __exit vmm_exit(void)
+{
+	misc_deregister(&vmm_device);
+	unregister_reboot_notifier(&vmm_reboot_notifier);
+	compat_unregister_syscore(&vmm_syscore);
+	host_restore_user_msrs_all();
+	cpuhp_remove_state(online_state);
+	exit_parts();
+	/* RCU callbacks of ours may still be on their way. */
+	rcu_barrier();
+}
+module_exit(vmm_exit);
 
 MODULE_DESCRIPTION("A hypervisor with an API of its own");
 MODULE_LICENSE("GPL");

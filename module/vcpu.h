@@ -187,6 +187,7 @@ enum vcpu_request {
 	VCPU_REQ_CLOCK,		/* publish pvclock again */
 	VCPU_REQ_FLUSH,		/* TLB */
 	VCPU_REQ_TIMER,		/* the LAPIC timer's callback has fired */
+	VCPU_REQ_POLICY,	/* the MSR policy changed: choose intercepts anew */
 	VCPU_REQ_DEAD,		/* the VM is going: leave with EIO */
 };
 
@@ -228,6 +229,10 @@ struct vcpu {
 	const u8 *immediate_exit;	/* [I] hostile memory, may be NULL */
 	u64 answer;			/* data for what is pending */
 	bool answer_fault;
+	bool state_changed;		/* [m] by the front end: check it before the next entry */
+
+	unsigned int window_requested;	/* [t] what hw->request_window() was told last */
+	u8 tpr_threshold;		/* [t] and hw->set_tpr_threshold() */
 
 	unsigned long requests;		/* [a] enum vcpu_request */
 	int mode;			/* [a] enum vcpu_mode */
@@ -236,7 +241,8 @@ struct vcpu {
 	struct rcuwait wait;		/* of that thread in HLT */
 
 	struct vcpu_stats stats;	/* [t] */
-	void *front;			/* the front end's */
+	void *front;			/* [I] the front end's, and how it is freed */
+	void (*front_free)(struct vcpu *vcpu);
 };
 
 /* vcpu.c: life cycle and the run loop */
@@ -244,6 +250,16 @@ struct vcpu *vcpu_create(struct vm *vm, u32 id);
 void vcpu_destroy(struct vcpu *vcpu);
 int vcpu_run(struct vcpu *vcpu);
 void vcpu_reset(struct vcpu *vcpu, bool init);
+
+/* exit.c: what is done about an exit */
+enum exit_verdict {
+	VERDICT_ENTER,		/* handled: enter again */
+	VERDICT_OUTSIDE,	/* call again outside the window */
+	VERDICT_LEAVE,		/* vcpu->exit is for the front end */
+};
+
+enum exit_verdict vcpu_handle_exit(struct vcpu *vcpu);
+enum exit_verdict vcpu_complete(struct vcpu *vcpu);
 
 /**
  * vcpu_request - ask something of a vCPU, from any context
@@ -289,5 +305,9 @@ static inline void vcpu_queue_gp(struct vcpu *vcpu, u32 error)
  * Ends the interrupt shadow, and queues #DB when RFLAGS.TF single-steps.
  */
 void vcpu_finish_insn(struct vcpu *vcpu, u64 next_rip);
+
+bool vcpu_interruptible(const struct vcpu *vcpu);
+bool vcpu_nmi_allowed(const struct vcpu *vcpu);
+void vcpu_inject_events(struct vcpu *vcpu);
 
 #endif

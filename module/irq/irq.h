@@ -129,8 +129,15 @@ bool lapic_enabled(struct vcpu *vcpu);		/* APIC_BASE.EN: CPUID's APIC bit */
 /* VCPU_REQ_TIMER: deliver what the timer's callback noted. vCPU thread */
 void lapic_timer_expired(struct vcpu *vcpu);
 
+/* INIT and SIPI wait in the LAPIC until the vCPU's own thread takes them (VCPU_REQ_EVENT) */
+bool lapic_init_sipi_pending(struct vcpu *vcpu);
+bool lapic_take_init(struct vcpu *vcpu);
+bool lapic_take_sipi(struct vcpu *vcpu, u8 *vector);
+
+/* EINVAL: impossible values. Changes nothing; after it lapic_set_state() cannot fail. */
+int lapic_check_state(struct vcpu *vcpu, const struct lapic_state *state);
 void lapic_get_state(struct vcpu *vcpu, struct lapic_state *state);
-int lapic_set_state(struct vcpu *vcpu, const struct lapic_state *state);	/* EINVAL */
+void lapic_set_state(struct vcpu *vcpu, const struct lapic_state *state);
 
 /* ---- eventfd.c ---- */
 

@@ -10,6 +10,7 @@
 #include "types.h"
 
 struct vcpu;
+struct cpu_pending;
 struct vcpu_exit;
 struct vm;
 
@@ -45,6 +46,9 @@ const struct cpuid_entry *cpuid_supported(u32 *count);
  * Return: 0, EINVAL (duplicate, unknown flag), E2BIG (more than CPUID_MAX_ENTRIES), ENOMEM.
  */
 int cpuid_set(struct vcpu *vcpu, const struct cpuid_entry *entries, u32 count);
+/* A new vCPU's table: all that is supported. ENOMEM */
+int cpuid_set_default(struct vcpu *vcpu);
+bool cpuid_offers_la57(void);
 u32 cpuid_get(const struct vcpu *vcpu, struct cpuid_entry *entries, u32 max);
 void cpuid_free(struct vcpu *vcpu);
 
@@ -113,18 +117,29 @@ void state_exec_cr(struct vcpu *vcpu);
 void state_exec_dr(struct vcpu *vcpu);
 void state_exec_xsetbv(struct vcpu *vcpu);
 
+/*
+ * What a group may not be by itself: EINVAL (reserved bits, impossible combinations), ERANGE (an
+ * address that is not canonical). Change nothing. After them the state_set_* below cannot fail.
+ */
+int state_check_regs(struct vcpu *vcpu, const struct cpu_regs *regs);
+int state_check_segments(struct vcpu *vcpu, const struct cpu_segments *segs);
+int state_check_control(struct vcpu *vcpu, const struct cpu_control *ctl);
+int state_check_debug(struct vcpu *vcpu, const struct cpu_debug *debug);
+int state_check_events(struct vcpu *vcpu, const struct cpu_events *events);
+int state_check_msrs(struct vcpu *vcpu, const struct cpu_msrs *msrs);
+
 void state_get_regs(struct vcpu *vcpu, struct cpu_regs *regs);
 void state_set_regs(struct vcpu *vcpu, const struct cpu_regs *regs);
 void state_get_segments(struct vcpu *vcpu, struct cpu_segments *segs);
 void state_set_segments(struct vcpu *vcpu, const struct cpu_segments *segs);
 void state_get_control(struct vcpu *vcpu, struct cpu_control *ctl);
-int state_set_control(struct vcpu *vcpu, const struct cpu_control *ctl);
+void state_set_control(struct vcpu *vcpu, const struct cpu_control *ctl);
 void state_get_debug(struct vcpu *vcpu, struct cpu_debug *debug);
 void state_set_debug(struct vcpu *vcpu, const struct cpu_debug *debug);
 void state_get_events(struct vcpu *vcpu, struct cpu_events *events);
-int state_set_events(struct vcpu *vcpu, const struct cpu_events *events);
+void state_set_events(struct vcpu *vcpu, const struct cpu_events *events);
 void state_get_msrs(struct vcpu *vcpu, struct cpu_msrs *msrs);
-int state_set_msrs(struct vcpu *vcpu, const struct cpu_msrs *msrs);
+void state_set_msrs(struct vcpu *vcpu, const struct cpu_msrs *msrs);
 /* Is the whole of it something a CPU can run? NULL, or what is wrong, in words. At rest */
 const char *state_check(struct vcpu *vcpu);
 /* Power-on (init false) or INIT (true) values. At rest */
@@ -155,6 +170,8 @@ u32 xstate_pkru(const struct vcpu *vcpu);
 /* XCR0 may change inside the window: takes effect at once there */
 void xstate_set_xcr0(struct vcpu *vcpu, u64 xcr0);
 void xstate_set_xss(struct vcpu *vcpu, u64 xss);
+/* EINVAL: values that XSETBV or WRMSR would refuse */
+int xstate_check_xcr0(struct vcpu *vcpu, u64 xcr0, u64 xss);
 /* The area, at rest: contents in the standard format */
 void xstate_get_area(struct vcpu *vcpu, void *area, u32 size);
 /* EINVAL: header, MXCSR or components that XRSTOR would refuse */

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What is done about an exit, the same for both vendors and any front end.
+ *
+ * vcpu_handle_exit() is called in the window first. What needs the host answers
+ * VERDICT_OUTSIDE there, having changed nothing, and is called again outside.
+ */
+#include <linux/sched.h>
+#include <asm/debugreg.h>
+#include <asm/trapnr.h>
+
+#include "hw.h"
+#include "irq/irq.h"
+#include "memory.h"
+#include "pv/pv.h"
+#include "trace.h"
+#include "vcpu.h"
+#include "vm.h"
+#include "vmm_abi.h"
+#include "x86/x86.h"
+
+/* The exception for the guest, then on with it */
+static enum exit_verdict fail_gp(struct vcpu *vcpu)
+{
+	vcpu_queue_gp(vcpu, 0);
+	return VERDICT_ENTER;
+}
+
+static enum exit_verdict finish(struct vcpu *vcpu)
+{
+	vcpu_finish_insn(vcpu, vcpu->exit.next_rip);
+	return VERDICT_ENTER;
+}
+
+static enum exit_verdict handle_cpuid(struct vcpu *vcpu)
+{
+	vcpu->stats.cpuid_exits++;
+	if (vcpu->exits_wanted & VMM_EXITS_CPUID) {
+		finish(vcpu);
+		return VERDICT_LEAVE;
+	}
+	cpuid_exec(vcpu);
+	return finish(vcpu);
+}
+
+/* The answer to IN: bits 63:32 of RAX are cleared by a 32-bit one alone */
+static void set_io_result(struct vcpu *vcpu, u64 data, int size)
+{
+	u64 *rax = &vcpu->regs.gpr[CPU_RAX];
+
+	switch (size) {
+	case 1:
+		*rax = (*rax & ~0xffull) | (u8)data;
+		break;
+	case 2:
+		*rax = (*rax & ~0xffffull) | (u16)data;
+		break;
+	default:
+		*rax = (u32)data;
+		break;
+	}
+}
+
+static enum exit_verdict handle_io(struct vcpu *vcpu)
+{
+	struct exit_io *io = &vcpu->exit.io;
+	u32 data;
+
+	if (io->string) {
+		if (vcpu_in_window(vcpu))
+			return VERDICT_OUTSIDE;
+		vcpu->stats.io_exits++;
+		vcpu->stats.io_user++;
+		/* An empty REP ends here; the VMM moves data and registers otherwise. */
+		return io->count ? VERDICT_LEAVE : finish(vcpu);
+	}
+
+	vcpu->stats.io_exits++;
+	if (io->in) {
+		if (irq_io_read(vcpu->vm, io->port, io->size, &data)) {
+			set_io_result(vcpu, data, io->size);
+			return finish(vcpu);
+		}
+		io->data = 0;
+		vcpu->pending.kind = VMM_PENDING_IO_IN;
+		vcpu->pending.size = io->size;
+		vcpu->pending.rip = vcpu->exit.rip;
+	} else {
+		io->data = vcpu->regs.gpr[CPU_RAX] & GENMASK(io->size * 8 - 1, 0);
+		if (irq_io_write(vcpu->vm, io->port, io->size, io->data))
+			return finish(vcpu);
+	}
+	vcpu->stats.io_user++;
+	finish(vcpu);
+	return VERDICT_LEAVE;
+}
+
+static enum exit_verdict leave_msr(struct vcpu *vcpu, bool unknown)
+{
+	vcpu->exit.msr.unknown = unknown;
+	if (!vcpu->exit.msr.write)
+		vcpu->exit.msr.data = 0;
+	vcpu->pending.kind = vcpu->exit.msr.write ? VMM_PENDING_MSR_WRITE : VMM_PENDING_MSR_READ;
+	vcpu->pending.size = 8;
+	vcpu->pending.rip = vcpu->exit.rip;
+	finish(vcpu);
+	return VERDICT_LEAVE;
+}
+
+static enum exit_verdict handle_msr(struct vcpu *vcpu)
+{
+	bool write = vcpu->exit.msr.write;
+	u32 index = vcpu->exit.msr.index;
+	u64 *gpr = vcpu->regs.gpr;
+	enum msr_result result;
+	u64 data = 0;
+
+	if (write)
+		vcpu->exit.msr.data = data = (u32)gpr[CPU_RAX] | gpr[CPU_RDX] << 32;
+
+	switch (msr_policy_check(vcpu->vm, index, write)) {
+	case MSR_POLICY_EXIT:
+		vcpu->stats.msr_exits++;
+		return leave_msr(vcpu, false);
+	case MSR_POLICY_DENY:
+		vcpu->stats.msr_exits++;
+		return fail_gp(vcpu);
+	case MSR_POLICY_NONE:
+		break;
+	}
+
+	result = write ? msr_write(vcpu, index, data, false) : msr_read(vcpu, index, &data, false);
+	if (result == MSR_OUTSIDE)
+		return VERDICT_OUTSIDE;
+	vcpu->stats.msr_exits++;
+	if (result == MSR_UNKNOWN && msr_policy_unknown_exits(vcpu->vm))
+		return leave_msr(vcpu, true);
+	if (result != MSR_OK)
+		return fail_gp(vcpu);
+	if (!write) {
+		gpr[CPU_RAX] = (u32)data;
+		gpr[CPU_RDX] = data >> 32;
+	}
+	return finish(vcpu);
+}
+
+/* The KVM hypercall ABI: number in RAX, arguments in RBX, RCX, RDX, RSI, result in RAX */
+static enum exit_verdict handle_hypercall(struct vcpu *vcpu)
+{
+	u64 mask = state_code_size(vcpu) == 8 ? ~0ull : U32_MAX;
+	u64 *gpr = vcpu->regs.gpr;
+	u64 nr = gpr[CPU_RAX] & mask;
+	u64 args[4] = {
+		gpr[CPU_RBX] & mask, gpr[CPU_RCX] & mask, gpr[CPU_RDX] & mask, gpr[CPU_RSI] & mask,
+	};
+
+	vcpu->stats.hypercalls++;
+	if (!(vcpu->exits_wanted & VMM_EXITS_HYPERCALL)) {
+		gpr[CPU_RAX] = pv_hypercall(vcpu, nr, args) & mask;
+		return finish(vcpu);
+	}
+	vcpu->exit.hypercall.nr = nr;
+	memcpy(vcpu->exit.hypercall.args, args, sizeof(args));
+	vcpu->pending.kind = VMM_PENDING_HYPERCALL;
+	vcpu->pending.size = 8;
+	vcpu->pending.rip = vcpu->exit.rip;
+	finish(vcpu);
+	return VERDICT_LEAVE;
+}
+
+static enum exit_verdict handle_hlt(struct vcpu *vcpu)
+{
+	vcpu->stats.hlt_exits++;
+	finish(vcpu);
+	if (!vcpu->lapic || (vcpu->exits_wanted & VMM_EXITS_HLT))
+		return VERDICT_LEAVE;
+	/* wait_runnable() sleeps, unless what ends the HLT is there already. */
+	vcpu->events.mp_state = MP_HALTED;
+	vcpu->exit.reason = EXIT_HOST;
+	return VERDICT_OUTSIDE;
+}
+
+static enum exit_verdict debug_exit(struct vcpu *vcpu, u32 kind, u64 dr6)
+{
+	vcpu->exit.reason = EXIT_DEBUG;
+	vcpu->exit.debug.kind = kind;
+	vcpu->exit.debug.vector = kind == VMM_DEBUG_BREAKPOINT ? X86_TRAP_BP : X86_TRAP_DB;
+	vcpu->exit.debug.dr6 = dr6;
+	vcpu->exit.debug.dr7 = vcpu->debug_dr7;
+	vcpu->exit.debug.address = state_linear(vcpu, CPU_CS, vcpu->regs.rip);
+	return VERDICT_LEAVE;
+}
+
+static enum exit_verdict handle_exception(struct vcpu *vcpu)
+{
+	u64 payload = vcpu->exit.exception.payload;
+	u8 vector = vcpu->exit.exception.vector;
+
+	if (vector == X86_TRAP_DB) {
+		if ((vcpu->exits_wanted & VMM_EXITS_STEP) && (payload & DR_STEP))
+			return debug_exit(vcpu, VMM_DEBUG_STEP, payload);
+		if ((vcpu->exits_wanted & VMM_EXITS_HW_BREAK) && (payload & DR_TRAP_BITS))
+			return debug_exit(vcpu, VMM_DEBUG_HW_BREAK, payload);
+	}
+	if (vector == X86_TRAP_BP && (vcpu->exits_wanted & VMM_EXITS_BREAKPOINT))
+		return debug_exit(vcpu, VMM_DEBUG_BREAKPOINT, 0);
+	vcpu_queue_exception(vcpu, vector, vcpu->exit.exception.has_error,
+			     vcpu->exit.exception.error, payload);
+	return VERDICT_ENTER;
+}
+
+static enum exit_verdict mmio_verdict(struct vcpu *vcpu, enum mmio_result result)
+{
+	switch (result) {
+	case MMIO_DONE:
+		return VERDICT_ENTER;
+	case MMIO_USER:
+		vcpu->stats.mmio_user++;
+		return VERDICT_LEAVE;
+	default:
+		vcpu->stats.emulate_exits++;
+		return VERDICT_LEAVE;
+	}
+}
+
+static enum exit_verdict handle_tdp_fault(struct vcpu *vcpu)
+{
+	u32 access = vcpu->exit.fault.access;
+	u64 gpa = vcpu->exit.fault.gpa;
+	int ret;
+
+	if (vcpu_in_window(vcpu))
+		return VERDICT_OUTSIDE;
+
+	vcpu->stats.faults++;
+	ret = memory_fault(vcpu, gpa, access);
+	trace_vmm_fault(vcpu->id, gpa, access, ret);
+	switch (ret) {
+	case MEMORY_MAPPED:
+		vcpu->stats.faults_mapped++;
+		return VERDICT_ENTER;
+	case MEMORY_MMIO:
+		if (access & ACCESS_EXEC) {
+			ret = -ENXIO;
+			break;
+		}
+		vcpu->stats.mmio_exits++;
+		return mmio_verdict(vcpu, mmio_start(vcpu, gpa));
+	case -EINTR:
+		/* The run loop sees the signal; the guest faults again. */
+		return VERDICT_ENTER;
+	}
+	vcpu->exit.reason = EXIT_FAULT;
+	vcpu->exit.fault.error = ret;
+	return VERDICT_LEAVE;
+}
+
+/* Exits whose instruction must be known before they can be handled */
+static bool needs_insn(const struct vcpu_exit *exit)
+{
+	switch (exit->reason) {
+	case EXIT_IO:
+		return !exit->next_rip || (exit->io.string && !exit->io.address_size);
+	case EXIT_CR:
+	case EXIT_DR:
+		return !exit->next_rip || exit->cr.op == CR_OP_UNKNOWN;
+	case EXIT_CPUID:
+	case EXIT_MSR:
+	case EXIT_HYPERCALL:
+	case EXIT_HLT:
+	case EXIT_XSETBV:
+	case EXIT_CACHE:
+	case EXIT_PAUSE:
+		return !exit->next_rip;
+	default:
+		return false;
+	}
+}
+
+/**
+ * vcpu_handle_exit - handle vcpu->exit, or say who must
+ * @vcpu: the vCPU, on its own thread
+ *
+ * Return: see enum exit_verdict. VERDICT_OUTSIDE comes only in the window, but for EXIT_HOST, which
+ * means that there is nothing to handle.
+ */
+enum exit_verdict vcpu_handle_exit(struct vcpu *vcpu)
+{
+	if (needs_insn(&vcpu->exit)) {
+		switch (decode_next_rip(vcpu)) {
+		case 0:
+			break;
+		case -EAGAIN:
+			return VERDICT_OUTSIDE;
+		default:
+			return VERDICT_ENTER;
+		}
+	}
+
+	switch (vcpu->exit.reason) {
+	case EXIT_RESUME:
+	case EXIT_TPR:
+		return VERDICT_ENTER;
+	case EXIT_HOST:
+		if (!vcpu_in_window(vcpu))
+			return VERDICT_ENTER;
+		vcpu->stats.host_exits++;
+		return VERDICT_OUTSIDE;
+	case EXIT_CPUID:
+		return handle_cpuid(vcpu);
+	case EXIT_IO:
+		return handle_io(vcpu);
+	case EXIT_MSR:
+		return handle_msr(vcpu);
+	case EXIT_HYPERCALL:
+		return handle_hypercall(vcpu);
+	case EXIT_HLT:
+		return handle_hlt(vcpu);
+	case EXIT_TDP_FAULT:
+		return handle_tdp_fault(vcpu);
+	case EXIT_CR:
+		vcpu->stats.cr_exits++;
+		state_exec_cr(vcpu);
+		return VERDICT_ENTER;
+	case EXIT_DR:
+		vcpu->stats.cr_exits++;
+		state_exec_dr(vcpu);
+		return VERDICT_ENTER;
+	case EXIT_XSETBV:
+		state_exec_xsetbv(vcpu);
+		return VERDICT_ENTER;
+	case EXIT_CACHE:
+		/* Memory is coherent and write-back: there is nothing to flush for a guest. */
+		return finish(vcpu);
+	case EXIT_UNDEFINED:
+		vcpu_queue_ud(vcpu);
+		return VERDICT_ENTER;
+	case EXIT_EXCEPTION:
+		return handle_exception(vcpu);
+	case EXIT_INTERRUPT_WINDOW:
+		vcpu->stats.window_exits++;
+		return vcpu->want_interrupt_window && vcpu_interruptible(vcpu) ? VERDICT_LEAVE :
+										 VERDICT_ENTER;
+	case EXIT_NMI_WINDOW:
+		vcpu->stats.window_exits++;
+		return vcpu->want_nmi_window ? VERDICT_LEAVE : VERDICT_ENTER;
+	case EXIT_PAUSE:
+		finish(vcpu);
+		return vcpu->exits_wanted & VMM_EXITS_PAUSE ? VERDICT_LEAVE : VERDICT_ENTER;
+	case EXIT_SHUTDOWN:
+		vcpu->events.mp_state = MP_SHUTDOWN;
+		return VERDICT_LEAVE;
+	case EXIT_TASK_SWITCH:
+		/* Hardware task switches are for the VMM's emulator. */
+		vcpu->exit.reason = EXIT_INTERNAL;
+		return VERDICT_LEAVE;
+	default:
+		return VERDICT_LEAVE;
+	}
+}
+
+static void complete_msr_fault(struct vcpu *vcpu)
+{
+	/* The step over the instruction did not happen, nor did its trap. */
+	vcpu->regs.rip = vcpu->pending.rip;
+	if (vcpu->events.exception.vector == X86_TRAP_DB)
+		vcpu->events.exception.type = EVENT_NONE;
+	vcpu_queue_gp(vcpu, 0);
+}
+
+/**
+ * vcpu_complete - finish the last exit with the front end's answer
+ * @vcpu: outside the window; vcpu->answer and answer_fault are set
+ *
+ * Return: VERDICT_ENTER, or VERDICT_LEAVE with a further exit of the same instruction.
+ */
+enum exit_verdict vcpu_complete(struct vcpu *vcpu)
+{
+	u32 kind = vcpu->pending.kind;
+
+	vcpu->pending.kind = VMM_PENDING_NONE;
+	switch (kind) {
+	case VMM_PENDING_IO_IN:
+		set_io_result(vcpu, vcpu->answer, vcpu->pending.size);
+		break;
+	case VMM_PENDING_MSR_READ:
+		if (vcpu->answer_fault) {
+			complete_msr_fault(vcpu);
+			break;
+		}
+		vcpu->regs.gpr[CPU_RAX] = (u32)vcpu->answer;
+		vcpu->regs.gpr[CPU_RDX] = vcpu->answer >> 32;
+		break;
+	case VMM_PENDING_MSR_WRITE:
+		if (vcpu->answer_fault)
+			complete_msr_fault(vcpu);
+		break;
+	case VMM_PENDING_HYPERCALL:
+		vcpu->regs.gpr[CPU_RAX] = vcpu->answer;
+		break;
+	case VMM_PENDING_MMIO:
+		vcpu->pending.kind = kind;
+		return mmio_verdict(vcpu, mmio_continue(vcpu));
+	}
+	return VERDICT_ENTER;
+}

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A vCPU's life, and the run loop: the one way into a guest.
+ *
+ * An exit travels from the backend's enter() to vcpu_handle_exit() (exit.c),
+ * which either handles it, so that the loop enters again, or leaves it in
+ * vcpu->exit for the front end. Three rings, from the inside out:
+ *
+ *   inner loop   interrupts off; entries and the exits that need nothing of the host
+ *   window       the guest's FPU state is live; host interrupts are taken between
+ *                two inner loops without giving it up
+ *   run loop     the thread is an ordinary one: it may sleep, fault, take signals
+ */
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+#include <linux/context_tracking.h>
+#include <linux/interrupt.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/vtime.h>
+#include <asm/fpu/api.h>
+
+#include "compat.h"
+#include "hw.h"
+#include "irq/irq.h"
+#include "memory.h"
+#include "pv/pv.h"
+#include "vcpu.h"
+#include "vm.h"
+#include "vmm_abi.h"
+#include "x86/x86.h"
+
+/**
+ * vcpu_create - a vCPU in its power-on state
+ * @vm: of this VM; the caller publishes it in vm->vcpus and holds vm->lock
+ * @id: the VMM's number for it
+ *
+ * Return: the vCPU or ERR_PTR(-ENOMEM).
+ */
+struct vcpu *vcpu_create(struct vm *vm, u32 id)
+{
+	struct vcpu *vcpu;
+	int ret;
+
+	vcpu = kzalloc(sizeof(*vcpu), GFP_KERNEL_ACCOUNT);
+	if (!vcpu)
+		return ERR_PTR(-ENOMEM);
+
+	vcpu->vm = vm;
+	vcpu->id = id;
+	vcpu->index = vm->nr_vcpus;
+	vcpu->cpu = -1;
+	vcpu->tdp = vm->memory.tdp;
+	mutex_init(&vcpu->mutex);
+	rcuwait_init(&vcpu->wait);
+
+	ret = xstate_create(vcpu);
+	if (ret)
+		goto free;
+	ret = lapic_create(vcpu);
+	if (ret)
+		goto destroy_xstate;
+	ret = pv_create(vcpu);
+	if (ret)
+		goto destroy_lapic;
+	ret = hw->vcpu_create(vcpu);
+	if (ret)
+		goto destroy_pv;
+	ret = cpuid_set_default(vcpu);
+	if (ret)
+		goto destroy_hw;
+	vcpu_reset(vcpu, false);
+	msr_update_intercepts(vcpu);
+	return vcpu;
+
+destroy_hw:
+	hw->vcpu_destroy(vcpu);
+destroy_pv:
+	pv_destroy(vcpu);
+destroy_lapic:
+	lapic_destroy(vcpu);
+destroy_xstate:
+	xstate_destroy(vcpu);
+free:
+	kfree(vcpu);
+	return ERR_PTR(ret);
+}
+
+/**
+ * vcpu_destroy - the opposite; nobody can reach the vCPU any more
+ */
+void vcpu_destroy(struct vcpu *vcpu)
+{
+	if (vcpu->front_free)
+		vcpu->front_free(vcpu);
+	lapic_destroy(vcpu);
+	hw->vcpu_destroy(vcpu);
+	cpuid_free(vcpu);
+	pv_destroy(vcpu);
+	xstate_destroy(vcpu);
+	kfree(vcpu);
+}
+
+/**
+ * vcpu_reset - power-on values, or those after INIT
+ * @vcpu: at rest
+ * @init: INIT rather than power-on
+ *
+ * The bootstrap processor (index 0) runs from the reset vector; the others wait for a SIPI,
+ * if there is a LAPIC in the kernel that could bring one.
+ */
+void vcpu_reset(struct vcpu *vcpu, bool init)
+{
+	vcpu->pending.kind = VMM_PENDING_NONE;
+	memset(&vcpu->events, 0, sizeof(vcpu->events));
+	state_reset(vcpu, init);
+	xstate_reset(vcpu, init);
+	msr_reset(vcpu, init);
+	lapic_reset(vcpu, init);
+	if (!init)
+		pv_reset(vcpu);
+	if (vcpu->lapic && (init || vcpu->index))
+		vcpu->events.mp_state = vcpu->index ? MP_WAIT_SIPI : MP_RUNNABLE;
+	hw->set_shadow(vcpu);
+}
+
+void vcpu_kick(struct vcpu *vcpu)
+{
+	struct task_struct *thread;
+
+	/* A full barrier, then wakes the thread if it sleeps in HLT. */
+	rcuwait_wake_up(&vcpu->wait);
+
+	/* Pairs with the barrier of enter_window(): the request is seen there, or the mode here. */
+	smp_mb();
+	if (READ_ONCE(vcpu->mode) != VCPU_IN_WINDOW)
+		return;
+
+	rcu_read_lock();
+	thread = rcu_dereference(vcpu->thread);
+	if (thread)
+		kick_process(thread);
+	rcu_read_unlock();
+}
+
+void vcpu_request(struct vcpu *vcpu, enum vcpu_request request)
+{
+	set_bit(request, &vcpu->requests);
+	/* The thread's own requests are seen by its next look. */
+	if (rcu_access_pointer(vcpu->thread) != current || !in_task())
+		vcpu_kick(vcpu);
+}
+
+/* Requests that can be granted with interrupts off; the others make the inner loop end. */
+#define WINDOW_REQUESTS	(BIT(VCPU_REQ_NMI) | BIT(VCPU_REQ_TIMER) | BIT(VCPU_REQ_FLUSH) | \
+			 BIT(VCPU_REQ_EVENT))
+
+static void take_window_requests(struct vcpu *vcpu)
+{
+	if (vcpu_take_request(vcpu, VCPU_REQ_NMI) && vcpu->events.nmi_pending < 2)
+		vcpu->events.nmi_pending++;
+	if (vcpu_take_request(vcpu, VCPU_REQ_TIMER))
+		lapic_timer_expired(vcpu);
+	if (vcpu_take_request(vcpu, VCPU_REQ_FLUSH))
+		hw->flush_tlb(vcpu);
+	/* An interrupt that waits is found before each entry; INIT and SIPI are not. */
+	if (!lapic_init_sipi_pending(vcpu))
+		vcpu_take_request(vcpu, VCPU_REQ_EVENT);
+}
+
+/* INIT and SIPI, as the LAPIC took them or state brought them: SDM vol. 3 9.4.4 */
+static void take_init_sipi(struct vcpu *vcpu)
+{
+	u8 vector;
+
+	if (lapic_take_init(vcpu)) {
+		vcpu_reset(vcpu, true);
+		vcpu->events.mp_state = vcpu->index ? MP_WAIT_SIPI : MP_RUNNABLE;
+	}
+	if (lapic_take_sipi(vcpu, &vector) && vcpu->events.mp_state == MP_WAIT_SIPI) {
+		struct cpu_segment cs;
+
+		hw->get_segment(vcpu, CPU_CS, &cs);
+		cs.selector = vector << 8;
+		cs.base = (u64)vector << 12;
+		hw->set_segment(vcpu, CPU_CS, &cs);
+		vcpu->regs.rip = 0;
+		vcpu->events.mp_state = MP_RUNNABLE;
+	}
+}
+
+/* All of them. Return: 0, or why the run ends. */
+static int take_requests(struct vcpu *vcpu)
+{
+	if (likely(!READ_ONCE(vcpu->requests)))
+		return 0;
+	if (test_bit(VCPU_REQ_DEAD, &vcpu->requests))
+		return -EIO;
+	if (vcpu_take_request(vcpu, VCPU_REQ_EXIT))
+		return -EINTR;
+	if (vcpu_take_request(vcpu, VCPU_REQ_CLOCK))
+		pv_clock_update(vcpu);
+	if (vcpu_take_request(vcpu, VCPU_REQ_POLICY))
+		msr_update_intercepts(vcpu);
+	if (vcpu_take_request(vcpu, VCPU_REQ_EVENT))
+		take_init_sipi(vcpu);
+	take_window_requests(vcpu);
+	return 0;
+}
+
+static bool exit_wanted(const struct vcpu *vcpu)
+{
+	return vcpu->immediate_exit && READ_ONCE(*vcpu->immediate_exit);
+}
+
+/* Does an event end the HLT? */
+static bool halt_ends(struct vcpu *vcpu)
+{
+	return vcpu->events.interrupted.type || vcpu->events.exception.type ||
+	       (vcpu->events.nmi_pending && vcpu_nmi_allowed(vcpu)) ||
+	       (vcpu_interruptible(vcpu) &&
+		(vcpu->events.interrupt.type || irq_pending(vcpu) >= 0));
+}
+
+/* Is there something to do for a vCPU that is not RUNNABLE? */
+static bool has_work(struct vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->requests) || exit_wanted(vcpu) ||
+	       (vcpu->events.mp_state == MP_HALTED && halt_ends(vcpu));
+}
+
+/* HLT or wait-for-SIPI, in the kernel. Return: 0 when there is something to do, or EINTR. */
+static int sleep_until_work(struct vcpu *vcpu)
+{
+	int ret;
+
+	ret = rcuwait_wait_event(&vcpu->wait, has_work(vcpu), TASK_INTERRUPTIBLE);
+	vcpu->stats.halt_wakeups++;
+	return ret;
+}
+
+/* Bring mp_state to RUNNABLE, sleeping as long as it takes. Return: 0 or why the run ends. */
+static int wait_runnable(struct vcpu *vcpu)
+{
+	int ret;
+
+	for (;;) {
+		ret = take_requests(vcpu);
+		if (ret)
+			return ret;
+		switch (vcpu->events.mp_state) {
+		case MP_RUNNABLE:
+			return 0;
+		case MP_HALTED:
+			if (halt_ends(vcpu)) {
+				vcpu->events.mp_state = MP_RUNNABLE;
+				return 0;
+			}
+			break;
+		case MP_SHUTDOWN:
+			vcpu->exit.reason = EXIT_SHUTDOWN;
+			return 1;
+		default:
+			break;
+		}
+		if (exit_wanted(vcpu))
+			return -EINTR;
+		ret = sleep_until_work(vcpu);
+		if (ret)
+			return ret;
+	}
+}
+
+/* CR8 and what waits for it: SDM vol. 3 11.8.6, APM vol. 2 15.21.2 */
+static void sync_tpr(struct vcpu *vcpu)
+{
+	u8 threshold = lapic_tpr_threshold(vcpu);
+
+	hw->set_cr8(vcpu, lapic_get_cr8(vcpu));
+	if (threshold != vcpu->tpr_threshold) {
+		vcpu->tpr_threshold = threshold;
+		hw->set_tpr_threshold(vcpu, threshold);
+	}
+}
+
+/*
+ * Enter and handle, with interrupts off, until something needs the host.
+ * Return: what vcpu_handle_exit() wants, OUTSIDE for a break without an exit of the guest's.
+ */
+static enum exit_verdict inner_loop(struct vcpu *vcpu)
+{
+	enum exit_verdict verdict;
+
+	do {
+		if (unlikely(READ_ONCE(vcpu->requests)))
+			take_window_requests(vcpu);
+		if (unlikely(READ_ONCE(vcpu->requests) || exit_wanted(vcpu) ||
+			     compat_guest_mode_work_pending())) {
+			vcpu->exit.reason = EXIT_HOST;
+			return VERDICT_OUTSIDE;
+		}
+		if (vcpu->want_interrupt_window && vcpu_interruptible(vcpu) &&
+		    !vcpu->events.interrupted.type && !vcpu->events.exception.type &&
+		    !vcpu->events.interrupt.type) {
+			vcpu->exit.reason = EXIT_INTERRUPT_WINDOW;
+			return VERDICT_LEAVE;
+		}
+		vcpu_inject_events(vcpu);
+		if (vcpu->lapic)
+			sync_tpr(vcpu);
+
+		trace_vmm_entry(vcpu->id, vcpu->regs.rip);
+		vcpu->stats.entries++;
+		hw->enter(vcpu);
+		if (vcpu->lapic)
+			lapic_set_cr8(vcpu, hw->get_cr8(vcpu));
+		trace_vmm_exit(vcpu->id, vcpu->exit.reason, vcpu->exit.rip, vcpu->exit.hw_reason,
+			       vcpu->exit.hw_info1, vcpu->exit.hw_info2);
+
+		verdict = vcpu_handle_exit(vcpu);
+	} while (verdict == VERDICT_ENTER);
+	return verdict;
+}
+
+/* One inner loop between load() and unload(), then the host's interrupts. Interrupts are on. */
+static enum exit_verdict enter_window(struct vcpu *vcpu)
+{
+	enum exit_verdict verdict;
+
+	local_irq_disable();
+	vtime_account_guest_enter();
+	rcu_note_context_switch(false);
+	hw->load(vcpu);
+	WRITE_ONCE(vcpu->mode, VCPU_IN_WINDOW);
+	/* Pairs with vcpu_kick() and memory_flush(): requests and generations are read after this. */
+	smp_mb();
+
+	vcpu->stats.windows++;
+	verdict = inner_loop(vcpu);
+
+	WRITE_ONCE(vcpu->mode, VCPU_OUTSIDE);
+	hw->unload(vcpu);
+	if (vcpu->exit.reason == EXIT_HOST) {
+		/* The interrupt that ended the guest's time is taken as the guest's: so does a tick count. */
+		local_irq_enable();
+		barrier();
+		local_irq_disable();
+	}
+	vtime_account_guest_exit();
+	local_irq_enable();
+	return verdict;
+}
+
+/* Does anything wait that cannot be done between two inner loops? */
+static bool must_end_window(struct vcpu *vcpu)
+{
+	return (READ_ONCE(vcpu->requests) & ~WINDOW_REQUESTS) || compat_guest_mode_work_pending() ||
+	       local_softirq_pending() || exit_wanted(vcpu);
+}
+
+/*
+ * Run the guest with its FPU state live. kernel_fpu_begin_mask() keeps the user's state safe and
+ * preemption off; in this region nothing sleeps, faults or touches user memory, whose accesses
+ * the guest's PKRU would govern.
+ */
+static enum exit_verdict run_window(struct vcpu *vcpu)
+{
+	enum exit_verdict verdict;
+
+	pv_before_window(vcpu);
+	kernel_fpu_begin_mask(0);
+	xstate_load_guest(vcpu);
+	host_debug_load(vcpu);
+	spec_enter_vm(vcpu);
+
+	do {
+		verdict = enter_window(vcpu);
+	} while (verdict == VERDICT_OUTSIDE && vcpu->exit.reason == EXIT_HOST &&
+		 !must_end_window(vcpu));
+
+	host_debug_unload(vcpu);
+	xstate_save_guest(vcpu);
+	kernel_fpu_end();
+	pv_after_window(vcpu);
+	return verdict;
+}
+
+/* From here on vcpu_kick() finds the thread; returns what a VMM may not run. */
+static int start_run(struct vcpu *vcpu)
+{
+	if (vcpu->vm->mm != current->mm)
+		return -EXDEV;
+	if (READ_ONCE(vcpu->vm->dead))
+		return -EIO;
+	rcu_assign_pointer(vcpu->thread, current);
+	return 0;
+}
+
+/**
+ * vcpu_run - run the guest until something is the front end's
+ * @vcpu: the vCPU, with its mutex held; vcpu->answer holds what vcpu->pending waits for
+ *
+ * Return: 0 with vcpu->exit filled; EINTR (a signal, immediate_exit or VCPU_REQ_EXIT; exit.reason is
+ * EXIT_INTR, nothing is lost); EXDEV (the VM belongs to another mm); EIO (its mm is gone).
+ */
+int vcpu_run(struct vcpu *vcpu)
+{
+	enum exit_verdict verdict;
+	const char *wrong;
+	int ret;
+
+	ret = start_run(vcpu);
+	if (ret)
+		return ret;
+
+	verdict = vcpu_complete(vcpu);
+	if (verdict == VERDICT_ENTER && vcpu->state_changed) {
+		wrong = state_check(vcpu);
+		if (wrong) {
+			vcpu->exit = (struct vcpu_exit){
+				.reason = EXIT_FAIL_ENTRY,
+				.rip = vcpu->regs.rip,
+				.message = wrong,
+			};
+			verdict = VERDICT_LEAVE;
+		} else {
+			vcpu->state_changed = false;
+		}
+	}
+
+	while (verdict != VERDICT_LEAVE) {
+		ret = compat_guest_mode_work_pending() ? compat_guest_mode_work() : 0;
+		if (!ret)
+			ret = wait_runnable(vcpu);
+		if (!ret && exit_wanted(vcpu))
+			ret = -EINTR;
+		if (ret)
+			break;
+
+		verdict = run_window(vcpu);
+		if (verdict == VERDICT_OUTSIDE)
+			verdict = vcpu_handle_exit(vcpu);
+	}
+
+	rcu_assign_pointer(vcpu->thread, NULL);
+	if (ret > 0)
+		ret = 0;
+	if (ret < 0)
+		vcpu->exit.reason = EXIT_INTR;
+	vcpu->stats.user_exits++;
+	return ret;
+}
