@@ -28,8 +28,11 @@ static inline bool compat_guest_mode_work_pending(void)
 					       _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME));
 }
 
-/* System core callbacks got an argument, and a structure around them, in 6.19. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)
+/*
+ * System core callbacks got an argument, and a structure around them, in 6.19 and in stable
+ * releases before it: Kbuild looks.
+ */
+#ifndef HAVE_STRUCT_SYSCORE
 #define COMPAT_SYSCORE(name, suspend_fn, resume_fn)				\
 	static struct syscore_ops name = {					\
 		.suspend = suspend_fn,						\

@@ -89,7 +89,8 @@ free:
 }
 
 /**
- * vcpu_destroy - the opposite; nobody can reach the vCPU any more
+ * vcpu_destroy - the opposite
+ * @vcpu: that nobody can reach any more
  */
 void vcpu_destroy(struct vcpu *vcpu)
 {

@@ -3,6 +3,7 @@
  * Events on their way into a guest: which comes first, which must wait, and
  * what becomes of two that meet.
  */
+#include <linux/sched.h>
 #include <asm/debugreg.h>
 #include <asm/processor-flags.h>
 #include <asm/trapnr.h>
@@ -131,8 +132,8 @@ static void deliver_payload(struct vcpu *vcpu, const struct cpu_event *event)
 		u64 dr6 = hw->get_dr6(vcpu) & ~(u64)DR_TRAP_BITS;
 
 		hw->set_dr6(vcpu, dr6 | event->payload);
-		if (vcpu->dr7 & DR_GENERAL_DETECT) {
-			vcpu->dr7 &= ~(u64)DR_GENERAL_DETECT;
+		if (vcpu->dr7 & DR7_GD) {
+			vcpu->dr7 &= ~(u64)DR7_GD;
 			hw->set_dr7(vcpu, vcpu->dr7);
 		}
 	}

@@ -57,6 +57,9 @@ struct cpu_control {
 	u64 efer;
 };
 
+/* DR7: general detect */
+#define DR7_GD		0x2000
+
 struct cpu_debug {
 	u64 dr[4];
 	u64 dr6;
