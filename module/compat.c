@@ -2,6 +2,11 @@
 /*
  * What needs a header of the kernel's own hypervisor, kept apart from ours.
  */
+#ifdef HAVE_ENTRY_VIRT
+#include <linux/entry-virt.h>
+#else
+#include <linux/entry-kvm.h>
+#endif
 #include <linux/kvm_host.h>
 
 #include "compat.h"
