@@ -174,7 +174,9 @@ static enum exit_verdict handle_hlt(struct vcpu *vcpu)
 	finish(vcpu);
 	if (!vcpu->lapic || (vcpu->exits_wanted & VMM_EXITS_HLT))
 		return VERDICT_LEAVE;
-	/* wait_runnable() sleeps, unless what ends the HLT is there already. */
+	if (vcpu_halt_ends(vcpu))
+		return VERDICT_ENTER;
+	/* The run loop sleeps. */
 	vcpu->events.mp_state = MP_HALTED;
 	vcpu->exit.reason = EXIT_HOST;
 	return VERDICT_OUTSIDE;

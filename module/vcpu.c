@@ -216,20 +216,11 @@ static bool exit_wanted(const struct vcpu *vcpu)
 	return vcpu->immediate_exit && READ_ONCE(*vcpu->immediate_exit);
 }
 
-/* Does an event end the HLT? */
-static bool halt_ends(struct vcpu *vcpu)
-{
-	return vcpu->events.interrupted.type || vcpu->events.exception.type ||
-	       (vcpu->events.nmi_pending && vcpu_nmi_allowed(vcpu)) ||
-	       (vcpu_interruptible(vcpu) &&
-		(vcpu->events.interrupt.type || irq_pending(vcpu) >= 0));
-}
-
 /* Is there something to do for a vCPU that is not RUNNABLE? */
 static bool has_work(struct vcpu *vcpu)
 {
 	return READ_ONCE(vcpu->requests) || exit_wanted(vcpu) ||
-	       (vcpu->events.mp_state == MP_HALTED && halt_ends(vcpu));
+	       (vcpu->events.mp_state == MP_HALTED && vcpu_halt_ends(vcpu));
 }
 
 /* HLT or wait-for-SIPI, in the kernel. Return: 0 when there is something to do, or EINTR. */
@@ -255,7 +246,7 @@ static int wait_runnable(struct vcpu *vcpu)
 		case MP_RUNNABLE:
 			return 0;
 		case MP_HALTED:
-			if (halt_ends(vcpu)) {
+			if (vcpu_halt_ends(vcpu)) {
 				vcpu->events.mp_state = MP_RUNNABLE;
 				return 0;
 			}
@@ -286,6 +277,13 @@ static void sync_tpr(struct vcpu *vcpu)
 	}
 }
 
+/* Does anything wait that needs the run loop: a request, work of the thread, a guest that halts? */
+static bool must_end_window(struct vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->requests) || vcpu->events.mp_state != MP_RUNNABLE ||
+	       exit_wanted(vcpu) || compat_guest_mode_work_pending();
+}
+
 /*
  * Enter and handle, with interrupts off, until something needs the host.
  * Return: what vcpu_handle_exit() wants, OUTSIDE for a break without an exit of the guest's.
@@ -297,8 +295,7 @@ static enum exit_verdict inner_loop(struct vcpu *vcpu)
 	do {
 		if (unlikely(READ_ONCE(vcpu->requests)))
 			take_window_requests(vcpu);
-		if (unlikely(READ_ONCE(vcpu->requests) || exit_wanted(vcpu) ||
-			     compat_guest_mode_work_pending())) {
+		if (unlikely(must_end_window(vcpu))) {
 			vcpu->exit.reason = EXIT_HOST;
 			return VERDICT_OUTSIDE;
 		}
@@ -354,13 +351,6 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 	return verdict;
 }
 
-/* Does anything wait that cannot be done between two inner loops? */
-static bool must_end_window(struct vcpu *vcpu)
-{
-	return (READ_ONCE(vcpu->requests) & ~WINDOW_REQUESTS) || compat_guest_mode_work_pending() ||
-	       local_softirq_pending() || exit_wanted(vcpu);
-}
-
 /*
  * Run the guest with its FPU state live. kernel_fpu_begin_mask() keeps the user's state safe and
  * preemption off; in this region nothing sleeps, faults or touches user memory, whose accesses
@@ -378,8 +368,9 @@ static enum exit_verdict run_window(struct vcpu *vcpu)
 
 	do {
 		verdict = enter_window(vcpu);
+		/* Soft interrupts may be held off as long as the FPU is ours: do not keep them waiting. */
 	} while (verdict == VERDICT_OUTSIDE && vcpu->exit.reason == EXIT_HOST &&
-		 !must_end_window(vcpu));
+		 !must_end_window(vcpu) && !local_softirq_pending());
 
 	host_debug_unload(vcpu);
 	xstate_save_guest(vcpu);

@@ -308,6 +308,7 @@ void vcpu_finish_insn(struct vcpu *vcpu, u64 next_rip);
 
 bool vcpu_interruptible(const struct vcpu *vcpu);
 bool vcpu_nmi_allowed(const struct vcpu *vcpu);
+bool vcpu_halt_ends(struct vcpu *vcpu);
 void vcpu_inject_events(struct vcpu *vcpu);
 
 #endif

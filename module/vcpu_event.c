@@ -149,6 +149,7 @@ static void inject(struct vcpu *vcpu, const struct cpu_event *event)
 
 /**
  * vcpu_interruptible - would the guest take an external interrupt now?
+ * @vcpu: the vCPU, by its own thread or at rest
  */
 bool vcpu_interruptible(const struct vcpu *vcpu)
 {
@@ -156,7 +157,10 @@ bool vcpu_interruptible(const struct vcpu *vcpu)
 }
 
 /**
- * vcpu_nmi_allowed - would it take an NMI? Both shadows hold one back (SDM vol. 3 table 25-3).
+ * vcpu_nmi_allowed - would it take an NMI?
+ * @vcpu: the vCPU, by its own thread or at rest
+ *
+ * Both shadows hold one back (SDM vol. 3 table 25-3).
  */
 bool vcpu_nmi_allowed(const struct vcpu *vcpu)
 {
@@ -178,6 +182,17 @@ static void inject_interrupt(struct vcpu *vcpu)
 static bool interrupt_waits(struct vcpu *vcpu)
 {
 	return vcpu->events.interrupt.type || irq_pending(vcpu) >= 0;
+}
+
+/**
+ * vcpu_halt_ends - is there an event that ends a HLT?
+ * @vcpu: the vCPU, by its own thread
+ */
+bool vcpu_halt_ends(struct vcpu *vcpu)
+{
+	return vcpu->events.interrupted.type || vcpu->events.exception.type ||
+	       (vcpu->events.nmi_pending && vcpu_nmi_allowed(vcpu)) ||
+	       (vcpu_interruptible(vcpu) && interrupt_waits(vcpu));
 }
 
 /**
