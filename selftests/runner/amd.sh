@@ -8,7 +8,7 @@
 #
 # vendor_check: die 126 where the options ask for what this vendor lacks.
 #
-# vendor_start: start the host in the background, from $vmlinux and $initrd
+# vendor_start: start the host in the background, from $vmlinuz and $initrd
 #   with kernel words $append, $memory MiB and $cpus CPUs, repeatable to the
 #   instruction if $deterministic. ttyS0 goes to the file $tmp/console, ttyS1
 #   to file descriptors $chan_in and $chan_out. Sets host_pid.
@@ -29,13 +29,15 @@ vendor_check()
 
 vendor_start()
 {
+	# The bzImage, not an ELF image: QEMU writes that into memory again at
+	# each reset, and with it over a kernel that wakes from S3.
 	local args=(
 		-machine q35 -m "$memory" -smp "$cpus"
 		-nodefaults -no-user-config -no-reboot -display none
 		-chardev "file,id=console,path=$tmp/console"
 		-chardev "stdio,id=channel,signal=off"
 		-serial chardev:console -serial chardev:channel
-		-kernel "$vmlinux" -initrd "$initrd" -append "$append"
+		-kernel "$vmlinuz" -initrd "$initrd" -append "$append"
 	)
 
 	if [ -n "$deterministic" ]; then

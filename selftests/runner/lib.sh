@@ -34,7 +34,7 @@ die()
 }
 
 # The directory of a fetched kernel series: boot/, lib/modules/, usr/src/,
-# vmlinuz, vmlinux, release and build (the tree for "make -C").
+# vmlinuz, release and build (the tree for "make -C").
 kernel_dir()
 {
 	echo "$CACHE/kernel-$1"
