@@ -3,6 +3,7 @@
 #
 # For tests that start hosts themselves: TAP, and a folder $tmp of their own.
 
+. "$(dirname "${BASH_SOURCE[0]}")/../../runner/lib.sh"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 143' TERM
