@@ -1,0 +1,823 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * MMIO: each instruction form that the module decodes is executed on plain
+ * memory and then on a device register at the same address, with the same
+ * registers. Registers, flags and memory must be the same afterwards. What it
+ * does not decode must leave with its bytes.
+ */
+/* timeout: 120 */
+#include "kselftest_harness.h"
+#include "vmmtest.h"
+
+/*
+ * The two pages behind slot 0 are memory or device, as slot 1 is set or not. The device's
+ * registers are the bytes of shadow[].
+ */
+#define WINDOW		0x90000
+#define WINDOW_SIZE	0x2000
+#define RAM		(DATA_GPA + 0x2000)
+
+static u8 *window;
+static u8 shadow[WINDOW_SIZE];
+
+/* ---- the instructions ---- */
+
+/*
+ * F(access, flags, text): what it does to the operand (READ, WRITE, or MODIFY: both), which
+ * arithmetic flags it defines.
+ */
+enum access { READ, WRITE, MODIFY };
+#define ALL	FLAG_ARITH
+#define LOGIC	(FLAG_ARITH & ~FLAG_AF)
+#define BIT	(FLAG_CF | FLAG_ZF)
+
+/* Both directions and the immediates, in the widths that every mode has */
+#define ALU(F, access, flags, op, mem)						\
+	F(access, flags, op "b %al, " mem) F(access, flags, op "b %ch, " mem)	\
+	F(access, flags, op "w %ax, " mem) F(access, flags, op "l %ecx, " mem)	\
+	F(READ, flags, op "b " mem ", %dl") F(READ, flags, op "b " mem ", %ah")	\
+	F(READ, flags, op "w " mem ", %cx") F(READ, flags, op "l " mem ", %eax") \
+	F(access, flags, op "b $0x5a, " mem)					\
+	F(access, flags, op "w $0x7654, " mem) F(access, flags, op "w $-3, " mem) \
+	F(access, flags, op "l $0x7654321, " mem) F(access, flags, op "l $-7, " mem)
+
+#define ALU64(F, access, flags, op, mem)					\
+	F(access, flags, op "q %rax, " mem) F(access, flags, op "q %r9, " mem)	\
+	F(access, flags, op "b %sil, " mem) F(access, flags, op "w %r10w, " mem) \
+	F(READ, flags, op "q " mem ", %r11") F(READ, flags, op "l " mem ", %r8d") \
+	F(access, flags, op "q $0x7654321, " mem) F(access, flags, op "q $-7, " mem)
+
+#define TEST_FORMS(F, mem)							\
+	F(READ, LOGIC, "testb %al, " mem) F(READ, LOGIC, "testb %dh, " mem)	\
+	F(READ, LOGIC, "testw %cx, " mem) F(READ, LOGIC, "testl %eax, " mem)	\
+	F(READ, LOGIC, "testb $0x81, " mem) F(READ, LOGIC, "testw $0x8001, " mem) \
+	F(READ, LOGIC, "testl $0x80000001, " mem)
+
+/* A bit offset in a register reaches beyond the operand, in both directions. */
+#define BIT_FORMS(F, access, op, mem)						\
+	F(access, BIT, op "w %cx, " mem) F(access, BIT, op "l %ecx, " mem)	\
+	F(access, BIT, op "w $13, " mem) F(access, BIT, op "l $31, " mem)	\
+	F(access, BIT, op "l $35, " mem)
+
+#define XCHG_FORMS(F, mem)							\
+	F(MODIFY, ALL, "xchgb %al, " mem) F(MODIFY, ALL, "xchgb %ch, " mem)	\
+	F(MODIFY, ALL, "xchgw %ax, " mem) F(MODIFY, ALL, "xchgl %ecx, " mem)
+
+#define MOV_FORMS(F, mem)							\
+	F(WRITE, ALL, "movb %al, " mem) F(WRITE, ALL, "movb %ah, " mem)		\
+	F(WRITE, ALL, "movb %dl, " mem) F(WRITE, ALL, "movw %ax, " mem)		\
+	F(WRITE, ALL, "movw %cx, " mem) F(WRITE, ALL, "movl %eax, " mem)	\
+	F(WRITE, ALL, "movl %edi, " mem) F(WRITE, ALL, "movl %esp, " mem)	\
+	F(WRITE, ALL, "movb $0x5a, " mem) F(WRITE, ALL, "movw $0x7654, " mem)	\
+	F(WRITE, ALL, "movl $0x87654321, " mem)					\
+	F(READ, ALL, "movb " mem ", %al") F(READ, ALL, "movb " mem ", %dh")	\
+	F(READ, ALL, "movw " mem ", %ax") F(READ, ALL, "movw " mem ", %bp")	\
+	F(READ, ALL, "movl " mem ", %eax") F(READ, ALL, "movl " mem ", %edi")	\
+	F(READ, ALL, "movzbw " mem ", %cx") F(READ, ALL, "movzbl " mem ", %ecx") \
+	F(READ, ALL, "movzwl " mem ", %edx") F(READ, ALL, "movsbw " mem ", %cx") \
+	F(READ, ALL, "movsbl " mem ", %ecx") F(READ, ALL, "movswl " mem ", %edx") \
+	F(WRITE, ALL, "movbe %cx, " mem) F(WRITE, ALL, "movbe %ecx, " mem)	\
+	F(READ, ALL, "movbe " mem ", %dx") F(READ, ALL, "movbe " mem ", %edx")
+
+#define MOV_FORMS64(F, mem)							\
+	F(WRITE, ALL, "movq %rax, " mem) F(WRITE, ALL, "movq %r15, " mem)	\
+	F(WRITE, ALL, "movb %sil, " mem) F(WRITE, ALL, "movb %bpl, " mem)	\
+	F(WRITE, ALL, "movb %r9b, " mem) F(WRITE, ALL, "movw %r10w, " mem)	\
+	F(WRITE, ALL, "movl %r11d, " mem) F(WRITE, ALL, "movq $-2, " mem)	\
+	F(WRITE, ALL, "movq $0x12345678, " mem)					\
+	F(READ, ALL, "movq " mem ", %rax") F(READ, ALL, "movq " mem ", %r14")	\
+	F(READ, ALL, "movb " mem ", %dil") F(READ, ALL, "movb " mem ", %r8b")	\
+	F(READ, ALL, "movl " mem ", %r9d") F(READ, ALL, "movw " mem ", %r9w")	\
+	F(READ, ALL, "movzbq " mem ", %rcx") F(READ, ALL, "movzwq " mem ", %rcx") \
+	F(READ, ALL, "movzbl " mem ", %r10d") F(READ, ALL, "movsbq " mem ", %rcx") \
+	F(READ, ALL, "movswq " mem ", %r12") F(READ, ALL, "movslq " mem ", %rdx") \
+	F(WRITE, ALL, "movbe %r9, " mem) F(READ, ALL, "movbe " mem ", %r10")	\
+	F(WRITE, ALL, "movabs %al, 0x90808") F(WRITE, ALL, "movabs %ax, 0x90808") \
+	F(WRITE, ALL, "movabs %eax, 0x90808") F(WRITE, ALL, "movabs %rax, 0x90808") \
+	F(READ, ALL, "movabs 0x90808, %al") F(READ, ALL, "movabs 0x90808, %ax")	\
+	F(READ, ALL, "movabs 0x90808, %eax") F(READ, ALL, "movabs 0x90808, %rax")
+
+/* Every way to name the operand */
+#define ADDRESSES64(F, before, after)						\
+	F(before "8(%rbx)" after) F(before "0x123(%rbx)" after)			\
+	F(before "-0x40(%rbx)" after) F(before "-0x123(%rbx)" after)		\
+	F(before "(%rbx,%rdx)" after) F(before "(%rbx,%rdx,4)" after)		\
+	F(before "0x10(%rbx,%rdx,8)" after) F(before "-0x200(%rbx,%rdx,2)" after) \
+	F(before "0x90810(,%rdx,4)" after) F(before "0x90810" after)		\
+	F(before "(%r12)" after) F(before "(%r13)" after)			\
+	F(before "4(%r12,%rdx)" after) F(before "4(%r13,%r8,2)" after)		\
+	F(before "(%rbp)" after) F(before "0x20(%rbp,%rdx)" after)		\
+	F(before "(%ebx)" after) F(before "4(%r13d,%r8d,2)" after)		\
+	F(before "%fs:8(%rdx)" after) F(before "%gs:(%rdx)" after)		\
+	F(before "%ds:8(%rbx)" after) F(before "%es:8(%rbx)" after)		\
+	F(before "0x60800(%rip)" after)
+
+#define LOAD_ADDRESS(text)	FORM(READ, ALL, text)
+#define STORE_ADDRESS(text)	FORM(WRITE, ALL, text)
+#define ALTER_ADDRESS(text)	FORM(MODIFY, LOGIC, text)
+
+#define COMMON_FORMS(F, mem)							\
+	MOV_FORMS(F, mem)							\
+	ALU(F, MODIFY, LOGIC, "and", mem) ALU(F, MODIFY, LOGIC, "or", mem)	\
+	ALU(F, MODIFY, LOGIC, "xor", mem) ALU(F, MODIFY, ALL, "add", mem)	\
+	ALU(F, MODIFY, ALL, "sub", mem) ALU(F, READ, ALL, "cmp", mem)		\
+	TEST_FORMS(F, mem)							\
+	BIT_FORMS(F, READ, "bt", mem) BIT_FORMS(F, MODIFY, "bts", mem)		\
+	BIT_FORMS(F, MODIFY, "btr", mem) BIT_FORMS(F, MODIFY, "btc", mem)	\
+	XCHG_FORMS(F, mem)							\
+	F(MODIFY, LOGIC, "lock; orb $0x80, " mem)				\
+	F(MODIFY, LOGIC, "lock; andl %ecx, " mem)				\
+	F(MODIFY, LOGIC, "lock; xorw $0x55, " mem)				\
+	F(MODIFY, ALL, "lock; addl $1, " mem) F(MODIFY, ALL, "lock; subl %eax, " mem) \
+	F(MODIFY, BIT, "lock; btsl $3, " mem) F(MODIFY, BIT, "lock; btrl %ecx, " mem) \
+	F(MODIFY, BIT, "lock; btcw $3, " mem)
+
+#define FORMS64									\
+	COMMON_FORMS(FORM, "8(%rbx)")						\
+	MOV_FORMS64(FORM, "8(%rbx)")						\
+	ALU64(FORM, MODIFY, LOGIC, "and", "8(%rbx)")				\
+	ALU64(FORM, MODIFY, LOGIC, "or", "8(%rbx)")				\
+	ALU64(FORM, MODIFY, LOGIC, "xor", "8(%rbx)")				\
+	ALU64(FORM, MODIFY, ALL, "add", "8(%rbx)")				\
+	ALU64(FORM, MODIFY, ALL, "sub", "8(%rbx)")				\
+	ALU64(FORM, READ, ALL, "cmp", "8(%rbx)")				\
+	FORM(READ, LOGIC, "testq %rcx, 8(%rbx)")				\
+	FORM(READ, LOGIC, "testq $-7, 8(%rbx)")					\
+	FORM(READ, BIT, "btq %rcx, 8(%rbx)") FORM(MODIFY, BIT, "btsq %rcx, 8(%rbx)") \
+	FORM(MODIFY, BIT, "btrq $63, 8(%rbx)") FORM(MODIFY, BIT, "btcq $5, 8(%rbx)") \
+	FORM(MODIFY, ALL, "xchgq %rax, 8(%rbx)") FORM(MODIFY, ALL, "xchgq %r9, 8(%rbx)") \
+	FORM(MODIFY, ALL, "lock; addq %r9, 8(%rbx)")				\
+	ADDRESSES64(LOAD_ADDRESS, "movl ", ", %eax")			\
+	ADDRESSES64(LOAD_ADDRESS, "movzwl ", ", %ecx")			\
+	ADDRESSES64(STORE_ADDRESS, "movb %al, ", "")			\
+	ADDRESSES64(STORE_ADDRESS, "movl $0x12345678, ", "")		\
+	ADDRESSES64(ALTER_ADDRESS, "orw $0x1234, ", "")
+
+#define FORMS32									\
+	COMMON_FORMS(FORM, "8(%ebx)")						\
+	FORM(READ, ALL, "movl (%ebx,%edx,4), %eax")				\
+	FORM(READ, ALL, "movl 0x90810, %eax") FORM(READ, ALL, "movl 0x90810, %ecx") \
+	FORM(WRITE, ALL, "movb %al, 0x90810") FORM(WRITE, ALL, "movl %eax, 0x90810") \
+	FORM(READ, ALL, "movw %fs:8(%edx), %ax") FORM(WRITE, ALL, "movl %eax, (%ebp)") \
+	FORM(READ, ALL, "movl %gs:(%edx,%edx), %ebp")
+
+#define FORMS16									\
+	COMMON_FORMS(FORM, "8(%bx)")						\
+	FORM(READ, ALL, "movw (%bx), %ax") FORM(READ, ALL, "movw 0x123(%bx), %ax") \
+	FORM(READ, ALL, "movw -0x10(%bx), %ax")					\
+	FORM(READ, ALL, "movw (%bx,%si), %ax") FORM(READ, ALL, "movw 2(%bx,%di), %ax") \
+	FORM(READ, ALL, "movw (%si), %ax") FORM(READ, ALL, "movw 4(%di), %ax")	\
+	FORM(READ, ALL, "movw %ds:(%bp), %ax")					\
+	FORM(READ, ALL, "movw %ds:4(%bp,%si), %ax")				\
+	FORM(READ, ALL, "movw %ds:4(%bp,%di), %ax")				\
+	FORM(WRITE, ALL, "movb %al, 0x810") FORM(READ, ALL, "movw 0x810, %ax")	\
+	FORM(WRITE, ALL, "movl %eax, 0x810") FORM(WRITE, ALL, "movw $7, 0x810")	\
+	FORM(READ, ALL, "movl 8(%ebx), %eax") FORM(WRITE, ALL, "movb %al, (%ebx,%edx,2)") \
+	FORM(WRITE, ALL, "movw %ax, %fs:(%bx)")
+
+/* Repeated and single string forms; RSI and RDI lie in memory or device, as string_places says */
+#define STRINGS									\
+	FORM(MODIFY, ALL, "stosb") FORM(MODIFY, ALL, "stosw")			\
+	FORM(MODIFY, ALL, "stosl") FORM(MODIFY, ALL, "rep; stosb")		\
+	FORM(MODIFY, ALL, "rep; stosw") FORM(MODIFY, ALL, "rep; stosl")		\
+	FORM(MODIFY, ALL, "std; rep; stosl; cld")				\
+	FORM(MODIFY, ALL, "movsb") FORM(MODIFY, ALL, "movsw")			\
+	FORM(MODIFY, ALL, "movsl") FORM(MODIFY, ALL, "rep; movsb")		\
+	FORM(MODIFY, ALL, "rep; movsw") FORM(MODIFY, ALL, "rep; movsl")		\
+	FORM(MODIFY, ALL, "repnz; movsb")					\
+	FORM(MODIFY, ALL, "std; rep; movsw; cld")
+
+#define STRINGS64								\
+	STRINGS									\
+	FORM(MODIFY, ALL, "stosq") FORM(MODIFY, ALL, "rep; stosq")		\
+	FORM(MODIFY, ALL, "movsq") FORM(MODIFY, ALL, "rep; movsq")		\
+	FORM(MODIFY, ALL, "addr32 rep movsl") FORM(MODIFY, ALL, "addr32 rep stosb") \
+	FORM(MODIFY, ALL, "std; rep; movsq; cld")
+
+/* What is not in the kernel's table */
+#define OTHERS64								\
+	FORM(READ, ALL, "adcl %eax, 8(%rbx)") FORM(READ, ALL, "sbbl 8(%rbx), %eax") \
+	FORM(READ, ALL, "incl 8(%rbx)") FORM(READ, ALL, "decb 8(%rbx)")		\
+	FORM(READ, ALL, "notl 8(%rbx)") FORM(READ, ALL, "negq 8(%rbx)")		\
+	FORM(READ, ALL, "xaddl %eax, 8(%rbx)") FORM(READ, ALL, "cmpxchgl %ecx, 8(%rbx)") \
+	FORM(READ, ALL, "lock; cmpxchg8b 8(%rbx)") FORM(READ, ALL, "shll $3, 8(%rbx)") \
+	FORM(READ, ALL, "imull $5, 8(%rbx), %eax") FORM(READ, ALL, "mull 8(%rbx)") \
+	FORM(READ, ALL, "movups 8(%rbx), %xmm1") FORM(READ, ALL, "movdqa %xmm2, (%rbx)") \
+	FORM(READ, ALL, "fldl 8(%rbx)") FORM(READ, ALL, "pushq 8(%rbx)")		\
+	FORM(READ, ALL, "call *8(%rbx)") FORM(READ, ALL, "cmovzl 8(%rbx), %eax")	\
+	FORM(READ, ALL, "sete 8(%rbx)") FORM(READ, ALL, "bsfl 8(%rbx), %eax")
+
+struct form {
+	u8 access;
+	u64 flags;
+	const char *text;
+};
+
+/* Each list twice: as a table here, and assembled, each form behind its length. */
+#define FORM(access, flags, text) { access, flags, text },
+static const struct form forms64[] = { FORMS64 };
+static const struct form forms32[] = { FORMS32 };
+static const struct form forms16[] = { FORMS16 };
+static const struct form strings[] = { STRINGS };
+static const struct form strings64[] = { STRINGS64 };
+static const struct form others64[] = { OTHERS64 };
+#undef FORM
+#define FORM(access, flags, text) ".byte 8f - 7f\n7: " text "\n8:\n"
+GUEST_CODE(code64, 64, FORMS64);
+GUEST_CODE(code32, 32, FORMS32);
+GUEST_CODE(code16, 16, FORMS16);
+GUEST_CODE(string_code64, 64, STRINGS64);
+GUEST_CODE(string_code32, 32, STRINGS);
+GUEST_CODE(string_code16, 16, STRINGS);
+GUEST_CODE(other_code64, 64, OTHERS64);
+
+/* ---- the guest around them: all registers and flags from, then to memory ---- */
+
+#define BEFORE		DATA_GPA
+#define AFTER		(DATA_GPA + 0x100)
+asm(".set BEFORE, DATA_GPA; .set AFTER, DATA_GPA + 0x100\n");
+
+GUEST_CODE(frame64, 64,
+	"pushq BEFORE + 0x80; popfq\n"
+	"mov BEFORE, %rax; mov BEFORE + 0x08, %rcx; mov BEFORE + 0x10, %rdx\n"
+	"mov BEFORE + 0x18, %rbx; mov BEFORE + 0x20, %rsp; mov BEFORE + 0x28, %rbp\n"
+	"mov BEFORE + 0x30, %rsi; mov BEFORE + 0x38, %rdi; mov BEFORE + 0x40, %r8\n"
+	"mov BEFORE + 0x48, %r9; mov BEFORE + 0x50, %r10; mov BEFORE + 0x58, %r11\n"
+	"mov BEFORE + 0x60, %r12; mov BEFORE + 0x68, %r13; mov BEFORE + 0x70, %r14\n"
+	"mov BEFORE + 0x78, %r15\n"
+	"frame64_hole: .fill 20, 1, 0x90\n"
+	"mov %rax, AFTER; mov %rcx, AFTER + 0x08; mov %rdx, AFTER + 0x10\n"
+	"mov %rbx, AFTER + 0x18; mov %rsp, AFTER + 0x20; mov %rbp, AFTER + 0x28\n"
+	"mov %rsi, AFTER + 0x30; mov %rdi, AFTER + 0x38; mov %r8, AFTER + 0x40\n"
+	"mov %r9, AFTER + 0x48; mov %r10, AFTER + 0x50; mov %r11, AFTER + 0x58\n"
+	"mov %r12, AFTER + 0x60; mov %r13, AFTER + 0x68; mov %r14, AFTER + 0x70\n"
+	"mov %r15, AFTER + 0x78\n"
+	"pushfq; popq AFTER + 0x80\n"
+	"out %al, $PORT_DONE\n");
+
+GUEST_CODE(frame32, 32,
+	"pushl BEFORE + 0x80; popfl\n"
+	"mov BEFORE, %eax; mov BEFORE + 0x08, %ecx; mov BEFORE + 0x10, %edx\n"
+	"mov BEFORE + 0x18, %ebx; mov BEFORE + 0x20, %esp; mov BEFORE + 0x28, %ebp\n"
+	"mov BEFORE + 0x30, %esi; mov BEFORE + 0x38, %edi\n"
+	"frame32_hole: .fill 20, 1, 0x90\n"
+	"mov %eax, AFTER; mov %ecx, AFTER + 0x08; mov %edx, AFTER + 0x10\n"
+	"mov %ebx, AFTER + 0x18; mov %esp, AFTER + 0x20; mov %ebp, AFTER + 0x28\n"
+	"mov %esi, AFTER + 0x30; mov %edi, AFTER + 0x38\n"
+	"pushfl; popl AFTER + 0x80\n"
+	"out %al, $PORT_DONE\n");
+
+/* DS is the window's here: BEFORE and AFTER are reached through GS. */
+GUEST_CODE(frame16, 16,
+	"pushl %gs:0x80; popfl\n"
+	"mov %gs:0, %eax; mov %gs:0x08, %ecx; mov %gs:0x10, %edx\n"
+	"mov %gs:0x18, %ebx; mov %gs:0x20, %esp; mov %gs:0x28, %ebp\n"
+	"mov %gs:0x30, %esi; mov %gs:0x38, %edi\n"
+	"frame16_hole: .fill 20, 1, 0x90\n"
+	"mov %eax, %gs:0x100; mov %ecx, %gs:0x108; mov %edx, %gs:0x110\n"
+	"mov %ebx, %gs:0x118; mov %esp, %gs:0x120; mov %ebp, %gs:0x128\n"
+	"mov %esi, %gs:0x130; mov %edi, %gs:0x138\n"
+	"pushfl; popl %gs:0x180\n"
+	"out %al, $PORT_DONE\n");
+
+extern const u8 frame64_hole[], frame32_hole[], frame16_hole[];
+#define HOLE 20
+
+struct frame {
+	u64 gpr[16];
+	u64 rflags;
+};
+
+FIXTURE(mmio) {
+	struct vm *vm;
+	struct vcpu *vcpu;
+};
+
+FIXTURE_SETUP(mmio)
+{
+	self->vm = vm_create(WINDOW, 0);
+	self->vcpu = vcpu_create(self->vm, 0);
+	window = map_memory(WINDOW_SIZE);
+}
+
+FIXTURE_TEARDOWN(mmio)
+{
+	vm_destroy(self->vm);
+}
+
+static struct frame *before(struct vm *vm)
+{
+	return guest_ptr(vm, BEFORE, sizeof(struct frame));
+}
+
+static struct frame *after(struct vm *vm)
+{
+	return guest_ptr(vm, AFTER, sizeof(struct frame));
+}
+
+static void fill(u8 *bytes, size_t size, u32 seed)
+{
+	size_t i;
+
+	for (i = 0; i < size; i++) {
+		seed = seed * 1664525 + 1013904223;
+		bytes[i] = seed >> 24;
+	}
+}
+
+/* Registers for round @round; in real mode addresses are offsets into the window. */
+static void set_registers(struct vm *vm, enum guest_mode mode, int round)
+{
+	static const s64 bit_offsets[] = { 5, 37, -21, 70 };
+	u64 base = mode == MODE_REAL ? 0 : WINDOW;
+	struct frame *frame = before(vm);
+
+	fill((u8 *)frame, sizeof(*frame), round + 1);
+	frame->gpr[VMM_RCX] = bit_offsets[round % 4];
+	frame->gpr[VMM_RDX] = 0x10;
+	frame->gpr[VMM_RBX] = base + 0x800;
+	frame->gpr[VMM_RBP] = base + 0x900;
+	frame->gpr[VMM_RSP] = STACK_TOP - (mode == MODE_REAL ? STACK_GPA : 0);
+	frame->gpr[VMM_RSI] = mode == MODE_REAL ? 0x40 : RAM;
+	frame->gpr[VMM_RDI] = mode == MODE_REAL ? 0x60 : RAM + 0x800;
+	frame->gpr[VMM_R8] = 0x18;
+	frame->gpr[VMM_R12] = base + 0xa00;
+	frame->gpr[VMM_R13] = base + 0xb00;
+	frame->rflags = FLAG_FIXED | (round & 1 ? FLAG_ARITH : 0);
+}
+
+/* Put one instruction into the frame of @mode and bring the vCPU to its start. */
+static void load_form(struct vcpu *vcpu, enum guest_mode mode, const u8 *insn, size_t size)
+{
+	struct vmm_segment *seg = vcpu->state.segments.seg;
+	u64 hole;
+
+	if (mode == MODE_REAL) {
+		vcpu_load(vcpu, mode, frame16);
+		hole = CODE_GPA + (frame16_hole - frame16);
+		seg[VMM_DS].base = WINDOW;
+		seg[VMM_DS].selector = WINDOW >> 4;
+		seg[VMM_ES] = seg[VMM_DS];
+		seg[VMM_FS] = seg[VMM_DS];
+		seg[VMM_GS].base = DATA_GPA;
+		seg[VMM_GS].selector = DATA_GPA >> 4;
+	} else if (mode == MODE_LONG) {
+		vcpu_load(vcpu, mode, frame64);
+		hole = CODE_GPA + (frame64_hole - frame64);
+		seg[VMM_FS].base = WINDOW + 0x400;
+		seg[VMM_GS].base = WINDOW + 0x500;
+	} else {
+		vcpu_load(vcpu, mode, frame32);
+		hole = CODE_GPA + (frame32_hole - frame32);
+		seg[VMM_FS].base = WINDOW + 0x400;
+		seg[VMM_GS].base = WINDOW + 0x500;
+	}
+	vcpu_set(vcpu, VMM_STATE_SEGMENTS);
+	if (size > HOLE)
+		fail("an instruction of %zu bytes", size);
+	memcpy(guest_ptr(vcpu->vm, hole, size), insn, size);
+}
+
+struct device_use {
+	int reads;
+	int writes;
+	int bytes;
+};
+
+/* The device: answers from and stores to shadow[]. Returns at the guest's end, or false at #UD. */
+static bool run_device(struct __test_metadata *_metadata, struct vcpu *vcpu,
+		       struct device_use *use)
+{
+	struct vmm_exit *e = &vcpu->run->exit;
+	u64 offset;
+	int ret;
+
+	memset(use, 0, sizeof(*use));
+	for (;;) {
+		ret = vcpu_run(vcpu);
+		if (ret)
+			fail("VMM_RUN: %s", strerror(-ret));
+		if (e->reason == VMM_EXIT_IO && e->io.port == PORT_DONE)
+			return true;
+		if (e->reason == VMM_EXIT_IO && e->io.port == PORT_TRAP &&
+		    guest_trap(vcpu->vm)->vector == 6)
+			return false;
+		if (e->reason != VMM_EXIT_MMIO) {
+			vcpu_print(vcpu);
+			fail("an unexpected exit");
+		}
+		offset = e->mmio.gpa - WINDOW;
+		if (offset >= WINDOW_SIZE || offset + e->mmio.size > WINDOW_SIZE ||
+		    e->mmio.size > 8 || (e->mmio.size & (e->mmio.size - 1))) {
+			vcpu_print(vcpu);
+			fail("an access outside the device");
+		}
+		use->bytes += e->mmio.size;
+		if (e->mmio.write) {
+			memcpy(&shadow[offset], &e->mmio.data, e->mmio.size);
+			use->writes++;
+		} else {
+			/* What the VMM writes beyond the size must not matter. */
+			e->mmio.data = 0xa5a5a5a5a5a5a5a5;
+			memcpy(&e->mmio.data, &shadow[offset], e->mmio.size);
+			use->reads++;
+		}
+	}
+}
+
+static bool same_frame(const struct frame *ram, const struct frame *device, u64 flags)
+{
+	int i;
+
+	for (i = 0; i < 16; i++)
+		if (ram->gpr[i] != device->gpr[i]) {
+			fprintf(stderr, "# register %d: %#llx in memory, %#llx on the device\n", i,
+				ram->gpr[i], device->gpr[i]);
+			return false;
+		}
+	if ((ram->rflags ^ device->rflags) & (flags | ~FLAG_ARITH)) {
+		fprintf(stderr, "# flags: %#llx in memory, %#llx on the device\n", ram->rflags,
+			device->rflags);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * One form, on memory and on the device. @place sets registers after set_registers().
+ * Returns false if this CPU does not have the instruction.
+ */
+static bool compare(struct __test_metadata *_metadata, struct vcpu *vcpu, enum guest_mode mode,
+		    const struct form *form, const u8 *insn, size_t size, int round,
+		    void (*place)(struct vm *vm, enum guest_mode mode, int round),
+		    struct device_use *use)
+{
+	struct vm *vm = vcpu->vm;
+	u8 ram[0x1000], device[0x1000];
+	struct frame in_ram;
+	bool same = true;
+
+	load_form(vcpu, mode, insn, size);
+	set_registers(vm, mode, round);
+	if (place)
+		place(vm, mode, round);
+
+	/* On memory */
+	fill(window, WINDOW_SIZE, round + 100);
+	fill(guest_ptr(vm, RAM, 0x1000), 0x1000, round + 200);
+	memset(after(vm), 0, sizeof(struct frame));
+	ASSERT_EQ(0, vm_set_slot(vm, 1, WINDOW, WINDOW_SIZE, window, 0));
+	if (!run_device(_metadata, vcpu, use)) {
+		ASSERT_EQ(0, vm_set_slot(vm, 1, WINDOW, 0, NULL, 0));
+		return false;
+	}
+	EXPECT_EQ(0, use->bytes);
+	memcpy(&in_ram, after(vm), sizeof(in_ram));
+	memcpy(ram, guest_ptr(vm, RAM, sizeof(ram)), sizeof(ram));
+
+	/* On the device */
+	load_form(vcpu, mode, insn, size);
+	fill(shadow, WINDOW_SIZE, round + 100);
+	fill(guest_ptr(vm, RAM, 0x1000), 0x1000, round + 200);
+	memset(after(vm), 0, sizeof(struct frame));
+	ASSERT_EQ(0, vm_set_slot(vm, 1, WINDOW, 0, NULL, 0));
+	ASSERT_TRUE(run_device(_metadata, vcpu, use));
+	memcpy(device, guest_ptr(vm, RAM, sizeof(device)), sizeof(device));
+
+	same &= same_frame(&in_ram, after(vm), form->flags);
+	same &= !memcmp(window, shadow, WINDOW_SIZE);
+	same &= !memcmp(ram, device, sizeof(ram));
+	EXPECT_TRUE(same)
+		TH_LOG("%s mode, round %d: %s", mode_names[mode], round, form->text);
+	return true;
+}
+
+static void compare_all(struct __test_metadata *_metadata, struct vcpu *vcpu,
+			enum guest_mode mode, const struct form *forms, size_t count,
+			const u8 *code, int rounds)
+{
+	struct device_use use;
+	size_t i, missing = 0;
+	int round;
+
+	for (i = 0; i < count; i++, code += 1 + *code) {
+		for (round = 0; round < rounds; round++) {
+			if (!compare(_metadata, vcpu, mode, &forms[i], code + 1, *code, round,
+				     NULL, &use)) {
+				missing++;
+				break;
+			}
+			/* A device notices each access: there may be none too many. */
+			EXPECT_EQ(forms[i].access != WRITE, use.reads)
+				TH_LOG("reads: %s", forms[i].text);
+			EXPECT_EQ(forms[i].access != READ, use.writes)
+				TH_LOG("writes: %s", forms[i].text);
+		}
+	}
+	TH_LOG("%zu forms in %s mode, %zu of them unknown to this CPU", count, mode_names[mode],
+	       missing);
+	EXPECT_LT(missing, count / 10);
+}
+
+TEST_F_TIMEOUT(mmio, forms_long, 100)
+{
+	compare_all(_metadata, self->vcpu, MODE_LONG, forms64, ARRAY_SIZE(forms64), code64, 4);
+}
+
+TEST_F_TIMEOUT(mmio, forms_protected, 60)
+{
+	compare_all(_metadata, self->vcpu, MODE_PROTECTED, forms32, ARRAY_SIZE(forms32), code32,
+		    3);
+}
+
+TEST_F_TIMEOUT(mmio, forms_compatibility, 60)
+{
+	compare_all(_metadata, self->vcpu, MODE_COMPAT, forms32, ARRAY_SIZE(forms32), code32, 1);
+}
+
+TEST_F_TIMEOUT(mmio, forms_paged, 60)
+{
+	compare_all(_metadata, self->vcpu, MODE_PAGED, forms32, ARRAY_SIZE(forms32), code32, 1);
+}
+
+TEST_F_TIMEOUT(mmio, forms_real, 60)
+{
+	compare_all(_metadata, self->vcpu, MODE_REAL, forms16, ARRAY_SIZE(forms16), code16, 3);
+}
+
+/* ---- strings ---- */
+
+/* Device to memory, memory to device, device to device; each with a count of 5, then none */
+static void place_strings(struct vm *vm, enum guest_mode mode, int round)
+{
+	u64 base = mode == MODE_REAL ? 0 : WINDOW;
+	struct frame *frame = before(vm);
+
+	frame->gpr[VMM_RSI] = round % 3 == 1 ? RAM + 0x40 : base + 0x840;
+	frame->gpr[VMM_RDI] = round % 3 == 0 ? RAM + 0x80 : base + 0x8a0;
+	frame->gpr[VMM_RCX] = round < 3 ? 5 : 0;
+	if (mode == MODE_REAL) {
+		/* Memory is not within reach of the window's segments: device to device. */
+		frame->gpr[VMM_RSI] = 0x840;
+		frame->gpr[VMM_RDI] = 0x8a0;
+	}
+}
+
+static void compare_strings(struct __test_metadata *_metadata, struct vcpu *vcpu,
+			    enum guest_mode mode, const struct form *forms, size_t count,
+			    const u8 *code)
+{
+	struct device_use use;
+	int round;
+	size_t i;
+
+	for (i = 0; i < count; i++, code += 1 + *code)
+		for (round = 0; round < 4; round++)
+			ASSERT_TRUE(compare(_metadata, vcpu, mode, &forms[i], code + 1, *code,
+					    round, place_strings, &use));
+}
+
+TEST_F_TIMEOUT(mmio, strings_long, 60)
+{
+	compare_strings(_metadata, self->vcpu, MODE_LONG, strings64, ARRAY_SIZE(strings64),
+			string_code64);
+}
+
+TEST_F(mmio, strings_protected)
+{
+	compare_strings(_metadata, self->vcpu, MODE_PROTECTED, strings, ARRAY_SIZE(strings),
+			string_code32);
+}
+
+TEST_F(mmio, strings_real)
+{
+	compare_strings(_metadata, self->vcpu, MODE_REAL, strings, ARRAY_SIZE(strings),
+			string_code16);
+}
+
+/* ---- what is not decoded ---- */
+
+TEST_F(mmio, others_are_emulate_exits)
+{
+	const u8 *code = other_code64;
+	struct vcpu *vcpu = self->vcpu;
+	struct vmm_exit *e;
+	struct vmm_regs regs;
+	unsigned int i;
+	u64 hole = CODE_GPA + (frame64_hole - frame64);
+
+	for (i = 0; i < ARRAY_SIZE(others64); i++, code += 1 + *code) {
+		load_form(vcpu, MODE_LONG, code + 1, *code);
+		set_registers(self->vm, MODE_LONG, 0);
+		e = run_until(vcpu, VMM_EXIT_EMULATE);
+		EXPECT_EQ(hole, e->rip) TH_LOG("%s", others64[i].text);
+		EXPECT_EQ(hole, e->emulate.gva);
+		EXPECT_EQ(WINDOW + 0x800, e->emulate.gpa & ~8ULL) TH_LOG("%s", others64[i].text);
+		EXPECT_EQ(8, e->emulate.mode);
+		ASSERT_GE(e->emulate.length, *code);
+		EXPECT_EQ(0, memcmp(e->emulate.bytes, code + 1, *code))
+			TH_LOG("%s", others64[i].text);
+
+		/* Nothing has happened: the same again, with the same registers. */
+		vcpu_get(vcpu, VMM_STATE_REGS);
+		regs = vcpu->state.regs;
+		EXPECT_EQ(hole, regs.rip);
+		e = run_until(vcpu, VMM_EXIT_EMULATE);
+		EXPECT_EQ(hole, e->rip);
+		vcpu_get(vcpu, VMM_STATE_REGS);
+		EXPECT_EQ(0, memcmp(&regs, &vcpu->state.regs, sizeof(regs)));
+
+		/* The VMM does it and goes behind it. */
+		vcpu->state.regs.rip += *code;
+		vcpu_set(vcpu, VMM_STATE_REGS);
+		run_done(vcpu);
+	}
+}
+
+/* ---- page boundaries and faults ---- */
+
+GUEST_CODE(split, 64,
+	"mov $0x300ffe, %ebx\n"
+	"mov (%rbx), %eax; out %eax, $PORT_VALUE\n"
+	"movl $0x11223344, (%rbx)\n"
+	"addl $0x01010101, (%rbx)\n"
+	"out %al, $PORT_DONE\n");
+
+/* Answers one device access, which must be this one. */
+#define expect_mmio(gpa_, size_, write_) do {					\
+	struct vmm_exit *e = run_until(self->vcpu, VMM_EXIT_MMIO);		\
+										\
+	EXPECT_EQ((gpa_), e->mmio.gpa);						\
+	EXPECT_EQ((size_), e->mmio.size);					\
+	EXPECT_EQ((write_), e->mmio.write);					\
+} while (0)
+#define mmio_data	(self->vcpu->run->exit.mmio.data)
+
+TEST_F(mmio, across_pages_both_device)
+{
+	vcpu_load(self->vcpu, MODE_LONG, split);
+	/* Not neighbours in physical memory */
+	guest_map(self->vm, 0x300000, MMIO_GPA, PTE_P | PTE_RW);
+	guest_map(self->vm, 0x301000, MMIO_GPA + 0x8000, PTE_P | PTE_RW);
+	expect_mmio(MMIO_GPA + 0xffe, 2, 0);
+	mmio_data = 0x7788;
+	expect_mmio(MMIO_GPA + 0x8000, 2, 0);
+	mmio_data = 0x5566;
+	EXPECT_EQ(0x55667788, run_value(self->vcpu));
+	expect_mmio(MMIO_GPA + 0xffe, 2, 1);
+	EXPECT_EQ(0x3344, mmio_data);
+	expect_mmio(MMIO_GPA + 0x8000, 2, 1);
+	EXPECT_EQ(0x1122, mmio_data);
+	expect_mmio(MMIO_GPA + 0xffe, 2, 0);
+	mmio_data = 0xffff;
+	expect_mmio(MMIO_GPA + 0x8000, 2, 0);
+	mmio_data = 0;
+	expect_mmio(MMIO_GPA + 0xffe, 2, 1);
+	EXPECT_EQ(0x0100, mmio_data);
+	expect_mmio(MMIO_GPA + 0x8000, 2, 1);
+	EXPECT_EQ(0x0102, mmio_data);
+	run_done(self->vcpu);
+}
+
+TEST_F(mmio, across_pages_half_memory)
+{
+	struct vm *vm = self->vm;
+
+	vcpu_load(self->vcpu, MODE_LONG, split);
+	guest_map(vm, 0x300000, MMIO_GPA, PTE_P | PTE_RW);
+	guest_map(vm, 0x301000, RAM, PTE_P | PTE_RW);
+	guest_u16(vm, RAM) = 0x5566;
+	expect_mmio(MMIO_GPA + 0xffe, 2, 0);
+	mmio_data = 0x7788;
+	EXPECT_EQ(0x55667788, run_value(self->vcpu));
+	expect_mmio(MMIO_GPA + 0xffe, 2, 1);
+	EXPECT_EQ(0x3344, mmio_data);
+	expect_mmio(MMIO_GPA + 0xffe, 2, 0);
+	EXPECT_EQ(0x1122, guest_u16(vm, RAM));
+	mmio_data = 0x3344;
+	expect_mmio(MMIO_GPA + 0xffe, 2, 1);
+	EXPECT_EQ(0x4445, mmio_data);
+	run_done(self->vcpu);
+	EXPECT_EQ(0x1223, guest_u16(vm, RAM));
+}
+
+/* The second page is not there: a #PF, and the device has seen nothing. */
+TEST_F(mmio, across_pages_then_fault)
+{
+	struct guest_trap *trap;
+
+	vcpu_load(self->vcpu, MODE_LONG, split);
+	guest_map(self->vm, 0x300000, MMIO_GPA, PTE_P | PTE_RW);
+	guest_map(self->vm, 0x301000, 0, 0);
+	trap = run_vector(self->vcpu, 14);
+	EXPECT_EQ(0x301000, trap->cr2);
+	EXPECT_EQ(0, trap->error);
+	EXPECT_EQ(CODE_GPA + 5, trap->rip);
+	/* mov (%rbx), %eax; out %eax, imm8 are two bytes each. */
+	guest_return_to(self->vm, CODE_GPA + 9);
+	trap = run_vector(self->vcpu, 14);
+	EXPECT_EQ(0x301000, trap->cr2);
+	EXPECT_EQ(2, trap->error);
+	guest_map(self->vm, 0x301000, MMIO_GPA + 0x8000, PTE_P);
+	vcpu_get(self->vcpu, VMM_STATE_CONTROL);
+	vcpu_set(self->vcpu, VMM_STATE_CONTROL);
+	/* Read-only for the guest: a write that its own tables forbid never reaches the device. */
+	trap = run_vector(self->vcpu, 14);
+	EXPECT_EQ(0x301000, trap->cr2);
+	EXPECT_EQ(3, trap->error);
+}
+
+/* A repeated move that faults half-way: what was done stays done. */
+GUEST_CODE(rep_movs, 64, "rep movsl; out %al, $PORT_DONE\n");
+
+TEST_F(mmio, repeated_move_faults)
+{
+	struct vcpu *vcpu = self->vcpu;
+	struct guest_trap *trap;
+	u32 i;
+
+	vcpu_load(vcpu, MODE_LONG, rep_movs);
+	guest_map(self->vm, 0x300000, MMIO_GPA, PTE_P | PTE_RW);
+	guest_map(self->vm, 0x301000, RAM, PTE_P | PTE_RW);
+	guest_map(self->vm, 0x302000, 0, 0);
+	vcpu->state.regs.gpr[VMM_RSI] = 0x300000;
+	vcpu->state.regs.gpr[VMM_RDI] = 0x301ff0;
+	vcpu->state.regs.gpr[VMM_RCX] = 6;
+	vcpu_set(vcpu, VMM_STATE_REGS);
+	for (i = 0; i < 4; i++) {
+		expect_mmio(MMIO_GPA + 4 * i, 4, 0);
+		mmio_data = 0x1000 + i;
+	}
+	/* The fifth may or may not be read before its destination faults. */
+	vcpu_run(vcpu);
+	if (vcpu->run->exit.reason == VMM_EXIT_MMIO) {
+		EXPECT_EQ(MMIO_GPA + 16, vcpu->run->exit.mmio.gpa);
+		mmio_data = 0x1004;
+		run_vector(vcpu, 14);
+	}
+	trap = guest_trap(self->vm);
+	EXPECT_EQ(14, trap->vector);
+	EXPECT_EQ(0x302000, trap->cr2);
+	EXPECT_EQ(CODE_GPA, trap->rip);
+	vcpu_get(vcpu, VMM_STATE_REGS);
+	EXPECT_EQ(2, vcpu->state.regs.gpr[VMM_RCX]);
+	EXPECT_EQ(0x300010, vcpu->state.regs.gpr[VMM_RSI]);
+	EXPECT_EQ(0x302000, vcpu->state.regs.gpr[VMM_RDI]);
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0x1000 + i, guest_u32(self->vm, RAM + 0xff0 + 4 * i));
+
+	guest_map(self->vm, 0x302000, RAM + 0x1000, PTE_P | PTE_RW);
+	for (i = 4; i < 6; i++) {
+		expect_mmio(MMIO_GPA + 4 * i, 4, 0);
+		mmio_data = 0x1000 + i;
+	}
+	run_done(vcpu);
+	EXPECT_EQ(0x1005, guest_u32(self->vm, RAM + 0x1004));
+}
+
+/* The trap flag is honoured behind a completed access, as behind any instruction. */
+GUEST_CODE(stepped, 64,
+	"mov $MMIO_GPA, %ebx\n"
+	"pushf; orl $0x100, (%rsp); popf\n"
+	"mov %eax, (%rbx)\n"
+	"1: nop\n");
+
+TEST_F(mmio, trap_flag)
+{
+	struct guest_trap *trap;
+
+	vcpu_load(self->vcpu, MODE_LONG, stepped);
+	expect_mmio(MMIO_GPA, 4, 1);
+	trap = run_vector(self->vcpu, 1);
+	EXPECT_EQ(CODE_GPA + code_size(stepped) - 1, trap->rip);
+}
+
+/* Code in a device, page tables in a device: nothing to run, but a clear end. */
+GUEST_CODE(jump_away, 64, "mov $MMIO_GPA, %eax; jmp *%rax\n");
+
+TEST_F(mmio, code_in_device)
+{
+	struct vmm_exit *e;
+
+	vcpu_load(self->vcpu, MODE_LONG, jump_away);
+	e = run_until(self->vcpu, VMM_EXIT_FAULT);
+	EXPECT_EQ(MMIO_GPA, e->fault.gpa);
+	EXPECT_EQ(VMM_ACCESS_EXEC, e->fault.access & VMM_ACCESS_EXEC);
+	EXPECT_EQ(-ENXIO, e->fault.error);
+	EXPECT_EQ(MMIO_GPA, e->rip);
+}
+
+TEST_F(mmio, page_table_in_device)
+{
+	struct vcpu *vcpu = self->vcpu;
+	u32 reason;
+
+	vcpu_load(vcpu, MODE_LONG, jump_away);
+	guest_u64(self->vm, TABLES_GPA) = MMIO_GPA | 7;
+	ASSERT_EQ(0, vcpu_run(vcpu));
+	reason = vcpu->run->exit.reason;
+	EXPECT_TRUE(reason == VMM_EXIT_FAULT || reason == VMM_EXIT_EMULATE)
+		TH_LOG("exit %s", exit_name(reason));
+}
+
+TEST_HARNESS_MAIN
