@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# timeout: 240
+#
+# Loading is refused where the module cannot work, with an errno of its own and
+# a line in the log, and leaves nothing behind; unloading is clean.
+. "$(dirname "$0")/lib/tap.sh"
+
+plan 10
+
+# host OPTION... -- SCRIPT: run it there; its output is in $tmp/out.
+host()
+{
+	$NESTED --timeout 60 --add "$BUILD/runner/hold-kvm" "${@:1:$#-1}" \
+		sh -c "${!#}" >"$tmp/out" 2>"$tmp/err" </dev/null
+	status=$?
+	return $status
+}
+
+try_load='
+	dmesg -c >/dev/null
+	insmod /lib/modules/vmm.ko 2>&1 && echo "it loads"
+	dmesg | grep "vmm: " | grep -v -e taint -e signature
+	[ ! -e /dev/vmm ] && ! grep -q ^vmm /proc/modules && echo "nothing is left"'
+
+# refused NAME ERROR WORDS: as the last host says, with a line that has WORDS.
+refused()
+{
+	local good=1
+
+	[ $status = 0 ] && grep -q "insmod: .*: $2" "$tmp/out" &&
+		grep -q "vmm: .*$3" "$tmp/out" &&
+		grep -q "nothing is left" "$tmp/out" || good=
+	[ -n "$good" ] || note_files
+	check "$1" [ -n "$good" ]
+}
+
+host --no-module --cpu-flags -svm -- "$try_load"
+refused "no SVM" "No such device" SVM
+
+host --no-module --cpu-flags -npt -- "$try_load"
+refused "no nested paging" "Operation not supported" "[Nn]ested paging"
+
+host --no-module --cpus 2 --cpu-flags vendor=GenuineIntel -- "$try_load"
+refused "another vendor's CPU" "No such device" ""
+
+skip "SVM disabled by firmware" "the emulator has no VM_CR"
+
+host --with-kvm --cpus 2 -- "modprobe kvm_amd; /add/hold-kvm sh -c '$try_load'"
+refused "KVM has a VM" "Resource busy" "modprobe -r kvm_amd"
+
+host --with-kvm --kernel 6.12 --cpus 2 -- "modprobe kvm_amd; $try_load"
+refused "KVM holds SVM from its own load on" "Resource busy" "modprobe -r kvm_amd"
+
+host --with-kvm --cpus 2 -- '
+	modprobe kvm_amd && /add/hold-kvm true && modprobe vmm || exit 1
+	/add/hold-kvm true; [ $? = 3 ] || exit 2
+	hello || exit 3
+	rmmod vmm && /add/hold-kvm true'
+[ $status = 0 ] || note_files
+check "KVM without a VM stands beside it, and takes over after it" \
+	[ $status = 0 ]
+
+host --cpus 2 -- '
+	for i in 1 2 3 4 5 6 7 8; do
+		hello && rmmod vmm && modprobe vmm || exit 1
+	done'
+[ $status = 0 ] || note_files
+check "loaded and unloaded again and again" [ $status = 0 ]
+
+host --cpus 2 -- '
+	sleep 100 </dev/vmm & sleep 1
+	rmmod vmm 2>/dev/null && exit 1
+	kill $!; wait $!; rmmod vmm'
+[ $status = 0 ] || note_files
+check "not unloaded while in use, unloaded after" [ $status = 0 ]
+
+host --cpus 2 --kernel 6.12 -- 'hello && rmmod vmm && modprobe vmm && hello'
+[ $status = 0 ] || note_files
+check "6.12 loads, runs, unloads" [ $status = 0 ]
