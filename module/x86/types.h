@@ -141,23 +141,41 @@ struct cpu_msrs {
 	u64 reserved[4];
 };
 
-/* What the core asks of a vCPU's CPUID table; computed when the table is set */
+/**
+ * struct cpu_features - what the core asks of a vCPU's CPUID table; computed when the table is set
+ * @cr4_allowed: CR4 bits that the guest may set; likewise @efer_allowed, @xcr0_allowed, @xss_allowed
+ * @spec_ctrl_allowed: bits of IA32_SPEC_CTRL; likewise @pred_cmd_allowed and @flush_cmd_allowed, 0
+ *                     where the guest has no such MSR
+ * @pv: KVM_FEATURE_* bits that the guest was told of
+ * @gpa_bits: the guest's MAXPHYADDR
+ * @spec_ctrl: IA32_SPEC_CTRL exists
+ * @tsc_aux: IA32_TSC_AUX exists (RDTSCP or RDPID)
+ * @amd: vendor string: decides between vendor behaviours that a guest sees
+ */
 struct cpu_features {
-	u64 cr4_allowed;	/* CR4 bits that the guest may set */
+	u64 cr4_allowed;
 	u64 efer_allowed;
 	u64 xcr0_allowed;
 	u64 xss_allowed;
-	u8 gpa_bits;		/* guest's MAXPHYADDR */
+	u64 spec_ctrl_allowed;
+	u64 pred_cmd_allowed;
+	u64 flush_cmd_allowed;
+	u32 pv;
+	u8 gpa_bits;
 	bool nx;
 	bool gbpages;
 	bool long_mode;
 	bool la57;
 	bool xsave;
+	bool xsaves;
 	bool x2apic;
 	bool tsc_deadline;
+	bool tsc_adjust;
+	bool tsc_aux;
 	bool rdtscp;
 	bool spec_ctrl;
-	bool amd;		/* vendor string: decides between vendor behaviours that a guest sees */
+	bool arch_capabilities;
+	bool amd;
 };
 
 /**

@@ -46,9 +46,11 @@ const struct cpuid_entry *cpuid_supported(u32 *count);
  * Return: 0, EINVAL (duplicate, unknown flag), E2BIG (more than CPUID_MAX_ENTRIES), ENOMEM.
  */
 int cpuid_set(struct vcpu *vcpu, const struct cpuid_entry *entries, u32 count);
-/* A new vCPU's table: all that is supported. ENOMEM */
+/* A new vCPU's table: all that is supported, with vcpu->id as its APIC id. ENOMEM */
 int cpuid_set_default(struct vcpu *vcpu);
 bool cpuid_offers_la57(void);
+/* Leaf 1 EAX: family, model, stepping */
+u32 cpuid_signature(const struct vcpu *vcpu);
 u32 cpuid_get(const struct vcpu *vcpu, struct cpuid_entry *entries, u32 max);
 void cpuid_free(struct vcpu *vcpu);
 
@@ -98,9 +100,11 @@ int msr_policy_set(struct vm *vm, const struct msr_range *ranges, u32 count, boo
 void msr_policy_free(struct vm *vm);
 /* After a policy change and at vCPU creation: set hw->msr_intercept() anew. vCPU at rest */
 void msr_update_intercepts(struct vcpu *vcpu);
-/* Numbers of the MSRs that state transfer knows */
+/* Numbers of the MSRs that can be read on this host. Immutable after msr_init() */
 const u32 *msr_list(u32 *count);
 void msr_reset(struct vcpu *vcpu, bool init);
+/* Bits of IA32_ARCH_CAPABILITIES that hold for a guest too; at load, the rest of msr_list() with it */
+void msr_init(void);
 
 /* ---- state.c: control registers, state groups, power-on values ---- */
 
@@ -145,6 +149,15 @@ const char *state_check(struct vcpu *vcpu);
 /* Power-on (init false) or INIT (true) values. At rest */
 void state_reset(struct vcpu *vcpu, bool init);
 
+/* Is the address one that a CPU with @bits of linear address has? */
+static inline bool cpu_canonical(u64 address, u8 bits)
+{
+	return (u64)((s64)(address << (64 - bits)) >> (64 - bits)) == address;
+}
+
+/* Width of the addresses that this host's registers hold: SDM vol. 1 3.3.7.1 (CPU-canonical) */
+u8 state_register_bits(void);
+
 /* Linear address of an operand in the vCPU's present mode. Window or at rest */
 u64 state_linear(struct vcpu *vcpu, int segment, u64 offset);
 /* 2, 4, 8: default operand size of the code that runs (8: 64-bit mode) */
@@ -157,6 +170,10 @@ u64 state_mask_rip(struct vcpu *vcpu, u64 rip);
 struct xstate;
 int xstate_init(void);
 u64 xstate_supported_xcr0(void);
+/* What XSAVE or XSAVEC writes for the components of @mask: CPUID leaf 0xd EBX */
+u32 xstate_size(u64 mask, bool compacted);
+/* Size and offset of a component as leaf 0xd has them; false if we do not carry it */
+bool xstate_component(int nr, u32 *size, u32 *offset, bool *aligned);
 u32 xstate_area_size(void);		/* standard format, all of supported_xcr0; 512 without XSAVE */
 int xstate_create(struct vcpu *vcpu);
 void xstate_destroy(struct vcpu *vcpu);
@@ -261,6 +278,10 @@ void host_restore_user_msrs_all(void);	/* every CPU; at unload */
 /* DR0-3 and DR7: save the host's when a window with guest breakpoints begins, put back at its end */
 void host_debug_load(struct vcpu *vcpu);
 void host_debug_unload(struct vcpu *vcpu);
+/* Between the two, before an entry with breakpoints enabled: load the guest's DR0-3 */
+void host_debug_guest(struct vcpu *vcpu);
+/* This CPU goes offline, to sleep, or to another kernel: user-mode MSRs as found. Interrupts off */
+void host_cpu_down(void);
 
 int spec_init(void);			/* bug bits, host policy, module parameter; sysfs text */
 void spec_enter_vm(struct vcpu *vcpu);	/* window begins: IBPB when another VM ran last on this CPU */
