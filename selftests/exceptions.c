@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Exceptions: those that a guest causes, those that a VMM injects, faults on
+ * the way to a handler, double faults and shutdown.
+ */
+#include <sys/mman.h>
+
+#include "kselftest_harness.h"
+#include "vmmtest.h"
+
+FIXTURE(exceptions) {
+	struct vm *vm;
+	struct vcpu *vcpu;
+};
+
+FIXTURE_SETUP(exceptions)
+{
+	self->vm = vm_create(16 * MIB, 0);
+	self->vcpu = vcpu_create(self->vm, 0);
+}
+
+FIXTURE_TEARDOWN(exceptions)
+{
+	vm_destroy(self->vm);
+}
+
+static bool pushes_error(int vector)
+{
+	return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 ||
+	       vector == 29 || vector == 30;
+}
+
+/* ---- caused by the guest ---- */
+
+GUEST_CODE(divide, 64, "xor %ecx, %ecx; div %ecx\n");
+GUEST_CODE(breakpoint, 64, "int3\n");
+GUEST_CODE(undefined, 64, "ud2\n");
+GUEST_CODE(no_fpu, 64, "fninit\n");
+GUEST_CODE(bad_selector, 64, "mov $0xfff8, %eax; mov %eax, %ds\n");
+GUEST_CODE(not_present, 64, "mov $0x60, %eax; mov %eax, %ds\n");
+GUEST_CODE(bad_stack, 64, "mov $0x60, %eax; mov %eax, %ss\n");
+GUEST_CODE(bad_tss, 64, "mov $0x60, %eax; ltr %ax\n");
+GUEST_CODE(privileged_msr, 64, "mov $0x12345678, %ecx; rdmsr\n");
+GUEST_CODE(page_fault, 64, "mov $0x123456, %ebx; movl $1, (%rbx)\n");
+GUEST_CODE(fetch_fault, 64, "mov $0x123456, %eax; jmp *%rax\n");
+GUEST_CODE(float_error, 64,
+	"fninit; fldcw DATA_GPA; fld1; fldz; fdivrp; fwait\n");
+GUEST_CODE(simd_error, 64,
+	"ldmxcsr DATA_GPA; xorps %xmm0, %xmm0; divps %xmm0, %xmm0\n");
+GUEST_CODE(icebp, 64, ".byte 0xf1; nop\n");
+
+#define NO_ADDRESS	~0ULL
+
+static struct guest_trap *check_fault(struct __test_metadata *_metadata, struct vcpu *vcpu,
+				      const u8 *code, size_t size, u8 vector, u64 error,
+				      u64 offset)
+{
+	struct guest_trap *trap;
+
+	vcpu_load_code(vcpu, MODE_LONG, code, size);
+	trap = run_vector(vcpu, vector);
+	EXPECT_EQ(error, trap->error);
+	EXPECT_EQ(CODE_GPA + offset, trap->rip);
+	return trap;
+}
+#define guest_faults(name, vector, error, offset) \
+	check_fault(_metadata, self->vcpu, name, code_size(name), vector, error, offset)
+
+TEST_F(exceptions, of_instructions)
+{
+	guest_faults(divide, 0, 0, 2);
+	guest_faults(breakpoint, 3, 0, 1);
+	guest_faults(undefined, 6, 0, 0);
+	guest_faults(bad_selector, 13, 0xfff8, 5);
+	guest_faults(privileged_msr, 13, 0, 5);
+}
+
+TEST_F(exceptions, debug_trap_instruction)
+{
+	/* A trap: behind the instruction */
+	guest_faults(icebp, 1, 0, 1);
+}
+
+TEST_F(exceptions, of_descriptors)
+{
+	/* A data segment that is not present, a stack likewise, a TSS that is none */
+	vcpu_load(self->vcpu, MODE_LONG, not_present);
+	guest_u64(self->vm, GDT_GPA + 0x60) = 0x00cf13000000ffffULL;
+	EXPECT_EQ(0x60, run_vector(self->vcpu, 11)->error);
+	vcpu_load(self->vcpu, MODE_LONG, bad_stack);
+	guest_u64(self->vm, GDT_GPA + 0x60) = 0x00cf13000000ffffULL;
+	EXPECT_EQ(0x60, run_vector(self->vcpu, 12)->error);
+	vcpu_load(self->vcpu, MODE_LONG, bad_tss);
+	guest_u64(self->vm, GDT_GPA + 0x60) = 0x00cf93000000ffffULL;
+	EXPECT_EQ(0x60, run_vector(self->vcpu, 13)->error);
+}
+
+TEST_F(exceptions, device_not_available)
+{
+	vcpu_load(self->vcpu, MODE_LONG, no_fpu);
+	self->vcpu->state.control.cr0 |= CR0_TS;
+	vcpu_set(self->vcpu, VMM_STATE_CONTROL);
+	EXPECT_EQ(CODE_GPA, run_vector(self->vcpu, 7)->rip);
+}
+
+TEST_F(exceptions, floating_point)
+{
+	vcpu_load(self->vcpu, MODE_LONG, float_error);
+	guest_u16(self->vm, DATA_GPA) = 0x037b;		/* #Z unmasked */
+	EXPECT_EQ(CODE_GPA + code_size(float_error) - 1, run_vector(self->vcpu, 16)->rip);
+	vcpu_load(self->vcpu, MODE_LONG, simd_error);
+	guest_u32(self->vm, DATA_GPA) = 0x1f00;		/* invalid operation unmasked */
+	EXPECT_EQ(CODE_GPA + code_size(simd_error) - 3, run_vector(self->vcpu, 19)->rip);
+}
+
+TEST_F(exceptions, page_fault)
+{
+	struct guest_trap *trap;
+
+	vcpu_load(self->vcpu, MODE_LONG, page_fault);
+	guest_map(self->vm, 0x123000, 0, 0);
+	trap = run_vector(self->vcpu, 14);
+	EXPECT_EQ(0x123456, trap->cr2);
+	EXPECT_EQ(2, trap->error);
+
+	vcpu_load(self->vcpu, MODE_LONG, page_fault);
+	guest_map(self->vm, 0x123000, 0x123000, PTE_P);
+	trap = run_vector(self->vcpu, 14);
+	EXPECT_EQ(0x123456, trap->cr2);
+	EXPECT_EQ(3, trap->error);
+
+	vcpu_load(self->vcpu, MODE_LONG, fetch_fault);
+	guest_map(self->vm, 0x123000, 0x123000, PTE_P | PTE_RW | PTE_NX);
+	trap = run_vector(self->vcpu, 14);
+	EXPECT_EQ(0x123456, trap->cr2);
+	EXPECT_EQ(0x11, trap->error);
+	EXPECT_EQ(0x123456, trap->rip);
+
+	vcpu_load(self->vcpu, MODE_LONG, page_fault);
+	guest_map(self->vm, 0x123000, 0x123000, PTE_P | PTE_RW);
+	vcpu_set_user(self->vcpu);
+	trap = run_vector(self->vcpu, 14);
+	EXPECT_EQ(7, trap->error);
+
+	/* A reserved bit: above the guest's physical addresses */
+	vcpu_load(self->vcpu, MODE_LONG, page_fault);
+	guest_map(self->vm, 0x123000, 1ULL << 51, PTE_P | PTE_RW);
+	trap = run_vector(self->vcpu, 14);
+	EXPECT_EQ(0xb, trap->error);
+}
+
+/* Unaligned data under CR0.AM and EFLAGS.AC, in user mode: the host must not loop on it. */
+GUEST_CODE(unaligned, 64,
+	"pushf; orl $0x40000, (%rsp); popf\n"
+	"1: movl $1, DATA_GPA + 1\n");
+
+TEST_F(exceptions, alignment_check)
+{
+	struct guest_trap *trap;
+
+	vcpu_load(self->vcpu, MODE_LONG, unaligned);
+	self->vcpu->state.control.cr0 |= CR0_AM;
+	vcpu_set(self->vcpu, VMM_STATE_CONTROL);
+	vcpu_set_user(self->vcpu);
+	trap = run_vector(self->vcpu, 17);
+	EXPECT_EQ(0, trap->error);
+	EXPECT_EQ(CODE_GPA + 9, trap->rip);
+}
+
+GUEST_CODE(overflow32, 32, "mov $0x7f, %al; add $1, %al; into; nop\n");
+GUEST_CODE(bound32, 32, "mov $7, %eax; bound %eax, DATA_GPA\n");
+
+TEST_F(exceptions, of_old_instructions)
+{
+	vcpu_load(self->vcpu, MODE_PROTECTED, overflow32);
+	EXPECT_EQ(CODE_GPA + 5, run_vector(self->vcpu, 4)->rip);
+	vcpu_load(self->vcpu, MODE_PROTECTED, bound32);
+	guest_u64(self->vm, DATA_GPA) = 0;
+	EXPECT_EQ(CODE_GPA + 5, run_vector(self->vcpu, 5)->rip);
+}
+
+/* ---- injected by the VMM ---- */
+
+GUEST_CODE(counting, 64,
+	"1: mov %ecx, %eax; out %eax, $PORT_VALUE; inc %ecx; jmp 1b\n");
+
+TEST_F(exceptions, inject_every_vector)
+{
+	struct vcpu *vcpu = self->vcpu;
+	struct guest_trap *trap;
+	int vector;
+
+	for (vector = 0; vector < 32; vector++) {
+		bool error = pushes_error(vector);
+		u64 payload = vector == 14 ? 0xdeadbeef000 : vector == 1 ? 0x4000 : 0;
+
+		if (vector == 2)
+			continue;
+		vcpu_load(vcpu, MODE_LONG, counting);
+		EXPECT_EQ(0, run_value(vcpu));
+		ASSERT_EQ(0, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, vector, error,
+					 error ? 0x18 : 0, payload)) TH_LOG("vector %d", vector);
+		trap = run_vector(vcpu, vector);
+		EXPECT_EQ(error ? 0x18 : 0, trap->error) TH_LOG("vector %d", vector);
+		/* Before the instruction behind OUT */
+		EXPECT_EQ(CODE_GPA + 4, trap->rip) TH_LOG("vector %d", vector);
+		EXPECT_EQ(1, trap->count);
+		if (vector == 14)
+			EXPECT_EQ(0xdeadbeef000, trap->cr2);
+		if (vector == 1) {
+			vcpu_get(vcpu, VMM_STATE_DEBUG);
+			EXPECT_EQ(0x4000, vcpu->state.debug.dr6 & 0xe00f);
+		}
+		/* Once: the guest goes on where it was. */
+		EXPECT_EQ(1, run_value(vcpu));
+	}
+}
+
+TEST_F(exceptions, inject_in_other_modes)
+{
+	static const enum guest_mode modes[] = { MODE_REAL, MODE_PROTECTED, MODE_COMPAT };
+	struct vcpu *vcpu = self->vcpu;
+	struct guest_trap *trap;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+		/* jmp . is the same everywhere. */
+		vcpu_load_code(vcpu, modes[i], "\xeb\xfe", 2);
+		ASSERT_EQ(0, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 13, modes[i] != MODE_REAL,
+					 modes[i] != MODE_REAL ? 0x18 : 0, 0));
+		trap = run_vector(vcpu, 13);
+		EXPECT_EQ(modes[i] == MODE_REAL ? 0 : CODE_GPA, trap->rip);
+		EXPECT_EQ(modes[i] == MODE_REAL ? 0 : 0x18, trap->error);
+	}
+}
+
+TEST_F(exceptions, inject_refused)
+{
+	static const struct { u8 type, vector, has_error, insn_len; int result; } bad[] = {
+		{ VMM_EVENT_EXCEPTION, 2, 0, 0, -EINVAL },
+		{ VMM_EVENT_EXCEPTION, 32, 0, 0, -EINVAL },
+		{ VMM_EVENT_EXCEPTION, 255, 0, 0, -EINVAL },
+		{ VMM_EVENT_EXCEPTION, 6, 1, 0, -EINVAL },
+		{ VMM_EVENT_EXCEPTION, 13, 2, 0, -EINVAL },
+		{ VMM_EVENT_EXCEPTION, 13, 1, 1, -EINVAL },
+		{ VMM_EVENT_NONE, 0, 0, 0, -EINVAL },
+		{ VMM_EVENT_SOFT_INT, 0x80, 0, 2, -EINVAL },
+		{ VMM_EVENT_SOFT_EXC, 3, 0, 1, -EINVAL },
+		{ 99, 3, 0, 0, -EINVAL },
+		{ VMM_EVENT_INTERRUPT, 0x20, 1, 0, -EINVAL },
+		{ VMM_EVENT_INTERRUPT, 0x20, 0, 1, -EINVAL },
+	};
+	struct vmm_inject inject = { .size = sizeof(inject) };
+	struct vcpu *vcpu = self->vcpu;
+	unsigned int i;
+
+	vcpu_load(vcpu, MODE_LONG, counting);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		inject.event.type = bad[i].type;
+		inject.event.vector = bad[i].vector;
+		inject.event.has_error = bad[i].has_error;
+		inject.event.insn_len = bad[i].insn_len;
+		EXPECT_EQ(bad[i].result, do_ioctl(vcpu->fd, VMM_INJECT, &inject))
+			TH_LOG("event %u", i);
+	}
+	/* A second one of the kind */
+	EXPECT_EQ(0, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 6, false, 0, 0));
+	EXPECT_EQ(-EBUSY, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 13, true, 0, 0));
+	EXPECT_EQ(0, vcpu_interrupt(vcpu, 0x20));
+	EXPECT_EQ(-EBUSY, vcpu_interrupt(vcpu, 0x21));
+	run_vector(vcpu, 6);
+	EXPECT_EQ(1, guest_trap(self->vm)->count);
+	EXPECT_EQ(0, run_value(vcpu));
+}
+
+/* ---- the way to the handler is not in the second-level table ---- */
+
+/*
+ * The guest's memory is a shared file's: MADV_DONTNEED takes the mapping away, not the
+ * contents, so that whatever the CPU touches next faults on the host.
+ */
+static struct vm *file_backed_vm(struct vcpu **vcpu)
+{
+	struct vm *vm = vm_create(0, 0);
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+
+	vm->mem_size = 16 * MIB;
+	if (fd < 0 || ftruncate(fd, vm->mem_size))
+		fail("memfd: %s", strerror(errno));
+	vm->mem = mmap(NULL, vm->mem_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (vm->mem == MAP_FAILED || vm_set_slot(vm, 0, 0, vm->mem_size, vm->mem, 0))
+		fail("guest memory of a file: %s", strerror(errno));
+	close(fd);
+	*vcpu = vcpu_create(vm, 0);
+	return vm;
+}
+
+static void forget(struct vm *vm, u64 gpa)
+{
+	if (madvise(guest_ptr(vm, gpa, PAGE), PAGE, MADV_DONTNEED))
+		fail("MADV_DONTNEED: %s", strerror(errno));
+}
+
+/* All that a delivery reads and writes, one page at a time, then all of them */
+static const u64 delivery_pages[] = {
+	IDT_GPA, GDT_GPA, STACK_TOP - PAGE, STUBS_GPA, TABLES_GPA, TABLES_GPA + PAGE,
+	TABLES_GPA + 2 * PAGE,
+};
+#define NR_PLACES (ARRAY_SIZE(delivery_pages) + 1)
+
+static void forget_place(struct vm *vm, unsigned int place)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(delivery_pages); i++)
+		if (i == place || place == NR_PLACES - 1)
+			forget(vm, delivery_pages[i]);
+}
+
+GUEST_CODE(soft_events, 64,
+	"1: out %al, $PORT_VALUE\n"	/* 0 */
+	"int $0x80\n"			/* 2 */
+	"out %al, $PORT_VALUE\n"	/* 4 */
+	"int3\n"			/* 6 */
+	"out %al, $PORT_VALUE\n"	/* 7 */
+	"2: ud2\n"			/* 9 */
+	"nop\n");
+
+TEST(delivery_faults_soft)
+{
+	struct guest_trap *trap;
+	struct vcpu *vcpu;
+	struct vm *vm = file_backed_vm(&vcpu);
+	unsigned int place;
+	u64 before = 0;
+
+	for (place = 0; place < NR_PLACES; place++) {
+		vcpu_load(vcpu, MODE_LONG, soft_events);
+		run_value(vcpu);
+		forget_place(vm, place);
+		trap = run_vector(vcpu, 0x80);
+		EXPECT_EQ(CODE_GPA + 4, trap->rip) TH_LOG("place %u", place);
+		EXPECT_EQ(1, trap->count) TH_LOG("place %u", place);
+		run_value(vcpu);
+		forget_place(vm, place);
+		trap = run_vector(vcpu, 3);
+		EXPECT_EQ(CODE_GPA + 7, trap->rip) TH_LOG("place %u", place);
+		EXPECT_EQ(2, trap->count) TH_LOG("place %u", place);
+		run_value(vcpu);
+		forget_place(vm, place);
+		trap = run_vector(vcpu, 6);
+		EXPECT_EQ(CODE_GPA + 9, trap->rip) TH_LOG("place %u", place);
+		EXPECT_EQ(3, trap->count) TH_LOG("place %u", place);
+		EXPECT_EQ(STACK_TOP, trap->rsp) TH_LOG("place %u", place);
+	}
+	/* Deliveries were interrupted, or this tested nothing. */
+	before = get_stat(vcpu->fd, "faults");
+	EXPECT_GT(before, 3 * NR_PLACES);
+	vm_destroy(vm);
+}
+
+TEST(delivery_faults_injected)
+{
+	struct guest_trap *trap;
+	struct vcpu *vcpu;
+	struct vm *vm = file_backed_vm(&vcpu);
+	unsigned int place;
+
+	for (place = 0; place < NR_PLACES; place++) {
+		vcpu_load(vcpu, MODE_LONG, counting);
+		vcpu->state.regs.rflags |= FLAG_IF;
+		vcpu_set(vcpu, VMM_STATE_REGS);
+		run_value(vcpu);
+
+		forget_place(vm, place);
+		ASSERT_EQ(0, vcpu_interrupt(vcpu, 0x31));
+		trap = run_vector(vcpu, 0x31);
+		EXPECT_EQ(CODE_GPA + 4, trap->rip) TH_LOG("place %u", place);
+		EXPECT_EQ(1, trap->count) TH_LOG("place %u", place);
+		EXPECT_EQ(1, run_value(vcpu));
+
+		forget_place(vm, place);
+		ASSERT_EQ(0, vcpu_nmi(vcpu));
+		trap = run_vector(vcpu, 2);
+		EXPECT_EQ(CODE_GPA + 4, trap->rip) TH_LOG("place %u", place);
+		EXPECT_EQ(2, trap->count) TH_LOG("place %u", place);
+		EXPECT_EQ(2, run_value(vcpu));
+
+		forget_place(vm, place);
+		ASSERT_EQ(0, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 14, true, 6, 0x5555000));
+		trap = run_vector(vcpu, 14);
+		EXPECT_EQ(CODE_GPA + 4, trap->rip) TH_LOG("place %u", place);
+		EXPECT_EQ(6, trap->error) TH_LOG("place %u", place);
+		EXPECT_EQ(0x5555000, trap->cr2) TH_LOG("place %u", place);
+		EXPECT_EQ(3, trap->count) TH_LOG("place %u", place);
+		EXPECT_EQ(3, run_value(vcpu));
+
+		/* All three at once: exception, then NMI, then interrupt. */
+		forget_place(vm, place);
+		ASSERT_EQ(0, vcpu_interrupt(vcpu, 0x32));
+		ASSERT_EQ(0, vcpu_nmi(vcpu));
+		ASSERT_EQ(0, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 6, false, 0, 0));
+		run_trap(vcpu);
+		forget_place(vm, place);
+		run_trap(vcpu);
+		forget_place(vm, place);
+		run_trap(vcpu);
+		EXPECT_EQ(6, guest_trap(vm)->count) TH_LOG("place %u", place);
+		EXPECT_EQ(4, run_value(vcpu)) TH_LOG("place %u", place);
+	}
+	EXPECT_GT(get_stat(vcpu->fd, "reinjections"), 0);
+	vm_destroy(vm);
+}
+
+/* The guest's own tables lack the handler's page: its #PF comes instead, and it is told of both. */
+TEST_F(exceptions, handler_not_mapped)
+{
+	struct guest_trap *trap;
+
+	/* The stack of a change of level is not present: #DF, and its own stack by IST. */
+	vcpu_load(self->vcpu, MODE_LONG, page_fault);
+	guest_map(self->vm, 0x123000, 0, 0);
+	guest_map(self->vm, 0x200000, 0, 0);
+	vcpu_set_user(self->vcpu);
+	guest_u64(self->vm, TSS_GPA + 4) = 0x200800;
+	guest_u64(self->vm, TSS_GPA + 0x24) = STACK_TOP;
+	guest_u32(self->vm, IDT_GPA + 16 * 8 + 4) |= 1;
+	trap = run_vector(self->vcpu, 8);
+	EXPECT_EQ(0, trap->error);
+	EXPECT_EQ(CODE_GPA + 5, trap->rip);
+	EXPECT_EQ(0x2007f8, trap->cr2);
+}
+
+/* ---- double and triple faults ---- */
+
+/* A gate that is not present: contributory faults pair up, the others come one after another. */
+TEST_F(exceptions, double_fault)
+{
+	struct guest_trap *trap;
+
+	/* #GP whose gate gives #NP: #DF */
+	vcpu_load(self->vcpu, MODE_LONG, bad_selector);
+	guest_u64(self->vm, IDT_GPA + 16 * 13) &= ~(1ULL << 47);
+	trap = run_vector(self->vcpu, 8);
+	EXPECT_EQ(0, trap->error);
+
+	/* #UD, which is benign: only #NP, with the gate as its error code */
+	vcpu_load(self->vcpu, MODE_LONG, undefined);
+	guest_u64(self->vm, IDT_GPA + 16 * 6) &= ~(1ULL << 47);
+	trap = run_vector(self->vcpu, 11);
+	EXPECT_EQ(6 * 8 + 2, trap->error & ~1ULL);
+	EXPECT_EQ(CODE_GPA, trap->rip);
+
+	/* The same for injected ones */
+	vcpu_load(self->vcpu, MODE_LONG, counting);
+	guest_u64(self->vm, IDT_GPA + 16 * 13) &= ~(1ULL << 47);
+	ASSERT_EQ(0, vcpu_inject(self->vcpu, VMM_EVENT_EXCEPTION, 13, true, 0, 0));
+	trap = run_vector(self->vcpu, 8);
+	EXPECT_EQ(0, trap->error);
+}
+
+TEST_F(exceptions, shutdown)
+{
+	struct vcpu *vcpu = self->vcpu;
+
+	vcpu_load(vcpu, MODE_LONG, undefined);
+	vcpu->state.segments.seg[VMM_IDTR].limit = 0;
+	vcpu_set(vcpu, VMM_STATE_SEGMENTS);
+	run_until(vcpu, VMM_EXIT_SHUTDOWN);
+	vcpu_get(vcpu, VMM_STATE_EVENTS | VMM_STATE_REGS);
+	EXPECT_EQ(VMM_MP_SHUTDOWN, vcpu->state.events.mp_state);
+	/* It stays so until its state is set. */
+	run_until(vcpu, VMM_EXIT_SHUTDOWN);
+	run_until(vcpu, VMM_EXIT_SHUTDOWN);
+
+	vcpu_load(vcpu, MODE_LONG, counting);
+	memset(&vcpu->state.events, 0, sizeof(vcpu->state.events));
+	vcpu_set(vcpu, VMM_STATE_EVENTS);
+	EXPECT_EQ(0, run_value(vcpu));
+	EXPECT_EQ(1, run_value(vcpu));
+}
+
+/* An injected exception without any IDT is a shutdown, not a loop. */
+TEST_F(exceptions, shutdown_by_injection)
+{
+	struct vcpu *vcpu = self->vcpu;
+
+	vcpu_load(vcpu, MODE_LONG, counting);
+	vcpu->state.segments.seg[VMM_IDTR].limit = 0;
+	vcpu_set(vcpu, VMM_STATE_SEGMENTS);
+	ASSERT_EQ(0, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 13, true, 0, 0));
+	run_until(vcpu, VMM_EXIT_SHUTDOWN);
+}
+
+/* The tables of the handlers lie where there is no memory: an end, and soon. */
+TEST_F(exceptions, idt_in_nowhere)
+{
+	struct vcpu *vcpu = self->vcpu;
+	int i;
+
+	vcpu_load(vcpu, MODE_LONG, undefined);
+	vcpu->state.segments.seg[VMM_IDTR].base = MMIO_GPA;
+	vcpu_set(vcpu, VMM_STATE_SEGMENTS);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, vcpu_run(vcpu));
+		EXPECT_NE(VMM_EXIT_IO, vcpu->run->exit.reason);
+	}
+}
+
+TEST_HARNESS_MAIN
