@@ -6,6 +6,7 @@
 #ifndef VMM_COMPAT_H
 #define VMM_COMPAT_H
 
+#include <linux/mm.h>
 #include <linux/syscore_ops.h>
 #include <linux/thread_info.h>
 #include <linux/version.h>
@@ -51,6 +52,57 @@ static inline bool compat_guest_mode_work_pending(void)
 	static struct syscore name = { .ops = &name##_ops }
 #define compat_register_syscore(core)	register_syscore(core)
 #define compat_unregister_syscore(core)	unregister_syscore(core)
+#endif
+
+/*
+ * Besides FOLL_WRITE, how guest pages are got: NUMA balancing sees the access (6.6), and any
+ * signal ends a long fault (6.3; before that a fatal one alone).
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#define COMPAT_GUP_FAST	FOLL_HONOR_NUMA_FAULT
+#define COMPAT_GUP_SLOW	(FOLL_HONOR_NUMA_FAULT | FOLL_INTERRUPTIBLE | FOLL_HWPOISON)
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+#define COMPAT_GUP_FAST	0
+#define COMPAT_GUP_SLOW	(FOLL_INTERRUPTIBLE | FOLL_HWPOISON)
+#else
+#define COMPAT_GUP_FAST	0
+#define COMPAT_GUP_SLOW	FOLL_HWPOISON
+#endif
+
+/* Accesses to MSRs have their new names since 6.16. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+#define rdmsrq(msr, value)	rdmsrl(msr, value)
+#define wrmsrq(msr, value)	wrmsrl(msr, value)
+#endif
+
+/*
+ * Bugs and host policies that not every kernel of a series knows: stable updates
+ * brought them, so that the name decides, not the version.
+ */
+#ifdef X86_BUG_VMSCAPE
+#define COMPAT_BUG_VMSCAPE	boot_cpu_has_bug(X86_BUG_VMSCAPE)
+#else
+#define COMPAT_BUG_VMSCAPE	false
+#endif
+#ifdef X86_BUG_TSA
+#define COMPAT_BUG_TSA		boot_cpu_has_bug(X86_BUG_TSA)
+#else
+#define COMPAT_BUG_TSA		false
+#endif
+#ifdef X86_FEATURE_CLEAR_CPU_BUF_VM
+#define COMPAT_VERW_ON_ENTRY	boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF_VM)
+#else
+#define COMPAT_VERW_ON_ENTRY	false
+#endif
+#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+#define COMPAT_IBPB_TO_USER	boot_cpu_has(X86_FEATURE_IBPB_EXIT_TO_USER)
+#else
+#define COMPAT_IBPB_TO_USER	COMPAT_BUG_VMSCAPE
+#endif
+#ifdef X86_FEATURE_IBPB_ON_VMEXIT
+#define COMPAT_IBPB_ON_EXIT	boot_cpu_has(X86_FEATURE_IBPB_ON_VMEXIT)
+#else
+#define COMPAT_IBPB_ON_EXIT	false
 #endif
 
 #endif

@@ -2,17 +2,33 @@
 /*
  * Guest memory: slots of the VMM's own address space, mapped on demand into the
  * second-level table under an mmu notifier, never pinned.
+ *
+ * What keeps the second-level table true. At any moment at which memory.lock is
+ * free, each entry maps what the host's page tables map at an address of a slot of
+ * the present array:
+ *
+ *  - memory_fault() notes invalidate_seq, looks up the slot, gets the page, and
+ *    installs it with the lock held for reading, if the number has not changed and no
+ *    invalidation of that address runs. Otherwise it begins again.
+ *  - An invalidation raises invalidate_running, zaps with the lock held for writing,
+ *    and flushes, before the host changes its tables. It raises the number
+ *    afterwards: a fault that saw the old page finds one or the other.
+ *  - A change of slots publishes the new array, zaps what the old slot mapped and
+ *    raises the number, all with the lock held for writing. So a fault that looked
+ *    into the old array either installed before, and is zapped, or begins again; and
+ *    an invalidation never misses a mapping because its slot has just gone.
  */
 #ifndef VMM_MEMORY_H
 #define VMM_MEMORY_H
 
+#include <linux/cpumask.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
 #include <linux/types.h>
+#include <linux/wait.h>
 
-struct memory_slots;
 struct tdp;
 struct vcpu;
 struct vm;
@@ -21,19 +37,49 @@ struct vm;
 #define MEMORY_READONLY		1
 
 /**
+ * struct memory_slot - guest frames and the host addresses behind them
+ * @gfn: the first frame
+ * @pages: how many
+ * @hva: where they are in vm->mm
+ * @number: the VMM's
+ * @flags: MEMORY_READONLY
+ */
+struct memory_slot {
+	u64 gfn;
+	u64 pages;
+	unsigned long hva;
+	u32 number;
+	u32 flags;
+};
+
+/* Sorted by @gfn; never changed once published */
+struct memory_slots {
+	u32 count;
+	struct memory_slot slot[];
+};
+
+/**
  * struct memory - the memory of a VM
  *
- * Legend: [I] immutable, [L] vm->lock, [S] read under srcu, replaced under vm->lock,
- * [N] notifier_lock for writing, read by memory_fault() as its comment says.
+ * Legend: [I] immutable, [L] vm->lock, [S] read under srcu, replaced under vm->lock with
+ * @lock held for writing, [lock] read with @lock held for reading, changed with it held for
+ * writing, [F] flush_lock.
+ *
+ * Order: vm->lock, @lock; @flush_lock alone. Neither spinlock is taken with interrupts off.
  */
 struct memory {
-	struct memory_slots __rcu *slots;	/* [S] sorted by gfn */
+	struct memory_slots __rcu *slots;	/* [S] NULL: none */
 	struct srcu_struct srcu;
 	struct mmu_notifier notifier;		/* [I] */
-	rwlock_t lock;				/* readers install entries (cmpxchg), writers zap */
-	unsigned long invalidate_seq;		/* [lock] */
+	rwlock_t lock;				/* of the second-level table, see tdp.h */
+	unsigned long invalidate_seq;		/* [lock] read without it by memory_fault() */
 	long invalidate_running;		/* [lock] */
+	unsigned long invalidate_start;		/* [lock] bounds of those that run */
+	unsigned long invalidate_end;
+	wait_queue_head_t invalidate_wait;	/* for none to run */
 	struct tdp *tdp;			/* [I] the default view */
+	spinlock_t flush_lock;
+	cpumask_var_t flush_cpus;		/* [F] */
 };
 
 int memory_init(struct vm *vm);
@@ -41,10 +87,12 @@ void memory_destroy(struct vm *vm);
 
 /**
  * memory_set_slot - add, move, change or delete a slot
- * @vm: the VM; vm->lock is held, current->mm is vm->mm
+ * @vm: the VM; vm->lock is held, current->mm is vm->mm; may sleep
  * @slot: number, below MEMORY_MAX_SLOTS
  * @gpa: @bytes, @hva: page aligned; @bytes 0 deletes
  * @flags: MEMORY_READONLY or 0
+ *
+ * When it returns, no vCPU and no memory_read() or memory_write() uses what the slot was before.
  *
  * Return: 0, or EINVAL (alignment, flags, slot number), ERANGE (guest-physical width or wrap), EFAULT
  * (@hva is no user range), EEXIST (overlap), ENOENT (deletes what is not there), ENOMEM.
@@ -55,13 +103,18 @@ int memory_set_slot(struct vm *vm, u32 slot, u64 gpa, u64 bytes, u64 hva, u32 fl
 #define MEMORY_MMIO	1	/* no slot there, or a write to a read-only one */
 
 /**
+ * memory_is_mmio - would memory_fault() answer MEMORY_MMIO? Any context that may not sleep included
+ */
+bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access);
+
+/**
  * memory_fault - make a guest-physical address accessible
  * @vcpu: who faulted; outside the window, may sleep
  * @gpa: where
  * @access: ACCESS_*
  *
  * Return: MEMORY_MAPPED, MEMORY_MMIO, or a negative errno: EINTR (a signal is pending),
- * EFAULT (nothing mapped at the host address), EHWPOISON, ENOMEM.
+ * EFAULT (nothing mapped at the host address, or no page of RAM), EHWPOISON, ENOMEM.
  */
 int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access);
 
@@ -75,6 +128,18 @@ int memory_read(struct vm *vm, u64 gpa, void *buf, size_t len);
 int memory_write(struct vm *vm, u64 gpa, const void *buf, size_t len);
 
 /**
+ * memory_cmpxchg - change 4 or 8 bytes of guest-physical memory atomically, as memory_write()
+ * @vm: the VM
+ * @gpa: aligned to @size
+ * @old: what is expected there
+ * @new: what shall be there
+ * @size: 4 or 8
+ *
+ * Return: 0; EAGAIN (something else is there); ENXIO, EFAULT.
+ */
+int memory_cmpxchg(struct vm *vm, u64 gpa, u64 old, u64 new, int size);
+
+/**
  * memory_peek - read guest-physical memory inside the window
  * @vcpu: the vCPU; in its window, so that no invalidation can complete meanwhile
  * @gpa: where; must not cross a page
@@ -83,5 +148,19 @@ int memory_write(struct vm *vm, u64 gpa, const void *buf, size_t len);
  * Return: 0, or EAGAIN if it is not mapped there now (leave the window and use memory_read()).
  */
 int memory_peek(struct vcpu *vcpu, u64 gpa, void *buf, size_t len);
+
+/**
+ * memory_flush - no vCPU goes on with translations that were removed from the table
+ * @vm: the VM; interrupts are on, memory.lock is not held
+ *
+ * On return each vCPU has left its window or will flush before it runs guest code again,
+ * and no memory_peek() that began before is still under way. Does nothing if nothing was removed since
+ * the last time.
+ */
+void memory_flush(struct vm *vm);
+
+/* notifier.c, for memory.c alone: the notifier's life. EINTR, ENOMEM */
+int memory_watch(struct vm *vm);
+void memory_unwatch(struct vm *vm);
 
 #endif

@@ -1,13 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The second-level page table: one implementation for EPT and NPT.
+ *
+ * Entries change in one function of tdp.c, by cmpxchg, since the CPU sets accessed and dirty
+ * bits in them at any time. Who may do what:
+ *
+ *   add or widen entries	vm->memory.lock held for reading, several at a time
+ *   remove entries		vm->memory.lock held for writing
+ *   read entries		either of them; or interrupts off or rcu_read_lock(), with results
+ *				that may be gone already. In a vCPU's window what is found stays
+ *				valid until the window lets interrupts in (memory_flush())
+ *
+ * A table that was unlinked is still walked by CPUs until they have flushed, and by RCU readers:
+ * tdp_zap() only collects it, tdp_free_zapped() frees it after both.
  */
 #ifndef VMM_TDP_H
 #define VMM_TDP_H
 
 #include <linux/atomic.h>
+#include <linux/list.h>
 #include <linux/types.h>
 
+struct page;
 struct vm;
 
 /**
@@ -41,22 +55,98 @@ struct tdp_format {
 
 /**
  * struct tdp - a root and the view of memory that it implements
- * @root: physical address of the top table, what the hardware is pointed at
- * @flush_gen: rises with each invalidation; a backend that entered with an older number
+ * @vm: whose memory
+ * @format: of the entries
+ * @table: the top table
+ * @root: its physical address, what the hardware is pointed at
+ * @flush_gen: rises with each removal of entries; a backend that entered with an older number
  *             must flush this root's translations before it enters again
+ * @flushed_gen: [memory.flush_lock for writing] no vCPU runs on translations older than this
  * @table_pages: pages in use for tables
- *
- * Writers of entries hold vm->memory.lock as memory.h says.
  */
 struct tdp {
 	struct vm *vm;
+	const struct tdp_format *format;
 	u64 *table;
 	u64 root;
 	atomic64_t flush_gen;
+	u64 flushed_gen;
 	atomic_long_t table_pages;
 };
 
+#define TDP_MAX_LEVELS	5
+#define TDP_BITS	9	/* of a frame number, per level */
+#define TDP_ENTRIES	(1 << TDP_BITS)
+
 struct tdp *tdp_create(struct vm *vm);
 void tdp_destroy(struct tdp *tdp);
+
+/**
+ * struct tdp_cache - pages for the tables that a mapping may need, got before the lock is taken
+ * @count: pages there
+ * @pages: zeroed
+ */
+struct tdp_cache {
+	int count;
+	struct page *pages[TDP_MAX_LEVELS - 1];
+};
+
+int tdp_cache_fill(struct tdp_cache *cache);
+void tdp_cache_drain(struct tdp_cache *cache);
+
+#define TDP_WRITE	1	/* the mapping may be written to */
+#define TDP_DIRTY	2	/* it is about to be: spare the CPU setting the dirty bit */
+
+/**
+ * tdp_map - map a page, or widen what its mapping grants
+ * @tdp: memory.lock is held for reading
+ * @gfn: the first guest frame, aligned to @level
+ * @pfn: the host frame
+ * @level: 1 for 4 KiB, 2 for 2 MiB, 3 for 1 GiB
+ * @flags: TDP_*
+ * @cache: gives table pages
+ *
+ * Return: 0; 1: another frame was mapped there, so the caller must call memory_flush(); ENOBUFS: @cache
+ * is empty, fill it and try again; EEXIST: mapped with a larger or smaller page size.
+ */
+int tdp_map(struct tdp *tdp, u64 gfn, u64 pfn, int level, unsigned int flags,
+	    struct tdp_cache *cache);
+
+/**
+ * tdp_zap - remove all mappings of a range
+ * @tdp: memory.lock is held for writing
+ * @start: first guest frame
+ * @end: the one behind the last
+ * @zapped: collects tables that are no longer linked
+ *
+ * A huge page that overlaps the range goes as a whole. Costs no more than a few tables' worth of entries,
+ * whatever the size of the range: what lies within it wholly is unlinked at its top.
+ * Return: true if something was mapped: then flush_gen has risen and memory_flush() must follow.
+ */
+bool tdp_zap(struct tdp *tdp, u64 start, u64 end, struct list_head *zapped);
+
+/**
+ * tdp_free_zapped - free what tdp_zap() collected; memory_flush() was called
+ * @tdp: the tdp
+ * @zapped: the list
+ * @may_sleep: yield now and then
+ */
+void tdp_free_zapped(struct tdp *tdp, struct list_head *zapped, bool may_sleep);
+
+/**
+ * tdp_young - was anything in a range accessed since the last time?
+ * @tdp: memory.lock is held
+ * @start: first guest frame
+ * @end: the one behind the last
+ * @clear: forget it
+ */
+bool tdp_young(struct tdp *tdp, u64 start, u64 end, bool clear);
+
+#define TDP_UNMAPPED	(~0ull)
+
+/**
+ * tdp_translate - host-physical address of a guest-physical one, or TDP_UNMAPPED
+ */
+u64 tdp_translate(const struct tdp *tdp, u64 gpa);
 
 #endif

@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest memory: slots, faults, copies. memory.h says how slots, faults and invalidations keep
+ * the second-level table true.
+ */
+#include <linux/mm.h>
+#include <linux/page-flags.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "compat.h"
+#include "hw.h"
+#include "memory.h"
+#include "tdp.h"
+#include "vcpu.h"
+#include "vm.h"
+
+/**
+ * memory_init - no slots yet; from here on the VM follows its mm
+ * @vm: the VM, with vm->mm set to current->mm
+ *
+ * Return: 0, ENOMEM or EINTR.
+ */
+int memory_init(struct vm *vm)
+{
+	struct memory *memory = &vm->memory;
+	int ret;
+
+	rwlock_init(&memory->lock);
+	spin_lock_init(&memory->flush_lock);
+	init_waitqueue_head(&memory->invalidate_wait);
+
+	ret = init_srcu_struct(&memory->srcu);
+	if (ret)
+		return ret;
+	ret = -ENOMEM;
+	if (!zalloc_cpumask_var(&memory->flush_cpus, GFP_KERNEL_ACCOUNT))
+		goto cleanup_srcu;
+	memory->tdp = tdp_create(vm);
+	if (!memory->tdp)
+		goto free_cpus;
+	ret = memory_watch(vm);
+	if (ret)
+		goto destroy_tdp;
+	return 0;
+
+destroy_tdp:
+	tdp_destroy(memory->tdp);
+free_cpus:
+	free_cpumask_var(memory->flush_cpus);
+cleanup_srcu:
+	cleanup_srcu_struct(&memory->srcu);
+	return ret;
+}
+
+/**
+ * memory_destroy - the opposite
+ * @vm: the VM; no vCPU is left
+ */
+void memory_destroy(struct vm *vm)
+{
+	struct memory *memory = &vm->memory;
+	struct memory_slots *slots;
+
+	/* What is mapped goes with its tables: the notifier's last call has nothing to zap. */
+	write_lock(&memory->lock);
+	slots = rcu_replace_pointer(memory->slots, NULL, true);
+	write_unlock(&memory->lock);
+
+	memory_unwatch(vm);
+	tdp_destroy(memory->tdp);
+	free_cpumask_var(memory->flush_cpus);
+	kfree(slots);
+	cleanup_srcu_struct(&memory->srcu);
+}
+
+/* The slot that holds @gfn, or NULL */
+static const struct memory_slot *slot_at(const struct memory_slots *slots, u64 gfn)
+{
+	u32 low = 0, high = slots ? slots->count : 0;
+
+	while (low < high) {
+		u32 middle = (low + high) / 2;
+		const struct memory_slot *slot = &slots->slot[middle];
+
+		if (gfn < slot->gfn)
+			high = middle;
+		else if (gfn - slot->gfn >= slot->pages)
+			low = middle + 1;
+		else
+			return slot;
+	}
+	return NULL;
+}
+
+/* The one with the VMM's @number, or NULL */
+static const struct memory_slot *slot_by_number(const struct memory_slots *slots, u32 number)
+{
+	u32 i;
+
+	for (i = 0; slots && i < slots->count; i++)
+		if (slots->slot[i].number == number)
+			return &slots->slot[i];
+	return NULL;
+}
+
+static unsigned long slot_hva(const struct memory_slot *slot, u64 gpa)
+{
+	return slot->hva + (gpa - (slot->gfn << PAGE_SHIFT));
+}
+
+static int check_slot(const struct memory_slots *slots, const struct memory_slot *new)
+{
+	u64 limit = min_t(u64, hw_caps.gpa_bits, PAGE_SHIFT + TDP_BITS * hw_caps.tdp->levels);
+	u64 end = new->gfn + new->pages;
+	u32 i;
+
+	if (end < new->gfn || end > 1ull << (limit - PAGE_SHIFT))
+		return -ERANGE;
+	if (!access_ok((void __user *)new->hva, new->pages << PAGE_SHIFT))
+		return -EFAULT;
+	for (i = 0; slots && i < slots->count; i++) {
+		const struct memory_slot *slot = &slots->slot[i];
+
+		if (slot->number != new->number && slot->gfn < end &&
+		    new->gfn < slot->gfn + slot->pages)
+			return -EEXIST;
+	}
+	return 0;
+}
+
+/* A sorted copy of @slots without @old and with @new; each may be NULL */
+static struct memory_slots *change_slots(const struct memory_slots *slots,
+					 const struct memory_slot *old,
+					 const struct memory_slot *new)
+{
+	u32 count = slots ? slots->count : 0;
+	struct memory_slots *changed;
+	u32 i;
+
+	changed = kzalloc(struct_size(changed, slot, count + 1), GFP_KERNEL_ACCOUNT);
+	if (!changed)
+		return NULL;
+	for (i = 0; i < count; i++) {
+		const struct memory_slot *slot = &slots->slot[i];
+
+		if (slot == old)
+			continue;
+		if (new && new->gfn < slot->gfn) {
+			changed->slot[changed->count++] = *new;
+			new = NULL;
+		}
+		changed->slot[changed->count++] = *slot;
+	}
+	if (new)
+		changed->slot[changed->count++] = *new;
+	return changed;
+}
+
+/* Make @changed the slots; @old is the one that is no longer there as it was, or NULL */
+static void publish_slots(struct vm *vm, struct memory_slots *changed,
+			  const struct memory_slot *old)
+{
+	struct memory *memory = &vm->memory;
+	LIST_HEAD(zapped);
+
+	write_lock(&memory->lock);
+	rcu_assign_pointer(memory->slots, changed);
+	if (old)
+		tdp_zap(memory->tdp, old->gfn, old->gfn + old->pages, &zapped);
+	/* Pairs with memory_fault(): who sees this number sees these slots. */
+	smp_store_release(&memory->invalidate_seq, memory->invalidate_seq + 1);
+	write_unlock(&memory->lock);
+
+	memory_flush(vm);
+	tdp_free_zapped(memory->tdp, &zapped, true);
+}
+
+int memory_set_slot(struct vm *vm, u32 slot, u64 gpa, u64 bytes, u64 hva, u32 flags)
+{
+	struct memory *memory = &vm->memory;
+	struct memory_slots *slots, *changed;
+	const struct memory_slot *old;
+	struct memory_slot new = {
+		.gfn = gpa >> PAGE_SHIFT,
+		.pages = bytes >> PAGE_SHIFT,
+		.hva = hva,
+		.number = slot,
+		.flags = flags,
+	};
+	int ret;
+
+	if (slot >= MEMORY_MAX_SLOTS || (flags & ~MEMORY_READONLY) ||
+	    !PAGE_ALIGNED(gpa | bytes | hva))
+		return -EINVAL;
+
+	slots = rcu_dereference_protected(memory->slots, lockdep_is_held(&vm->lock));
+	old = slot_by_number(slots, slot);
+	if (bytes) {
+		ret = check_slot(slots, &new);
+		if (ret)
+			return ret;
+		if (old && !memcmp(old, &new, sizeof(new)))
+			return 0;
+	} else if (!old) {
+		return -ENOENT;
+	}
+	changed = change_slots(slots, old, bytes ? &new : NULL);
+	if (!changed)
+		return -ENOMEM;
+
+	publish_slots(vm, changed, old);
+	if (slots) {
+		synchronize_srcu_expedited(&memory->srcu);
+		kfree(slots);
+	}
+	return 0;
+}
+
+/* A copy of the slot that holds @gfn; false: there is none */
+static bool find_slot(struct memory *memory, u64 gfn, struct memory_slot *slot)
+{
+	const struct memory_slot *found;
+	int idx = srcu_read_lock(&memory->srcu);
+
+	found = slot_at(srcu_dereference(memory->slots, &memory->srcu), gfn);
+	if (found)
+		*slot = *found;
+	srcu_read_unlock(&memory->srcu, idx);
+	return found;
+}
+
+bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access)
+{
+	struct memory_slot slot;
+
+	if (!find_slot(&vm->memory, gpa >> PAGE_SHIFT, &slot))
+		return true;
+	return (access & ACCESS_WRITE) && (slot.flags & MEMORY_READONLY);
+}
+
+/*
+ * May a page that the guest has only read be mapped writable, where the host maps it so already?
+ * That saves a second fault, but makes the page dirty: no loss where it must be written out
+ * anyway before it can go, that is where it is dirty, or anonymous without a copy in swap and
+ * without MADV_FREE.
+ */
+static bool writable_for_free(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	return folio_test_dirty(folio) || (folio_test_anon(folio) && folio_test_swapbacked(folio) &&
+					   !folio_test_swapcache(folio));
+}
+
+/*
+ * The page at @hva, with a reference, and what its mapping may grant. A read must not break a COW or
+ * allocate what is still the zero page: a later write faults again.
+ */
+static int get_page_at(unsigned long hva, u32 access, struct page **page, unsigned int *flags)
+{
+	unsigned int gup = access & ACCESS_WRITE ? FOLL_WRITE : 0;
+	int ret;
+
+	*flags = TDP_WRITE | TDP_DIRTY;
+	if (get_user_pages_fast_only(hva, 1, FOLL_WRITE | COMPAT_GUP_FAST, page) == 1) {
+		if (gup)
+			return 0;
+		*flags = writable_for_free(*page) ? TDP_WRITE : 0;
+		return 0;
+	}
+	if (!gup) {
+		*flags = 0;
+		if (get_user_pages_fast_only(hva, 1, COMPAT_GUP_FAST, page) == 1)
+			return 0;
+	}
+
+	ret = get_user_pages_unlocked(hva, 1, page, gup | COMPAT_GUP_SLOW);
+	if (ret == 1)
+		return 0;
+	return ret ? ret : -EAGAIN;
+}
+
+/* Does an invalidation of @hva run? memory.lock is held for reading. */
+static bool invalidating(const struct memory *memory, unsigned long hva)
+{
+	return unlikely(memory->invalidate_running) && hva >= memory->invalidate_start &&
+	       hva < memory->invalidate_end;
+}
+
+/*
+ * Map @page, which was got when invalidate_seq was @seq.
+ * Return: as tdp_map(); EAGAIN: begin again; EBUSY: but not before the invalidation is over.
+ */
+static int install(struct memory *memory, const struct memory_slot *slot, u64 gpa,
+		   unsigned long seq, struct page *page, unsigned int flags,
+		   struct tdp_cache *cache)
+{
+	int ret;
+
+	read_lock(&memory->lock);
+	if (invalidating(memory, slot_hva(slot, gpa)))
+		ret = -EBUSY;
+	else if (memory->invalidate_seq != seq)
+		ret = -EAGAIN;
+	else
+		ret = tdp_map(memory->tdp, gpa >> PAGE_SHIFT, page_to_pfn(page), 1, flags, cache);
+	/*
+	 * The guest's writes do not make the host's entry dirty, and fast GUP does not either. Whoever
+	 * cleans the page zaps it first, and so finds this mark if he finds the mapping.
+	 */
+	if (ret >= 0 && (flags & TDP_WRITE) && !folio_test_dirty(page_folio(page)))
+		folio_set_dirty(page_folio(page));
+	read_unlock(&memory->lock);
+	return ret;
+}
+
+static bool none_invalidating(struct memory *memory, unsigned long hva)
+{
+	bool none;
+
+	read_lock(&memory->lock);
+	none = !invalidating(memory, hva);
+	read_unlock(&memory->lock);
+	return none;
+}
+
+/* One try of memory_fault(); EAGAIN: another */
+static int try_fault(struct vm *vm, u64 gpa, u32 access, struct tdp_cache *cache)
+{
+	struct memory *memory = &vm->memory;
+	/* Pairs with publish_slots() and the end of an invalidation: read before slots and pages. */
+	unsigned long seq = smp_load_acquire(&memory->invalidate_seq);
+	struct memory_slot slot;
+	unsigned int flags;
+	unsigned long hva;
+	struct page *page;
+	int ret;
+
+	if (!find_slot(memory, gpa >> PAGE_SHIFT, &slot))
+		return MEMORY_MMIO;
+	if (slot.flags & MEMORY_READONLY && access & ACCESS_WRITE)
+		return MEMORY_MMIO;
+	hva = slot_hva(&slot, gpa) & PAGE_MASK;
+	ret = get_page_at(hva, access, &page, &flags);
+	if (ret)
+		return ret;
+	if (slot.flags & MEMORY_READONLY)
+		flags = 0;
+
+	ret = install(memory, &slot, gpa, seq, page, flags, cache);
+	if (ret == -ENOBUFS) {
+		ret = tdp_cache_fill(cache);
+		if (!ret)
+			ret = install(memory, &slot, gpa, seq, page, flags, cache);
+	}
+	put_page(page);
+
+	if (ret == 1) {
+		memory_flush(vm);
+		ret = MEMORY_MAPPED;
+	} else if (ret == -EBUSY) {
+		ret = wait_event_interruptible(memory->invalidate_wait,
+					       none_invalidating(memory, hva));
+		ret = ret ? -EINTR : -EAGAIN;
+	}
+	return ret;
+}
+
+int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
+{
+	struct tdp_cache cache = { .count = 0 };
+	int ret;
+
+	do {
+		ret = try_fault(vcpu->vm, gpa, access, &cache);
+		if (ret == -EAGAIN && signal_pending(current))
+			ret = -EINTR;
+	} while (ret == -EAGAIN);
+	tdp_cache_drain(&cache);
+	return ret;
+}
+
+enum copy { COPY_READ, COPY_WRITE };
+
+static int copy_at(unsigned long hva, void *buf, size_t len, enum copy copy)
+{
+	void __user *user = (void __user *)hva;
+	size_t left;
+
+	left = copy == COPY_WRITE ? copy_to_user(user, buf, len) : copy_from_user(buf, user, len);
+	return left ? -EFAULT : 0;
+}
+
+static int copy_guest(struct vm *vm, u64 gpa, void *buf, size_t len, enum copy copy)
+{
+	struct memory *memory = &vm->memory;
+	const struct memory_slots *slots;
+	int idx = srcu_read_lock(&memory->srcu);
+	int ret = 0;
+
+	slots = srcu_dereference(memory->slots, &memory->srcu);
+	while (len && !ret) {
+		const struct memory_slot *slot = slot_at(slots, gpa >> PAGE_SHIFT);
+		size_t part;
+
+		if (!slot || (copy == COPY_WRITE && slot->flags & MEMORY_READONLY)) {
+			ret = -ENXIO;
+			break;
+		}
+		part = min_t(u64, len, ((slot->gfn + slot->pages) << PAGE_SHIFT) - gpa);
+		ret = copy_at(slot_hva(slot, gpa), buf, part, copy);
+		gpa += part;
+		buf += part;
+		len -= part;
+	}
+	srcu_read_unlock(&memory->srcu, idx);
+	return ret;
+}
+
+int memory_read(struct vm *vm, u64 gpa, void *buf, size_t len)
+{
+	return copy_guest(vm, gpa, buf, len, COPY_READ);
+}
+
+int memory_write(struct vm *vm, u64 gpa, const void *buf, size_t len)
+{
+	return copy_guest(vm, gpa, (void *)buf, len, COPY_WRITE);
+}
+
+static int cmpxchg_user4(u32 __user *user, u32 old, u32 new)
+{
+	return __try_cmpxchg_user(user, &old, new, fault);
+}
+
+static int cmpxchg_user8(u64 __user *user, u64 old, u64 new)
+{
+	return __try_cmpxchg_user(user, &old, new, fault);
+}
+
+int memory_cmpxchg(struct vm *vm, u64 gpa, u64 old, u64 new, int size)
+{
+	struct memory *memory = &vm->memory;
+	const struct memory_slot *slot;
+	int idx = srcu_read_lock(&memory->srcu);
+	int ret = -ENXIO;
+
+	slot = slot_at(srcu_dereference(memory->slots, &memory->srcu), gpa >> PAGE_SHIFT);
+	if (slot && !(slot->flags & MEMORY_READONLY)) {
+		unsigned long hva = slot_hva(slot, gpa);
+
+		if (size == 8)
+			ret = cmpxchg_user8((u64 __user *)hva, old, new);
+		else
+			ret = cmpxchg_user4((u32 __user *)hva, old, new);
+	}
+	srcu_read_unlock(&memory->srcu, idx);
+	return ret > 0 ? -EAGAIN : ret;
+}
+
+int memory_peek(struct vcpu *vcpu, u64 gpa, void *buf, size_t len)
+{
+	u64 address = tdp_translate(vcpu->tdp, gpa);
+	const void *from;
+
+	if (address == TDP_UNMAPPED)
+		return -EAGAIN;
+	from = __va(address);
+	/* Page-table entries change under us: they are read in one piece. */
+	switch (len) {
+	case 8:
+		*(u64 *)buf = READ_ONCE(*(const u64 *)from);
+		break;
+	case 4:
+		*(u32 *)buf = READ_ONCE(*(const u32 *)from);
+		break;
+	default:
+		memcpy(buf, from, len);
+		break;
+	}
+	return 0;
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The VM follows its mm: what the host unmaps, moves or ages in the VMM's address space it unmaps
+ * or ages in the guest. memory.h says why no mapping escapes.
+ *
+ * Callbacks may come from the OOM reaper, which must not sleep: they take spinlocks alone.
+ */
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/smp.h>
+
+#include "memory.h"
+#include "tdp.h"
+#include "vcpu.h"
+#include "vm.h"
+
+static struct vm *notifier_vm(struct mmu_notifier *notifier)
+{
+	return container_of(notifier, struct vm, memory.notifier);
+}
+
+/* The slots, by a notifier or with the lock held: they change with it held for writing */
+static const struct memory_slots *locked_slots(struct memory *memory)
+{
+	return rcu_dereference_protected(memory->slots, lockdep_is_held(&memory->lock));
+}
+
+/* The guest frames that @slot has between two host addresses; false: none */
+static bool slot_overlap(const struct memory_slot *slot, unsigned long start, unsigned long end,
+			 u64 *first, u64 *last)
+{
+	unsigned long low = max(start, slot->hva);
+	unsigned long high = min(end, slot->hva + (slot->pages << PAGE_SHIFT));
+
+	if (low >= high)
+		return false;
+	*first = slot->gfn + ((low - slot->hva) >> PAGE_SHIFT);
+	*last = slot->gfn + ((high - 1 - slot->hva) >> PAGE_SHIFT) + 1;
+	return true;
+}
+
+static void zap_hva(struct memory *memory, unsigned long start, unsigned long end,
+		    struct list_head *zapped)
+{
+	const struct memory_slots *slots = locked_slots(memory);
+	u64 first, last;
+	u32 i;
+
+	for (i = 0; slots && i < slots->count; i++)
+		if (slot_overlap(&slots->slot[i], start, end, &first, &last))
+			tdp_zap(memory->tdp, first, last, zapped);
+}
+
+static int invalidate_range_start(struct mmu_notifier *notifier,
+				  const struct mmu_notifier_range *range)
+{
+	struct vm *vm = notifier_vm(notifier);
+	struct memory *memory = &vm->memory;
+	LIST_HEAD(zapped);
+
+	write_lock(&memory->lock);
+	if (memory->invalidate_running++) {
+		memory->invalidate_start = min(memory->invalidate_start, range->start);
+		memory->invalidate_end = max(memory->invalidate_end, range->end);
+	} else {
+		memory->invalidate_start = range->start;
+		memory->invalidate_end = range->end;
+	}
+	zap_hva(memory, range->start, range->end, &zapped);
+	write_unlock(&memory->lock);
+
+	memory_flush(vm);
+	tdp_free_zapped(memory->tdp, &zapped, mmu_notifier_range_blockable(range));
+	return 0;
+}
+
+static void invalidate_range_end(struct mmu_notifier *notifier,
+				 const struct mmu_notifier_range *range)
+{
+	struct memory *memory = &notifier_vm(notifier)->memory;
+	bool last;
+
+	write_lock(&memory->lock);
+	/* Pairs with memory_fault(): who sees this number sees the host's new entries. */
+	smp_store_release(&memory->invalidate_seq, memory->invalidate_seq + 1);
+	last = !--memory->invalidate_running;
+	write_unlock(&memory->lock);
+
+	if (last && wq_has_sleeper(&memory->invalidate_wait))
+		wake_up_all(&memory->invalidate_wait);
+}
+
+static int young(struct mmu_notifier *notifier, unsigned long start, unsigned long end, bool clear)
+{
+	struct memory *memory = &notifier_vm(notifier)->memory;
+	const struct memory_slots *slots;
+	bool young = false;
+	u64 first, last;
+	u32 i;
+
+	read_lock(&memory->lock);
+	slots = locked_slots(memory);
+	for (i = 0; slots && i < slots->count; i++)
+		if (slot_overlap(&slots->slot[i], start, end, &first, &last))
+			young |= tdp_young(memory->tdp, first, last, clear);
+	read_unlock(&memory->lock);
+	return young;
+}
+
+/*
+ * Nothing is flushed here, as x86 flushes nothing when it ages its own page tables: an
+ * access through a translation that is still cached goes unseen, which only makes the page look older.
+ */
+static int clear_young(struct mmu_notifier *notifier, struct mm_struct *mm, unsigned long start,
+		       unsigned long end)
+{
+	return young(notifier, start, end, true);
+}
+
+static int test_young(struct mmu_notifier *notifier, struct mm_struct *mm, unsigned long address)
+{
+	return young(notifier, address, address + 1, false);
+}
+
+/* The mm is going and no thread of it runs any more: nothing will be mapped from here on. */
+static void release(struct mmu_notifier *notifier, struct mm_struct *mm)
+{
+	struct vm *vm = notifier_vm(notifier);
+	struct memory *memory = &vm->memory;
+	struct vcpu *vcpu;
+	LIST_HEAD(zapped);
+	int i;
+
+	WRITE_ONCE(vm->dead, true);
+	write_lock(&memory->lock);
+	zap_hva(memory, 0, ULONG_MAX, &zapped);
+	smp_store_release(&memory->invalidate_seq, memory->invalidate_seq + 1);
+	write_unlock(&memory->lock);
+
+	memory_flush(vm);
+	tdp_free_zapped(memory->tdp, &zapped, true);
+	vm_for_each_vcpu(vm, vcpu, i)
+		vcpu_request(vcpu, VCPU_REQ_DEAD);
+}
+
+static const struct mmu_notifier_ops notifier_ops = {
+	.release = release,
+	.clear_flush_young = clear_young,
+	.clear_young = clear_young,
+	.test_young = test_young,
+	.invalidate_range_start = invalidate_range_start,
+	.invalidate_range_end = invalidate_range_end,
+};
+
+int memory_watch(struct vm *vm)
+{
+	vm->memory.notifier.ops = &notifier_ops;
+	return mmu_notifier_register(&vm->memory.notifier, vm->mm);
+}
+
+void memory_unwatch(struct vm *vm)
+{
+	mmu_notifier_unregister(&vm->memory.notifier, vm->mm);
+}
+
+/* The interrupt itself made the vCPU leave guest mode, and peeks are over where interrupts are on. */
+static void leave_guest(void *unused)
+{
+}
+
+void memory_flush(struct vm *vm)
+{
+	struct memory *memory = &vm->memory;
+	struct tdp *tdp = memory->tdp;
+	struct vcpu *vcpu;
+	u64 gen;
+	int i;
+
+	if (READ_ONCE(tdp->flushed_gen) == atomic64_read(&tdp->flush_gen))
+		return;
+
+	spin_lock(&memory->flush_lock);
+	gen = atomic64_read(&tdp->flush_gen);
+	if (tdp->flushed_gen != gen) {
+		/*
+		 * Pairs with the barrier between a vCPU's becoming VCPU_IN_WINDOW and its reading of
+		 * flush_gen: it sees the new number, or is seen here.
+		 */
+		smp_mb();
+		cpumask_clear(memory->flush_cpus);
+		vm_for_each_vcpu(vm, vcpu, i)
+			if (READ_ONCE(vcpu->mode) == VCPU_IN_WINDOW)
+				cpumask_set_cpu(READ_ONCE(vcpu->cpu), memory->flush_cpus);
+		on_each_cpu_mask(memory->flush_cpus, leave_guest, NULL, true);
+		WRITE_ONCE(tdp->flushed_gen, gen);
+	}
+	spin_unlock(&memory->flush_lock);
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The second-level page table. Its levels are counted from 1, whose entries map 4 KiB each.
+ */
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <asm/cmpxchg.h>
+
+#include "hw.h"
+#include "tdp.h"
+
+static unsigned int level_shift(int level)
+{
+	return TDP_BITS * (level - 1);
+}
+
+static unsigned int entry_index(u64 gfn, int level)
+{
+	return (gfn >> level_shift(level)) & (TDP_ENTRIES - 1);
+}
+
+static bool is_present(const struct tdp *tdp, u64 entry)
+{
+	return entry & tdp->format->present;
+}
+
+static bool is_leaf(const struct tdp *tdp, u64 entry, int level)
+{
+	return level == 1 || (entry & tdp->format->leaf);
+}
+
+static u64 *child_table(const struct tdp *tdp, u64 entry)
+{
+	return __va(entry & tdp->format->address);
+}
+
+/*
+ * The one place where entries change. False: it is not *old (any more); then *old is what it is
+ * now.
+ */
+static bool change_entry(u64 *entry, u64 *old, u64 new)
+{
+	return try_cmpxchg64(entry, old, new);
+}
+
+/* What was there */
+static u64 clear_entry(u64 *entry)
+{
+	u64 old = READ_ONCE(*entry);
+
+	while (old && !change_entry(entry, &old, 0))
+		;
+	return old;
+}
+
+/*
+ * A table's page keeps its level in page_private() and hangs on a list by page->lru once it is
+ * unlinked.
+ */
+static struct page *alloc_table(void)
+{
+	return alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+}
+
+struct tdp *tdp_create(struct vm *vm)
+{
+	struct tdp *tdp = kzalloc(sizeof(*tdp), GFP_KERNEL_ACCOUNT);
+	struct page *page;
+
+	if (!tdp)
+		return NULL;
+	page = alloc_table();
+	if (!page) {
+		kfree(tdp);
+		return NULL;
+	}
+	tdp->vm = vm;
+	tdp->format = hw_caps.tdp;
+	tdp->table = page_address(page);
+	tdp->root = page_to_phys(page);
+	set_page_private(page, tdp->format->levels);
+	atomic_long_set(&tdp->table_pages, 1);
+	/* A backend that has never seen this root holds 0. */
+	atomic64_set(&tdp->flush_gen, 1);
+	return tdp;
+}
+
+/* Take one table off the list and put its own tables on it instead. */
+static struct page *pop_table(struct tdp *tdp, struct list_head *zapped)
+{
+	struct page *page = list_first_entry(zapped, struct page, lru);
+	u64 *table = page_address(page);
+	int level = page_private(page);
+	int i;
+
+	list_del(&page->lru);
+	atomic_long_dec(&tdp->table_pages);
+	for (i = 0; level > 1 && i < TDP_ENTRIES; i++) {
+		u64 entry = READ_ONCE(table[i]);
+
+		if (is_present(tdp, entry) && !is_leaf(tdp, entry, level))
+			list_add(&virt_to_page(child_table(tdp, entry))->lru, zapped);
+	}
+	set_page_private(page, 0);
+	return page;
+}
+
+/**
+ * tdp_destroy - free a tdp that no vCPU uses any more
+ * @tdp: the tdp, or NULL
+ */
+void tdp_destroy(struct tdp *tdp)
+{
+	LIST_HEAD(tables);
+
+	if (!tdp)
+		return;
+	list_add(&virt_to_page(tdp->table)->lru, &tables);
+	while (!list_empty(&tables)) {
+		__free_page(pop_table(tdp, &tables));
+		cond_resched();
+	}
+	kfree(tdp);
+}
+
+static void free_table_rcu(struct rcu_head *rcu)
+{
+	__free_page(container_of(rcu, struct page, rcu_head));
+}
+
+void tdp_free_zapped(struct tdp *tdp, struct list_head *zapped, bool may_sleep)
+{
+	while (!list_empty(zapped)) {
+		call_rcu(&pop_table(tdp, zapped)->rcu_head, free_table_rcu);
+		if (may_sleep)
+			cond_resched();
+	}
+}
+
+/**
+ * tdp_cache_fill - have enough pages for any mapping
+ * @cache: the cache
+ *
+ * Return: 0 or ENOMEM; what was got stays there.
+ */
+int tdp_cache_fill(struct tdp_cache *cache)
+{
+	while (cache->count < ARRAY_SIZE(cache->pages)) {
+		struct page *page = alloc_table();
+
+		if (!page)
+			return -ENOMEM;
+		cache->pages[cache->count++] = page;
+	}
+	return 0;
+}
+
+/**
+ * tdp_cache_drain - free the pages that were not needed
+ * @cache: the cache
+ */
+void tdp_cache_drain(struct tdp_cache *cache)
+{
+	while (cache->count)
+		__free_page(cache->pages[--cache->count]);
+}
+
+/* Hang an empty table into @entry, which was *old. False: someone was faster. */
+static bool link_table(struct tdp *tdp, u64 *entry, u64 *old, int level, struct tdp_cache *cache)
+{
+	struct page *page = cache->pages[cache->count - 1];
+	u64 new = page_to_phys(page) | tdp->format->table;
+
+	set_page_private(page, level);
+	if (!change_entry(entry, old, new))
+		return false;
+	*old = new;
+	cache->count--;
+	atomic_long_inc(&tdp->table_pages);
+	return true;
+}
+
+static u64 make_leaf(const struct tdp_format *format, u64 pfn, int level, unsigned int flags)
+{
+	u64 leaf = (pfn << PAGE_SHIFT) | format->read | format->user | format->exec | format->ram |
+		   format->accessed;
+
+	if (level > 1)
+		leaf |= format->leaf;
+	if (flags & TDP_WRITE)
+		leaf |= format->write;
+	if (flags & TDP_DIRTY)
+		leaf |= format->dirty;
+	return leaf;
+}
+
+/*
+ * Make *entry map what @leaf says. The same frame keeps what it granted before, so that a read
+ * fault that comes late takes nothing away from a write fault.
+ */
+static int set_leaf(struct tdp *tdp, u64 *entry, u64 leaf)
+{
+	const struct tdp_format *format = tdp->format;
+	u64 kept = format->write | format->accessed | format->dirty;
+	u64 old = READ_ONCE(*entry);
+	bool other;
+	u64 new;
+
+	do {
+		new = leaf;
+		other = is_present(tdp, old) && ((old ^ leaf) & format->address);
+		if (is_present(tdp, old) && !other)
+			new |= old & kept;
+		if (new == old)
+			return 0;
+	} while (!change_entry(entry, &old, new));
+
+	if (other)
+		atomic64_inc(&tdp->flush_gen);
+	return other;
+}
+
+int tdp_map(struct tdp *tdp, u64 gfn, u64 pfn, int level, unsigned int flags,
+	    struct tdp_cache *cache)
+{
+	u64 *table = tdp->table;
+	u64 *entry;
+	u64 old;
+	int l;
+
+	for (l = tdp->format->levels; l > level; l--) {
+		entry = &table[entry_index(gfn, l)];
+		old = READ_ONCE(*entry);
+		while (!is_present(tdp, old)) {
+			if (!cache->count)
+				return -ENOBUFS;
+			if (link_table(tdp, entry, &old, l - 1, cache))
+				break;
+		}
+		if (is_leaf(tdp, old, l))
+			return -EEXIST;
+		table = child_table(tdp, old);
+	}
+
+	entry = &table[entry_index(gfn, level)];
+	old = READ_ONCE(*entry);
+	if (is_present(tdp, old) && !is_leaf(tdp, old, level))
+		return -EEXIST;
+	return set_leaf(tdp, entry, make_leaf(tdp->format, pfn, level, flags));
+}
+
+static bool zap_table(struct tdp *tdp, u64 *table, int level, u64 start, u64 end,
+		      struct list_head *zapped)
+{
+	u64 span = 1ull << level_shift(level);
+	u64 gfn = round_down(start, span);
+	bool changed = false;
+
+	for (; gfn < end; gfn += span) {
+		u64 *entry = &table[entry_index(gfn, level)];
+		u64 old = READ_ONCE(*entry);
+
+		if (!is_present(tdp, old))
+			continue;
+		if (is_leaf(tdp, old, level)) {
+			clear_entry(entry);
+			changed = true;
+		} else if (gfn >= start && gfn + span <= end) {
+			clear_entry(entry);
+			list_add(&virt_to_page(child_table(tdp, old))->lru, zapped);
+			changed = true;
+		} else if (zap_table(tdp, child_table(tdp, old), level - 1, max(start, gfn),
+				     min(end, gfn + span), zapped)) {
+			changed = true;
+		}
+	}
+	return changed;
+}
+
+bool tdp_zap(struct tdp *tdp, u64 start, u64 end, struct list_head *zapped)
+{
+	if (!zap_table(tdp, tdp->table, tdp->format->levels, start, end, zapped))
+		return false;
+	atomic64_inc(&tdp->flush_gen);
+	return true;
+}
+
+static bool leaf_young(struct tdp *tdp, u64 *entry, u64 old, bool clear)
+{
+	u64 accessed = tdp->format->accessed;
+
+	if (!clear)
+		return old & accessed;
+	while (old & accessed) {
+		if (change_entry(entry, &old, old & ~accessed))
+			return true;
+	}
+	return false;
+}
+
+static bool table_young(struct tdp *tdp, u64 *table, int level, u64 start, u64 end, bool clear)
+{
+	u64 span = 1ull << level_shift(level);
+	u64 gfn = round_down(start, span);
+	bool young = false;
+
+	for (; gfn < end && (clear || !young); gfn += span) {
+		u64 *entry = &table[entry_index(gfn, level)];
+		u64 old = READ_ONCE(*entry);
+
+		if (!is_present(tdp, old))
+			continue;
+		if (is_leaf(tdp, old, level))
+			young |= leaf_young(tdp, entry, old, clear);
+		else
+			young |= table_young(tdp, child_table(tdp, old), level - 1, max(start, gfn),
+					     min(end, gfn + span), clear);
+	}
+	return young;
+}
+
+bool tdp_young(struct tdp *tdp, u64 start, u64 end, bool clear)
+{
+	return table_young(tdp, tdp->table, tdp->format->levels, start, end, clear);
+}
+
+u64 tdp_translate(const struct tdp *tdp, u64 gpa)
+{
+	const struct tdp_format *format = tdp->format;
+	unsigned int shift = PAGE_SHIFT + TDP_BITS * format->levels;
+	const u64 *table = tdp->table;
+	u64 entry, offset;
+
+	if (gpa >> shift)
+		return TDP_UNMAPPED;
+	for (;;) {
+		shift -= TDP_BITS;
+		entry = READ_ONCE(table[(gpa >> shift) & (TDP_ENTRIES - 1)]);
+		if (!(entry & format->present))
+			return TDP_UNMAPPED;
+		if (shift == PAGE_SHIFT || (entry & format->leaf))
+			break;
+		table = __va(entry & format->address);
+	}
+	offset = gpa & ((1ull << shift) - 1);
+	return (entry & format->address & ~((1ull << shift) - 1)) | offset;
+}
