@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * libvmm: MOVS, STOS, LODS, CMPS and SCAS, with REP, REPE and REPNE.
+ */
+#include <errno.h>
+
+#include "emulate.h"
+
+/* Iterations between two looks at signals and interrupts */
+#define CHUNK	1024
+
+enum string { STRING_MOVS, STRING_STOS, STRING_LODS, STRING_CMPS, STRING_SCAS };
+
+/**
+ * struct string_insn - a string instruction
+ * @bytes: of an element
+ * @address_bytes: of the index registers and the count
+ * @source_segment: of the operand at RSI
+ */
+struct string_insn {
+	struct insn *insn;
+	enum string kind;
+	unsigned int bytes;
+	unsigned int address_bytes;
+	unsigned int source_segment;
+};
+
+static bool find_kind(ZydisMnemonic mnemonic, enum string *kind, unsigned int *bytes)
+{
+	switch (mnemonic) {
+#define KIND(name)							\
+	case ZYDIS_MNEMONIC_##name##B:					\
+		*kind = STRING_##name;					\
+		*bytes = 1;						\
+		return true;						\
+	case ZYDIS_MNEMONIC_##name##W:					\
+		*kind = STRING_##name;					\
+		*bytes = 2;						\
+		return true;						\
+	case ZYDIS_MNEMONIC_##name##D:					\
+		*kind = STRING_##name;					\
+		*bytes = 4;						\
+		return true;						\
+	case ZYDIS_MNEMONIC_##name##Q:					\
+		*kind = STRING_##name;					\
+		*bytes = 8;						\
+		return true;
+	KIND(MOVS)
+	KIND(STOS)
+	KIND(LODS)
+	KIND(CMPS)
+	KIND(SCAS)
+#undef KIND
+	default:
+		return false;
+	}
+}
+
+static unsigned int source_segment(const struct insn *insn)
+{
+	if (insn->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_ES)
+		return VMM_ES;
+	if (insn->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_CS)
+		return VMM_CS;
+	if (insn->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_SS)
+		return VMM_SS;
+	if (insn->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS)
+		return VMM_FS;
+	if (insn->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS)
+		return VMM_GS;
+	return VMM_DS;
+}
+
+static int element(struct string_insn *s, unsigned int index, bool write, uint64_t *value)
+{
+	struct insn *insn = s->insn;
+	unsigned int segment = index == VMM_RDI ? VMM_ES : s->source_segment;
+	uint64_t linear;
+	int ret;
+
+	ret = state_linear(&insn->emulator->state, segment,
+			   insn_get(insn, index, s->address_bytes), s->bytes, write, &linear,
+			   &insn->emulator->fault);
+	if (ret)
+		return ret;
+	if (write)
+		return insn_write_memory(insn, linear, value, s->bytes);
+	*value = 0;
+	return insn_read_memory(insn, linear, value, s->bytes, false);
+}
+
+static void advance(struct string_insn *s, unsigned int index)
+{
+	uint64_t step = s->insn->regs.rflags & RFLAGS_DF ? -(uint64_t)s->bytes : s->bytes;
+
+	insn_set(s->insn, index, s->address_bytes, s->insn->regs.gpr[index] + step);
+}
+
+/* One element; the registers change only if nothing faults */
+static int iteration(struct string_insn *s)
+{
+	struct insn *insn = s->insn;
+	uint64_t a, b;
+	int ret = 0;
+
+	if (s->kind == STRING_MOVS || s->kind == STRING_LODS || s->kind == STRING_CMPS)
+		ret = element(s, VMM_RSI, false, &a);
+	else
+		a = insn_get(insn, VMM_RAX, s->bytes);
+	if (!ret && (s->kind == STRING_CMPS || s->kind == STRING_SCAS))
+		ret = element(s, VMM_RDI, false, &b);
+	if (!ret && (s->kind == STRING_MOVS || s->kind == STRING_STOS))
+		ret = element(s, VMM_RDI, true, &a);
+	if (ret)
+		return ret;
+	if (s->kind == STRING_LODS)
+		insn_set(insn, VMM_RAX, s->bytes, a);
+	if (s->kind == STRING_CMPS || s->kind == STRING_SCAS)
+		alu(ALU_SUB, s->bytes, a, b, &insn->regs.rflags);
+	if (s->kind == STRING_MOVS || s->kind == STRING_LODS || s->kind == STRING_CMPS)
+		advance(s, VMM_RSI);
+	if (s->kind != STRING_LODS)
+		advance(s, VMM_RDI);
+	return 0;
+}
+
+/* Does a comparison end the repetition? */
+static bool ends(const struct string_insn *s)
+{
+	bool equal = s->insn->regs.rflags & RFLAGS_ZF;
+
+	if (s->kind != STRING_CMPS && s->kind != STRING_SCAS)
+		return false;
+	return s->insn->z.attributes & ZYDIS_ATTRIB_HAS_REPNE ? equal : !equal;
+}
+
+static int repeat(struct string_insn *s)
+{
+	struct insn *insn = s->insn;
+	uint64_t left = insn_get(insn, VMM_RCX, s->address_bytes);
+	uint64_t rip = insn->emulator->state.regs.rip;
+	unsigned int done = 0;
+	int ret;
+
+	while (left && done < CHUNK) {
+		ret = iteration(s);
+		if (ret) {
+			/* What is finished stays finished. */
+			insn->regs.rip = rip;
+			insn->emulator->state.regs = insn->regs;
+			return ret;
+		}
+		insn_set(insn, VMM_RCX, s->address_bytes, --left);
+		done++;
+		if (ends(s))
+			return 0;
+	}
+	if (left)
+		insn->regs.rip = rip;
+	return 0;
+}
+
+int insn_string(struct insn *insn)
+{
+	struct string_insn s = {
+		.insn = insn,
+		.address_bytes = insn->z.address_width / 8,
+		.source_segment = source_segment(insn),
+	};
+	const uint64_t rep = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+
+	if (!find_kind(insn->z.mnemonic, &s.kind, &s.bytes))
+		return insn_unsupported(insn);
+	return insn->z.attributes & rep ? repeat(&s) : iteration(&s);
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libvmm: objects, memory, vCPU state and the run loop.
+ *
+ * Rules that hold for every function:
+ *  - One that can fail returns 0 (or what it says) on success and a negative
+ *    errno on failure. The text of an object's last failure comes from
+ *    vmm_error(), vmm_vm_error() or vmm_vcpu_error(); it stays valid until the
+ *    next failing call on that object.
+ *  - A function that creates an object stores NULL on failure (vmm_open()
+ *    excepted), and the text is in the object that it was asked of.
+ *  - There is no global state. An object is used by one thread at a time, but
+ *    for the functions marked "any thread", which leave no text.
+ *  - Nothing is printed, and nothing ends the process.
+ */
+#ifndef VMM_VMM_H
+#define VMM_VMM_H
+
+#include <linux/vmm.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* /dev/vmm; a VM; a vCPU */
+struct vmm;
+struct vmm_vm;
+struct vmm_vcpu;
+
+/* ---- the system ---- */
+
+/**
+ * vmm_open - open the device
+ * @device: its path, or NULL for /dev/vmm
+ * @vmm: out: the object. Stored even on failure, so that vmm_error() can tell
+ *       what is wrong, and to be closed all the same (NULL only for -ENOMEM)
+ *
+ * Return: 0; -ENOENT (module not loaded), -EACCES, -EPERM (no permission),
+ * -ENOTSUP (the module's API is another one), -ENOMEM.
+ */
+int vmm_open(const char *device, struct vmm **vmm);
+
+/**
+ * vmm_close - close the device and free @vmm
+ * @vmm: may be NULL; all of its VMs must have been freed
+ */
+void vmm_close(struct vmm *vmm);
+
+/* Text of the last failure; never NULL */
+const char *vmm_error(const struct vmm *vmm);
+const char *vmm_vm_error(const struct vmm_vm *vm);
+const char *vmm_vcpu_error(const struct vmm_vcpu *vcpu);
+
+/* What module and host offer. Any thread */
+const struct vmm_info *vmm_get_info(const struct vmm *vmm);
+
+/* The file descriptors, for calls that this library does not wrap */
+int vmm_fd(const struct vmm *vmm);
+int vmm_vm_fd(const struct vmm_vm *vm);
+int vmm_vcpu_fd(const struct vmm_vcpu *vcpu);
+
+/* Names for people: "amd", "intel"; "IO", "MMIO" ...; a capability's, NULL if @cap is unknown */
+const char *vmm_vendor_name(uint32_t vendor);
+const char *vmm_exit_name(uint32_t reason);
+const char *vmm_cap_name(uint64_t cap);
+
+/* ---- VMs ---- */
+
+/**
+ * vmm_vm_create - a new VM
+ * @vmm: the system
+ * @flags: VMM_VM_*: controllers in the kernel (VMM_VM_IRQCHIPS for all)
+ * @vm: out
+ */
+int vmm_vm_create(struct vmm *vmm, uint32_t flags, struct vmm_vm **vm);
+
+/* Free @vm (may be NULL); its vCPUs must have been freed. Memory that the library allocated goes too */
+void vmm_vm_free(struct vmm_vm *vm);
+
+struct vmm *vmm_vm_system(struct vmm_vm *vm);
+uint32_t vmm_vm_flags(const struct vmm_vm *vm);
+
+/* ---- guest memory ---- */
+
+#define VMM_MEMORY_READONLY	(1U << 0)	/* guest writes leave as MMIO */
+#define VMM_MEMORY_SHARED	(1U << 1)	/* a memfd, see vmm_memory_fd() */
+#define VMM_MEMORY_HUGE		(1U << 2)	/* huge pages, from hugetlbfs; needs VMM_MEMORY_SHARED or not */
+#define VMM_MEMORY_THP		(1U << 3)	/* ask for transparent huge pages */
+
+/**
+ * vmm_memory_add - give the guest zeroed memory
+ * @vm: the VM
+ * @gpa: guest-physical address, page aligned
+ * @bytes: length, page aligned
+ * @flags: VMM_MEMORY_*
+ * @host: out: where it is mapped here; may be NULL
+ *
+ * Return: 0; -EINVAL (misaligned), -EEXIST (overlaps other memory), -ENOSPC (no
+ * slot is free), -ENOMEM.
+ */
+int vmm_memory_add(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, uint32_t flags, void **host);
+
+/**
+ * vmm_memory_map - give the guest memory that the caller has mapped
+ * @host: page aligned; stays the caller's, and must outlive the slot
+ * @flags: 0 or VMM_MEMORY_READONLY
+ */
+int vmm_memory_map(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, void *host, uint32_t flags);
+
+/**
+ * vmm_memory_remove - take away what one call above gave
+ * @gpa: its first address
+ *
+ * Return: 0; -ENOENT.
+ */
+int vmm_memory_remove(struct vmm_vm *vm, uint64_t gpa);
+
+/**
+ * vmm_memory_at - where guest-physical memory is mapped here
+ * @bytes: that must lie behind @gpa without a gap
+ *
+ * Any thread. Return: the address, or NULL if not all of it is memory.
+ */
+void *vmm_memory_at(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes);
+
+/* Copy across regions. Any thread. Return: 0; -EFAULT if not all of it is memory (nothing is copied) */
+int vmm_memory_read(struct vmm_vm *vm, uint64_t gpa, void *buf, size_t bytes);
+int vmm_memory_write(struct vmm_vm *vm, uint64_t gpa, const void *buf, size_t bytes);
+
+/* The memfd behind VMM_MEMORY_SHARED memory that contains @gpa; -ENOENT */
+int vmm_memory_fd(struct vmm_vm *vm, uint64_t gpa);
+
+/**
+ * struct vmm_region - one piece of guest memory
+ * @gpa: @bytes: where, and how long
+ * @host: where it is mapped here
+ * @flags: VMM_MEMORY_*
+ */
+struct vmm_region {
+	uint64_t gpa;
+	uint64_t bytes;
+	void *host;
+	uint32_t flags;
+};
+
+/* The @index'th region by address. Any thread. False when there are fewer */
+bool vmm_memory_region(struct vmm_vm *vm, unsigned int index, struct vmm_region *region);
+
+/* ---- devices ---- */
+
+/**
+ * struct vmm_access - one access of a guest to a port or to device memory
+ * @address: port number or guest-physical address
+ * @data: value written; for a read, the device's answer (all ones beforehand)
+ * @size: bytes: 1, 2, 4, or 8
+ * @write: direction
+ */
+struct vmm_access {
+	uint64_t address;
+	uint64_t data;
+	uint8_t size;
+	bool write;
+};
+
+/**
+ * vmm_access_fn - a device's side of an access
+ *
+ * Called in the vCPU's thread. Return: 0 to go on; anything else ends
+ * vmm_vcpu_run() with that value, the access being complete all the same.
+ */
+typedef int (*vmm_access_fn)(void *opaque, struct vmm_vcpu *vcpu, struct vmm_access *access);
+
+#define VMM_BUS_IO		0
+#define VMM_BUS_MMIO		1
+
+/**
+ * vmm_device_add - let a function answer for a range of ports or addresses
+ * @bus: VMM_BUS_*
+ * @first: first port or guest-physical address
+ * @count: how many
+ * @fn: called with @opaque; an access belongs to the range that its first byte is in
+ *
+ * Not while a vCPU runs. Return: 0; -EEXIST (overlaps another), -EINVAL, -ENOMEM.
+ */
+int vmm_device_add(struct vmm_vm *vm, int bus, uint64_t first, uint64_t count,
+		   vmm_access_fn fn, void *opaque);
+
+/* ---- interrupts; any thread ---- */
+
+int vmm_irq_line(struct vmm_vm *vm, uint32_t gsi, bool level);
+int vmm_signal_msi(struct vmm_vm *vm, uint64_t address, uint32_t data);
+int vmm_set_routes(struct vmm_vm *vm, const struct vmm_route *routes, uint32_t count);
+/* @resample_fd: -1 for none */
+int vmm_irqfd(struct vmm_vm *vm, int fd, uint32_t gsi, int resample_fd);
+int vmm_irqfd_remove(struct vmm_vm *vm, int fd, uint32_t gsi);
+/* @flags: VMM_IOEVENTFD_*, DEASSIGN included */
+int vmm_ioeventfd(struct vmm_vm *vm, uint32_t flags, uint64_t address, uint32_t length, int fd,
+		  uint64_t match);
+
+/* ---- state of the VM, statistics ---- */
+
+int vmm_vm_get_state(struct vmm_vm *vm, uint64_t groups, struct vmm_vm_state *state);
+int vmm_vm_set_state(struct vmm_vm *vm, const struct vmm_vm_state *state);
+int vmm_vm_set_msr_policy(struct vmm_vm *vm, uint32_t flags, const struct vmm_msr_range *ranges,
+			  uint32_t count);
+
+/**
+ * vmm_vm_stats - the module's counters of a VM
+ * vmm_vcpu_stats - of a vCPU
+ * @stats: out: array, to be freed with free()
+ *
+ * Return: number of entries, or a negative errno.
+ */
+int vmm_vm_stats(struct vmm_vm *vm, struct vmm_stat **stats);
+int vmm_vcpu_stats(struct vmm_vcpu *vcpu, struct vmm_stat **stats);
+
+/* ---- vCPUs ---- */
+
+/**
+ * vmm_vcpu_create - a new vCPU, in its power-on state and without a CPUID table
+ * @vm: the VM
+ * @id: its initial APIC id
+ * @vcpu: out
+ */
+int vmm_vcpu_create(struct vmm_vm *vm, uint32_t id, struct vmm_vcpu **vcpu);
+void vmm_vcpu_free(struct vmm_vcpu *vcpu);
+
+struct vmm_vm *vmm_vcpu_vm(struct vmm_vcpu *vcpu);
+uint32_t vmm_vcpu_id(const struct vmm_vcpu *vcpu);
+
+/* The mapped run area, and why the guest was last left */
+struct vmm_run *vmm_vcpu_area(struct vmm_vcpu *vcpu);
+const struct vmm_exit *vmm_vcpu_exit(struct vmm_vcpu *vcpu);
+
+/**
+ * vmm_vcpu_get_state - read state groups
+ * @groups: VMM_STATE_*
+ * @state: out. With VMM_STATE_XSAVE the caller has set xsave.area and xsave.area_size
+ *         (both 0: XCR0 and XSS alone)
+ */
+int vmm_vcpu_get_state(struct vmm_vcpu *vcpu, uint64_t groups, struct vmm_state *state);
+/* Write the groups in @state->groups */
+int vmm_vcpu_set_state(struct vmm_vcpu *vcpu, const struct vmm_state *state);
+
+/* One group of it, for short */
+int vmm_vcpu_get_regs(struct vmm_vcpu *vcpu, struct vmm_regs *regs);
+int vmm_vcpu_set_regs(struct vmm_vcpu *vcpu, const struct vmm_regs *regs);
+
+/* MSRs by number. Return: how many were done, or a negative errno if the first failed */
+int vmm_vcpu_get_msrs(struct vmm_vcpu *vcpu, struct vmm_msr_entry *entries, uint32_t count);
+int vmm_vcpu_set_msrs(struct vmm_vcpu *vcpu, const struct vmm_msr_entry *entries, uint32_t count);
+
+int vmm_vcpu_set_exits(struct vmm_vcpu *vcpu, const struct vmm_exits *exits);
+
+/* Events. NMIs: any thread; the others: the vCPU does not run */
+int vmm_vcpu_inject(struct vmm_vcpu *vcpu, const struct vmm_event *event);
+int vmm_vcpu_inject_exception(struct vmm_vcpu *vcpu, uint8_t vector, int error, uint64_t payload);
+int vmm_vcpu_inject_nmi(struct vmm_vcpu *vcpu);
+
+/**
+ * vmm_vcpu_translate - guest-virtual to guest-physical
+ * @access: VMM_ACCESS_*
+ * @gpa: out
+ * @fault: out: the exception that the guest would get; may be NULL
+ *
+ * Return: 0; 1: @fault; a negative errno.
+ */
+int vmm_vcpu_translate(struct vmm_vcpu *vcpu, uint64_t gva, uint32_t access, uint64_t *gpa,
+		       struct vmm_event *fault);
+
+/**
+ * vmm_vcpu_read - copy linear guest memory
+ * vmm_vcpu_write
+ * @access: VMM_ACCESS_*
+ * @fault: out: the exception that the guest would get
+ *
+ * Device memory is reached as the guest would reach it: through vmm_device_add()
+ * ranges, else it reads as all ones. A fault anywhere leaves all of memory as it was.
+ * Return: 0; 1: @fault; a negative errno, or what a device returned.
+ */
+int vmm_vcpu_read(struct vmm_vcpu *vcpu, uint64_t gva, void *buf, size_t bytes, uint32_t access,
+		  struct vmm_event *fault);
+int vmm_vcpu_write(struct vmm_vcpu *vcpu, uint64_t gva, const void *buf, size_t bytes,
+		   uint32_t access, struct vmm_event *fault);
+
+/* ---- CPUID ---- */
+
+/**
+ * vmm_cpuid_supported - what can be offered to a guest on this host
+ * @entries: out: array, to be freed with free()
+ *
+ * Return: number of entries, or a negative errno.
+ */
+int vmm_cpuid_supported(struct vmm *vmm, struct vmm_cpuid_entry **entries);
+
+/**
+ * vmm_cpuid_topology - adapt a table to one vCPU of several
+ * @entries: @count of them, changed in place
+ * @id: APIC id of the vCPU
+ * @cpus: vCPUs of the VM: cores of one package, without SMT
+ */
+void vmm_cpuid_topology(struct vmm_cpuid_entry *entries, int count, uint32_t id, uint32_t cpus);
+
+/* The vCPU's table */
+int vmm_vcpu_set_cpuid(struct vmm_vcpu *vcpu, const struct vmm_cpuid_entry *entries, int count);
+int vmm_vcpu_get_cpuid(struct vmm_vcpu *vcpu, struct vmm_cpuid_entry **entries);
+
+/* All that the host supports, as one of @cpus: the three calls above in one */
+int vmm_vcpu_default_cpuid(struct vmm_vcpu *vcpu, uint32_t cpus);
+
+/* ---- start states ---- */
+
+/**
+ * vmm_vcpu_real_mode - real mode, flat segments at 0 but for CS
+ * @cs: @ip: where to start
+ */
+int vmm_vcpu_real_mode(struct vmm_vcpu *vcpu, uint16_t cs, uint16_t ip);
+
+/**
+ * vmm_vcpu_protected_mode - 32-bit protected mode, flat segments, no paging, interrupts off
+ * @eip: where to start
+ * @regs: initial general registers, or NULL for zeros; its rip and rflags are not used
+ *
+ * No descriptor table is in guest memory: selectors are 0x8 for code and 0x10 for data,
+ * and GDTR is empty.
+ */
+int vmm_vcpu_protected_mode(struct vmm_vcpu *vcpu, uint32_t eip, const struct vmm_regs *regs);
+
+/**
+ * vmm_vcpu_long_mode - 64-bit mode, flat segments, interrupts off
+ * @rip: where to start
+ * @cr3: page tables, see vmm_identity_map()
+ * @regs: as above
+ */
+int vmm_vcpu_long_mode(struct vmm_vcpu *vcpu, uint64_t rip, uint64_t cr3,
+		       const struct vmm_regs *regs);
+
+/**
+ * vmm_identity_map - page tables that map the first gigabytes onto themselves, in 2M pages
+ * @gpa: where to put them; page aligned, (2 + @gigabytes) pages
+ * @gigabytes: 1 to 512
+ *
+ * Return: 0; -EFAULT (no memory there), -EINVAL.
+ */
+int vmm_identity_map(struct vmm_vm *vm, uint64_t gpa, unsigned int gigabytes);
+
+/* ---- running ---- */
+
+/**
+ * struct vmm_ops - what a VMM does at its guest's exits; each may be NULL
+ * @io: a port that no vmm_device_add() range answers. Default: reads as all ones
+ * @mmio: likewise an address
+ * @hypercall: with VMM_EXITS_HYPERCALL; sets ->ret
+ * @msr: by vmm_vm_set_msr_policy(); sets ->data or ->fault. Default: #GP
+ * @hlt: without a LAPIC in the kernel, or with VMM_EXITS_HLT
+ * @interrupted: a signal, vmm_vcpu_kick() or immediate_exit. Default: leave with -EINTR
+ * @other: any other exit, or one above without its function. Default: leave with 0
+ *
+ * Return: 0 to go on; anything else ends vmm_vcpu_run() with that value.
+ */
+struct vmm_ops {
+	vmm_access_fn io;
+	vmm_access_fn mmio;
+	int (*hypercall)(void *opaque, struct vmm_vcpu *vcpu, struct vmm_exit_hypercall *call);
+	int (*msr)(void *opaque, struct vmm_vcpu *vcpu, struct vmm_exit_msr *msr);
+	int (*hlt)(void *opaque, struct vmm_vcpu *vcpu);
+	int (*interrupted)(void *opaque, struct vmm_vcpu *vcpu);
+	int (*other)(void *opaque, struct vmm_vcpu *vcpu, const struct vmm_exit *exit);
+};
+
+/**
+ * vmm_vcpu_run - run a vCPU until something ends it
+ * @ops: may be NULL
+ * @opaque: for @ops
+ *
+ * Completes string I/O and EMULATE exits by itself.
+ * Return: 0: an exit that nobody handles, see vmm_vcpu_exit(); what a function
+ * returned; -EINTR; -ENOSYS: an instruction that cannot be emulated; another
+ * negative errno from the module. Text for the negative ones: vmm_vcpu_error().
+ */
+int vmm_vcpu_run(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque);
+
+/* VMM_RUN alone: 0, -EINTR or another negative errno; the caller handles the exit */
+int vmm_vcpu_enter(struct vmm_vcpu *vcpu);
+
+/* Handle the present exit as vmm_vcpu_run() does; returns what ends the loop, or 0 with *again set */
+int vmm_vcpu_handle_exit(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque,
+			 bool *again);
+
+/* Make vmm_vcpu_run() call ->interrupted soon, also when the vCPU does not run yet. Any thread */
+int vmm_vcpu_kick(struct vmm_vcpu *vcpu);
+
+/* Exits to user space so far, by VMM_EXIT_*: an array of VMM_NR_EXITS */
+const uint64_t *vmm_vcpu_exit_counts(const struct vmm_vcpu *vcpu);
+
+/**
+ * vmm_vcpu_describe - registers, segments, control registers and the bytes at RIP, as text
+ * @buf: @size: where to put it; cut to fit, always terminated
+ *
+ * Return: length of the text, or a negative errno if the state cannot be read.
+ */
+int vmm_vcpu_describe(struct vmm_vcpu *vcpu, char *buf, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libvmm: what its files share and its users do not see.
+ */
+#ifndef LIBVMM_INTERNAL_H
+#define LIBVMM_INTERNAL_H
+
+#include <pthread.h>
+#include <vmm/vmm.h>
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define PAGE_SIZE	4096ULL
+
+#define MESSAGE_SIZE	256
+
+#define CR0_PE		(1ULL << 0)
+#define CR0_ET		(1ULL << 4)
+#define CR0_NE		(1ULL << 5)
+#define CR0_WP		(1ULL << 16)
+#define CR0_NW		(1ULL << 29)
+#define CR0_CD		(1ULL << 30)
+#define CR0_PG		(1ULL << 31)
+#define CR4_PAE		(1ULL << 5)
+#define CR4_OSXSAVE	(1ULL << 18)
+#define EFER_LME	(1ULL << 8)
+#define EFER_LMA	(1ULL << 10)
+
+#define RFLAGS_CF	(1ULL << 0)
+#define RFLAGS_FIXED	(1ULL << 1)
+#define RFLAGS_PF	(1ULL << 2)
+#define RFLAGS_AF	(1ULL << 4)
+#define RFLAGS_ZF	(1ULL << 6)
+#define RFLAGS_SF	(1ULL << 7)
+#define RFLAGS_TF	(1ULL << 8)
+#define RFLAGS_DF	(1ULL << 10)
+#define RFLAGS_OF	(1ULL << 11)
+#define RFLAGS_RF	(1ULL << 16)
+#define RFLAGS_VM	(1ULL << 17)
+
+#define DR6_BS		(1ULL << 14)
+
+#define VECTOR_DE	0
+#define VECTOR_DB	1
+#define VECTOR_UD	6
+#define VECTOR_SS	12
+#define VECTOR_GP	13
+#define VECTOR_PF	14
+
+/* How an object's text of its last failure is stored */
+struct message {
+	char text[MESSAGE_SIZE];
+};
+
+/**
+ * fail - note what is wrong
+ * @err: negative errno
+ *
+ * Return: @err, for "return fail(...)".
+ */
+int fail(struct message *message, int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+struct vmm {
+	int fd;
+	struct vmm_info info;
+	struct message message;
+};
+
+struct region {
+	struct vmm_region public;
+	uint32_t slot;
+	int fd;			/* memfd, or -1 */
+	bool owned;		/* mapped by the library */
+};
+
+struct device {
+	uint64_t first;
+	uint64_t last;
+	vmm_access_fn fn;
+	void *opaque;
+};
+
+/* Sorted by address */
+struct bus {
+	struct device *devices;
+	unsigned int count;
+};
+
+/**
+ * struct vmm_vm - a VM
+ * @lock: guards @regions and @nr_regions, which are sorted by address
+ * @bus: changes only while no vCPU runs
+ */
+struct vmm_vm {
+	struct vmm *vmm;
+	int fd;
+	uint32_t flags;
+	pthread_rwlock_t lock;
+	struct region *regions;
+	unsigned int nr_regions;
+	struct bus bus[2];
+	struct message message;
+};
+
+/**
+ * struct vmm_vcpu - a vCPU
+ * @ops: @opaque: of the vmm_vcpu_run() that is under way
+ * @device_result: first non-zero answer of a device during the present exit
+ */
+struct vmm_vcpu {
+	struct vmm_vm *vm;
+	int fd;
+	uint32_t id;
+	struct vmm_run *run;
+	size_t run_size;
+	const struct vmm_ops *ops;
+	void *opaque;
+	int device_result;
+	uint64_t exits[VMM_NR_EXITS];
+	struct message message;
+};
+
+/* ioctl() with -errno */
+int control(int fd, unsigned long request, void *arg);
+
+/* Let a device answer; sets vcpu->device_result */
+void vcpu_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *access);
+
+/*
+ * Linear memory, devices included: 0; 1 with @fault; a negative errno. The
+ * device's own answer is in vcpu->device_result.
+ */
+int vcpu_read_linear(struct vmm_vcpu *vcpu, uint64_t linear, void *buf, size_t bytes,
+		     uint32_t access, struct vmm_event *fault);
+int vcpu_write_linear(struct vmm_vcpu *vcpu, uint64_t linear, const void *buf, size_t bytes,
+		      uint32_t access, struct vmm_event *fault);
+
+/* Bring a fault to the guest. 0 or a negative errno */
+int vcpu_inject_fault(struct vmm_vcpu *vcpu, const struct vmm_event *fault);
+
+/*
+ * An instruction (or an iteration of it) that began with @rflags is complete:
+ * single-step, if the guest does so. 0 or a negative errno
+ */
+int vcpu_finish_insn(struct vmm_vcpu *vcpu, uint64_t rflags);
+
+/* Bytes at RIP, as many as can be read; needs REGS, SEGMENTS and CONTROL in @state */
+size_t vcpu_fetch(struct vmm_vcpu *vcpu, const struct vmm_state *state, uint8_t bytes[15]);
+
+/* Length of the instruction in @bytes, 0 if it is none; @mode: 2, 4 or 8 */
+unsigned int insn_length(const uint8_t *bytes, size_t count, unsigned int mode);
+
+/* Mode of the code that runs: 2, 4 or 8; and of its privilege */
+unsigned int state_code_size(const struct vmm_state *state);
+unsigned int state_cpl(const struct vmm_state *state);
+
+/**
+ * state_linear - linear address of an operand, checked against its segment
+ * @write: the access writes
+ *
+ * Return: 0; 1: the guest gets @fault (#GP or #SS).
+ */
+int state_linear(const struct vmm_state *state, unsigned int segment, uint64_t offset,
+		 size_t bytes, bool write, uint64_t *linear, struct vmm_event *fault);
+
+static inline void set_fault(struct vmm_event *fault, uint8_t vector, bool has_error,
+			     uint32_t error, uint64_t payload)
+{
+	*fault = (struct vmm_event){
+		.type = VMM_EVENT_EXCEPTION,
+		.vector = vector,
+		.has_error = has_error,
+		.error = error,
+		.payload = payload,
+	};
+}
+
+#endif

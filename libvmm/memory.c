@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * libvmm: guest memory.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* Position of the first region that ends behind @gpa. With vm->lock */
+static unsigned int region_after(const struct vmm_vm *vm, uint64_t gpa)
+{
+	unsigned int low = 0, high = vm->nr_regions;
+
+	while (low < high) {
+		unsigned int middle = (low + high) / 2;
+		const struct vmm_region *region = &vm->regions[middle].public;
+
+		if (region->gpa + region->bytes <= gpa)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool slot_used(const struct vmm_vm *vm, uint32_t slot)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->nr_regions; i++)
+		if (vm->regions[i].slot == slot)
+			return true;
+	return false;
+}
+
+static int free_slot(const struct vmm_vm *vm, uint32_t *slot)
+{
+	for (*slot = 0; *slot < vm->vmm->info.max_slots; (*slot)++)
+		if (!slot_used(vm, *slot))
+			return 0;
+	return -ENOSPC;
+}
+
+static int set_slot(struct vmm_vm *vm, const struct region *region, uint64_t bytes)
+{
+	struct vmm_memory memory = {
+		.size = sizeof(memory),
+		.flags = region->public.flags & VMM_MEMORY_READONLY ? VMM_MEM_READONLY : 0,
+		.slot = region->slot,
+		.gpa = region->public.gpa,
+		.bytes = bytes,
+		.hva = (uintptr_t)region->public.host,
+	};
+	int err = control(vm->fd, VMM_SET_MEMORY, &memory);
+
+	if (err < 0)
+		return fail(&vm->message, err, "guest memory at %#llx, %llu bytes: %s",
+			    (unsigned long long)region->public.gpa,
+			    (unsigned long long)bytes, strerror(-err));
+	return 0;
+}
+
+static int check_range(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
+{
+	if (!bytes || gpa % PAGE_SIZE || bytes % PAGE_SIZE || gpa + bytes < gpa)
+		return fail(&vm->message, -EINVAL,
+			    "guest memory at %#llx, %llu bytes: empty or not page aligned",
+			    (unsigned long long)gpa, (unsigned long long)bytes);
+	return 0;
+}
+
+/* Make the region known to the module and to us. On failure it stays the caller's */
+static int add_region(struct vmm_vm *vm, struct region *region)
+{
+	const struct vmm_region *new = &region->public;
+	struct region *regions;
+	unsigned int at;
+	int err;
+
+	pthread_rwlock_wrlock(&vm->lock);
+	at = region_after(vm, new->gpa);
+	if (at < vm->nr_regions && vm->regions[at].public.gpa < new->gpa + new->bytes) {
+		err = fail(&vm->message, -EEXIST, "guest memory at %#llx overlaps other memory",
+			   (unsigned long long)new->gpa);
+		goto out;
+	}
+	err = free_slot(vm, &region->slot);
+	if (err) {
+		fail(&vm->message, err, "all %u memory slots are used", vm->vmm->info.max_slots);
+		goto out;
+	}
+	regions = reallocarray(vm->regions, vm->nr_regions + 1, sizeof(*regions));
+	if (!regions) {
+		err = fail(&vm->message, -ENOMEM, "out of memory");
+		goto out;
+	}
+	vm->regions = regions;
+	err = set_slot(vm, region, new->bytes);
+	if (err)
+		goto out;
+	memmove(regions + at + 1, regions + at, (vm->nr_regions - at) * sizeof(*regions));
+	regions[at] = *region;
+	vm->nr_regions++;
+out:
+	pthread_rwlock_unlock(&vm->lock);
+	return err;
+}
+
+static int map_region(struct vmm_vm *vm, struct region *region)
+{
+	uint32_t flags = region->public.flags;
+	int map = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	uint64_t bytes = region->public.bytes;
+	int err;
+
+	if (flags & VMM_MEMORY_SHARED) {
+		map = MAP_SHARED | MAP_NORESERVE;
+		region->fd = memfd_create("guest memory", MFD_CLOEXEC |
+					  (flags & VMM_MEMORY_HUGE ? MFD_HUGETLB : 0));
+		if (region->fd < 0 || ftruncate(region->fd, bytes)) {
+			err = -errno;
+			if (region->fd >= 0)
+				close(region->fd);
+			return fail(&vm->message, err, "memfd of %llu bytes: %s",
+				    (unsigned long long)bytes, strerror(-err));
+		}
+	} else if (flags & VMM_MEMORY_HUGE) {
+		map |= MAP_HUGETLB;
+	}
+	region->public.host = mmap(NULL, bytes, PROT_READ | PROT_WRITE, map, region->fd, 0);
+	if (region->public.host == MAP_FAILED) {
+		err = -errno;
+		if (region->fd >= 0)
+			close(region->fd);
+		return fail(&vm->message, err, "cannot map %llu bytes of guest memory: %s%s",
+			    (unsigned long long)bytes, strerror(-err),
+			    flags & VMM_MEMORY_HUGE ? " (see /proc/sys/vm/nr_hugepages)" : "");
+	}
+	/* Advice that cannot be followed changes nothing but speed. */
+	if (flags & VMM_MEMORY_THP)
+		madvise(region->public.host, bytes, MADV_HUGEPAGE);
+	return 0;
+}
+
+static void unmap_region(struct region *region)
+{
+	if (!region->owned)
+		return;
+	munmap(region->public.host, region->public.bytes);
+	if (region->fd >= 0)
+		close(region->fd);
+}
+
+int vmm_memory_add(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, uint32_t flags, void **host)
+{
+	struct region region = {
+		.public = { .gpa = gpa, .bytes = bytes, .flags = flags },
+		.fd = -1,
+		.owned = true,
+	};
+	int err;
+
+	if (host)
+		*host = NULL;
+	if (flags & ~(VMM_MEMORY_READONLY | VMM_MEMORY_SHARED | VMM_MEMORY_HUGE | VMM_MEMORY_THP))
+		return fail(&vm->message, -EINVAL, "unknown memory flags %#x", flags);
+	err = check_range(vm, gpa, bytes);
+	if (err)
+		return err;
+	err = map_region(vm, &region);
+	if (err)
+		return err;
+	err = add_region(vm, &region);
+	if (err) {
+		unmap_region(&region);
+		return err;
+	}
+	if (host)
+		*host = region.public.host;
+	return 0;
+}
+
+int vmm_memory_map(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, void *host, uint32_t flags)
+{
+	struct region region = {
+		.public = { .gpa = gpa, .bytes = bytes, .host = host, .flags = flags },
+		.fd = -1,
+	};
+	int err;
+
+	if (flags & ~VMM_MEMORY_READONLY)
+		return fail(&vm->message, -EINVAL, "unknown memory flags %#x", flags);
+	err = check_range(vm, gpa, bytes);
+	return err ? err : add_region(vm, &region);
+}
+
+int vmm_memory_remove(struct vmm_vm *vm, uint64_t gpa)
+{
+	struct region region;
+	unsigned int at;
+	int err = -ENOENT;
+
+	pthread_rwlock_wrlock(&vm->lock);
+	at = region_after(vm, gpa);
+	if (at < vm->nr_regions && vm->regions[at].public.gpa == gpa) {
+		region = vm->regions[at];
+		err = set_slot(vm, &region, 0);
+		vm->nr_regions--;
+		memmove(vm->regions + at, vm->regions + at + 1,
+			(vm->nr_regions - at) * sizeof(region));
+		unmap_region(&region);
+	} else {
+		fail(&vm->message, err, "no guest memory begins at %#llx",
+		     (unsigned long long)gpa);
+	}
+	pthread_rwlock_unlock(&vm->lock);
+	return err;
+}
+
+/* Memory at @gpa and how much of @bytes follows there in one piece; NULL if none. With vm->lock */
+static uint8_t *piece_at(const struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, uint64_t *length)
+{
+	unsigned int at = region_after(vm, gpa);
+	const struct vmm_region *region;
+	uint64_t left;
+
+	if (at == vm->nr_regions || vm->regions[at].public.gpa > gpa)
+		return NULL;
+	region = &vm->regions[at].public;
+	left = region->bytes - (gpa - region->gpa);
+	*length = bytes < left ? bytes : left;
+	return (uint8_t *)region->host + (gpa - region->gpa);
+}
+
+void *vmm_memory_at(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
+{
+	uint64_t length;
+	uint8_t *host;
+
+	pthread_rwlock_rdlock(&vm->lock);
+	host = piece_at(vm, gpa, bytes, &length);
+	pthread_rwlock_unlock(&vm->lock);
+	return host && length == bytes ? host : NULL;
+}
+
+static bool all_memory(const struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
+{
+	uint64_t length;
+
+	for (; bytes; gpa += length, bytes -= length)
+		if (!piece_at(vm, gpa, bytes, &length))
+			return false;
+	return true;
+}
+
+static int copy(struct vmm_vm *vm, uint64_t gpa, void *to, const void *from, size_t bytes)
+{
+	size_t done;
+	uint64_t length;
+	int err = 0;
+
+	pthread_rwlock_rdlock(&vm->lock);
+	if (!all_memory(vm, gpa, bytes))
+		err = -EFAULT;
+	for (done = 0; !err && done < bytes; done += length) {
+		uint8_t *host = piece_at(vm, gpa + done, bytes - done, &length);
+
+		if (to)
+			memcpy((uint8_t *)to + done, host, length);
+		else
+			memcpy(host, (const uint8_t *)from + done, length);
+	}
+	pthread_rwlock_unlock(&vm->lock);
+	return err;
+}
+
+int vmm_memory_read(struct vmm_vm *vm, uint64_t gpa, void *buf, size_t bytes)
+{
+	return copy(vm, gpa, buf, NULL, bytes);
+}
+
+int vmm_memory_write(struct vmm_vm *vm, uint64_t gpa, const void *buf, size_t bytes)
+{
+	return copy(vm, gpa, NULL, buf, bytes);
+}
+
+int vmm_memory_fd(struct vmm_vm *vm, uint64_t gpa)
+{
+	unsigned int at;
+	int fd = -ENOENT;
+
+	pthread_rwlock_rdlock(&vm->lock);
+	at = region_after(vm, gpa);
+	if (at < vm->nr_regions && vm->regions[at].public.gpa <= gpa && vm->regions[at].fd >= 0)
+		fd = vm->regions[at].fd;
+	pthread_rwlock_unlock(&vm->lock);
+	return fd;
+}
+
+bool vmm_memory_region(struct vmm_vm *vm, unsigned int index, struct vmm_region *region)
+{
+	bool found;
+
+	pthread_rwlock_rdlock(&vm->lock);
+	found = index < vm->nr_regions;
+	if (found)
+		*region = vm->regions[index].public;
+	pthread_rwlock_unlock(&vm->lock);
+	return found;
+}
