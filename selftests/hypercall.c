@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Hypercalls: an unknown one fails in the guest as it does on KVM; on request
+ * they leave with their arguments.
+ */
+#include "kselftest_harness.h"
+#include "vmmtest.h"
+
+#define KVM_ENOSYS	1000
+
+/* AMD's instruction and Intel's; the VMM patches in what this host's is. */
+GUEST_CODE(hypercall64, 64,
+	"vmmcall\n"
+	"mov %rax, DATA_GPA\n"
+	"out %al, $PORT_DONE\n");
+GUEST_CODE(hypercall32, 32,
+	"vmmcall\n"
+	"mov %eax, DATA_GPA\n"
+	"out %al, $PORT_DONE\n");
+
+FIXTURE(hypercall) {
+	struct vm *vm;
+	struct vcpu *vcpu;
+};
+
+FIXTURE_SETUP(hypercall)
+{
+	self->vm = vm_create(16 * MIB, 0);
+	self->vcpu = vcpu_create(self->vm, 0);
+}
+
+FIXTURE_TEARDOWN(hypercall)
+{
+	vm_destroy(self->vm);
+}
+
+static void load(struct vcpu *vcpu, enum guest_mode mode)
+{
+	u64 *gpr = vcpu->state.regs.gpr;
+
+	if (mode == MODE_LONG)
+		vcpu_load(vcpu, mode, hypercall64);
+	else
+		vcpu_load(vcpu, mode, hypercall32);
+	if (vcpu->vm->info.vendor == VMM_VENDOR_INTEL)
+		guest_u8(vcpu->vm, CODE_GPA + 2) = 0xc1;
+	guest_u64(vcpu->vm, DATA_GPA) = 0;
+	gpr[VMM_RAX] = 0x7777777700001234;
+	gpr[VMM_RBX] = 0x1111111111111111;
+	gpr[VMM_RCX] = 0x2222222222222222;
+	gpr[VMM_RDX] = 0x3333333333333333;
+	gpr[VMM_RSI] = 0x4444444444444444;
+	vcpu_set(vcpu, VMM_STATE_REGS);
+}
+
+TEST_F(hypercall, unknown)
+{
+	load(self->vcpu, MODE_LONG);
+	run_done(self->vcpu);
+	EXPECT_EQ((u64)-KVM_ENOSYS, guest_u64(self->vm, DATA_GPA));
+
+	load(self->vcpu, MODE_PROTECTED);
+	run_done(self->vcpu);
+	EXPECT_EQ((u32)-KVM_ENOSYS, guest_u64(self->vm, DATA_GPA));
+	EXPECT_EQ(2, get_stat(self->vcpu->fd, "hypercalls"));
+}
+
+static void want_hypercalls(struct vcpu *vcpu)
+{
+	struct vmm_exits exits = { .size = sizeof(exits), .exits = VMM_EXITS_HYPERCALL };
+	int ret = do_ioctl(vcpu->fd, VMM_SET_EXITS, &exits);
+
+	if (ret)
+		fail("VMM_SET_EXITS: %s", strerror(-ret));
+}
+
+TEST_F(hypercall, leaves)
+{
+	struct vmm_exit *e;
+
+	want_hypercalls(self->vcpu);
+	load(self->vcpu, MODE_LONG);
+	e = run_until(self->vcpu, VMM_EXIT_HYPERCALL);
+	EXPECT_EQ(CODE_GPA, e->rip);
+	EXPECT_EQ(CODE_GPA + 3, e->next_rip);
+	EXPECT_EQ(0x7777777700001234, e->hypercall.nr);
+	EXPECT_EQ(0x1111111111111111, e->hypercall.args[0]);
+	EXPECT_EQ(0x2222222222222222, e->hypercall.args[1]);
+	EXPECT_EQ(0x3333333333333333, e->hypercall.args[2]);
+	EXPECT_EQ(0x4444444444444444, e->hypercall.args[3]);
+	EXPECT_EQ(0, e->hypercall.ret);
+	e->hypercall.ret = 0xabcdef0123456789;
+	run_done(self->vcpu);
+	EXPECT_EQ(0xabcdef0123456789, guest_u64(self->vm, DATA_GPA));
+}
+
+/* 32-bit code has 32-bit arguments. */
+TEST_F(hypercall, leaves_32)
+{
+	struct vmm_exit *e;
+
+	want_hypercalls(self->vcpu);
+	load(self->vcpu, MODE_PROTECTED);
+	e = run_until(self->vcpu, VMM_EXIT_HYPERCALL);
+	EXPECT_EQ(0x1234, e->hypercall.nr);
+	EXPECT_EQ(0x11111111, e->hypercall.args[0]);
+	EXPECT_EQ(0x44444444, e->hypercall.args[3]);
+	e->hypercall.ret = 0xabcdef0123456789;
+	run_done(self->vcpu);
+	EXPECT_EQ(0x23456789, guest_u64(self->vm, DATA_GPA));
+}
+
+/* Without an answer the guest gets zero; off again, it fails in the guest again. */
+TEST_F(hypercall, off_again)
+{
+	struct vmm_exits none = { .size = sizeof(none) };
+
+	want_hypercalls(self->vcpu);
+	load(self->vcpu, MODE_LONG);
+	run_until(self->vcpu, VMM_EXIT_HYPERCALL);
+	run_done(self->vcpu);
+	EXPECT_EQ(0, guest_u64(self->vm, DATA_GPA));
+	ASSERT_EQ(0, do_ioctl(self->vcpu->fd, VMM_SET_EXITS, &none));
+	load(self->vcpu, MODE_LONG);
+	run_done(self->vcpu);
+	EXPECT_EQ((u64)-KVM_ENOSYS, guest_u64(self->vm, DATA_GPA));
+}
+
+/* The other vendor's instruction does not exist here. */
+TEST_F(hypercall, of_the_other_vendor)
+{
+	load(self->vcpu, MODE_LONG);
+	guest_u8(self->vm, CODE_GPA + 2) ^= 0xd9 ^ 0xc1;
+	EXPECT_EQ(CODE_GPA, run_vector(self->vcpu, 6)->rip);
+}
+
+/* CPUID leaves on request, RIP behind it; the VMM answers in the registers. */
+GUEST_CODE(cpuid, 64,
+	"mov $0x40000000, %eax; mov $7, %ecx; cpuid\n"
+	"out %eax, $PORT_VALUE\n");
+
+TEST_F(hypercall, cpuid_leaves)
+{
+	struct vmm_exits exits = { .size = sizeof(exits), .exits = VMM_EXITS_CPUID };
+	struct vcpu *vcpu = self->vcpu;
+
+	ASSERT_EQ(0, do_ioctl(vcpu->fd, VMM_SET_EXITS, &exits));
+	vcpu_load(vcpu, MODE_LONG, cpuid);
+	vcpu->run->sync_groups = VMM_STATE_REGS;
+	run_until(vcpu, VMM_EXIT_CPUID);
+	EXPECT_EQ(0x40000000, vcpu->run->regs.gpr[VMM_RAX]);
+	EXPECT_EQ(7, vcpu->run->regs.gpr[VMM_RCX]);
+	EXPECT_EQ(CODE_GPA + 12, vcpu->run->regs.rip);
+	vcpu->run->regs.gpr[VMM_RAX] = 0x99;
+	vcpu->run->dirty_groups = VMM_STATE_REGS;
+	EXPECT_EQ(0x99, run_value(vcpu));
+}
+
+/* PAUSE, too */
+GUEST_CODE(pausing, 64, "pause; pause; out %al, $PORT_DONE\n");
+
+TEST_F(hypercall, pause_leaves)
+{
+	struct vmm_exits exits = { .size = sizeof(exits), .exits = VMM_EXITS_PAUSE };
+	struct vcpu *vcpu = self->vcpu;
+	int i;
+
+	ASSERT_EQ(0, do_ioctl(vcpu->fd, VMM_SET_EXITS, &exits));
+	vcpu_load(vcpu, MODE_LONG, pausing);
+	/* A CPU may filter short loops, so not each one need leave. */
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, vcpu_run(vcpu));
+		if (vcpu->run->exit.reason != VMM_EXIT_PAUSE)
+			break;
+	}
+	EXPECT_EQ(VMM_EXIT_IO, vcpu->run->exit.reason);
+}
+
+/* INT3 on request, with RIP at it; the guest's own handler otherwise */
+GUEST_CODE(breakpoint, 64, "nop; int3; out %al, $PORT_DONE\n");
+
+TEST_F(hypercall, breakpoint_leaves)
+{
+	struct vmm_exits exits = { .size = sizeof(exits), .exits = VMM_EXITS_BREAKPOINT };
+	struct vcpu *vcpu = self->vcpu;
+	struct vmm_exit *e;
+
+	ASSERT_EQ(0, do_ioctl(vcpu->fd, VMM_SET_EXITS, &exits));
+	vcpu_load(vcpu, MODE_LONG, breakpoint);
+	e = run_until(vcpu, VMM_EXIT_DEBUG);
+	EXPECT_EQ(VMM_DEBUG_BREAKPOINT, e->debug.kind);
+	EXPECT_EQ(3, e->debug.vector);
+	EXPECT_EQ(CODE_GPA + 1, e->debug.address);
+	vcpu_get(vcpu, VMM_STATE_REGS);
+	EXPECT_EQ(CODE_GPA + 1, vcpu->state.regs.rip);
+	vcpu->state.regs.rip++;
+	vcpu_set(vcpu, VMM_STATE_REGS);
+	run_done(vcpu);
+
+	exits.exits = 0;
+	ASSERT_EQ(0, do_ioctl(vcpu->fd, VMM_SET_EXITS, &exits));
+	vcpu_load(vcpu, MODE_LONG, breakpoint);
+	EXPECT_EQ(CODE_GPA + 2, run_vector(vcpu, 3)->rip);
+	run_done(vcpu);
+}
+
+TEST_HARNESS_MAIN
