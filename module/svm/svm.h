@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The AMD backend: a vCPU is a VMCB. Section numbers below are those of the AMD64
+ * Architecture Programmer's Manual (APM), volume 2.
+ *
+ *   svm.c    this host's SVM: is it there, on and off per CPU; load, unload, enter; TLB tags
+ *   vmcb.c   what is in a VMCB: intercepts, registers, events
+ *   exit.c   an exit code becomes a struct vcpu_exit; what entry failures mean
+ *   entry.S  VMRUN
+ */
+#ifndef VMM_SVM_H
+#define VMM_SVM_H
+
+#include <linux/irq_work.h>
+#include <linux/types.h>
+#include <asm/svm.h>
+
+#include "svm/entry.h"
+#include "vcpu.h"
+
+/*
+ * Clean bits (15.15.3): one that is set allows the CPU to use the fields it stands for from its cache.
+ * It is cleared with each change of a field.
+ */
+#define CLEAN_INTERCEPTS	BIT(0)	/* and TSC offset, pause filter */
+#define CLEAN_PERMISSIONS	BIT(1)	/* IOPM and MSRPM addresses */
+#define CLEAN_ASID		BIT(2)
+#define CLEAN_TPR		BIT(3)	/* V_TPR, V_IRQ, ...: the fields of int_ctl and int_vector */
+#define CLEAN_NP		BIT(4)	/* nested CR3, gPAT */
+#define CLEAN_CRX		BIT(5)	/* CR0, CR3, CR4, EFER */
+#define CLEAN_DRX		BIT(6)	/* DR6, DR7 */
+#define CLEAN_DT		BIT(7)	/* GDTR, IDTR */
+#define CLEAN_SEG		BIT(8)	/* CS, DS, SS, ES, CPL */
+#define CLEAN_CR2		BIT(9)
+#define CLEAN_LBR		BIT(10)
+#define CLEAN_ALL		GENMASK(10, 0)
+
+/* DR6 without any condition; bits that read as one are set */
+#define DR6_INIT		0xffff0ff0u
+/* DR7 without any breakpoint: bit 10 reads as one */
+#define DR7_INIT		0x400u
+
+/**
+ * struct svm_cpu - SVM on one processor
+ * @enabled: EFER.SVME is ours
+ * @found_hsave: VM_HSAVE_PA as we found it
+ * @found_tsc_ratio: TSC_RATIO likewise
+ * @hsave: where VMRUN keeps the host's state; the CPU's alone (15.30.4)
+ * @host: save area for VMSAVE: what VMRUN does not keep of the host
+ * @host_pa: its physical address
+ * @generation: of the TLB tags: one that was given out in an earlier generation may be another's now
+ * @next_asid: the next free one of this generation
+ * @interrupt: makes the guest exit as soon as the event in its VMCB is delivered
+ * @tags: for each ASID: who used it last, on what. A debug aid
+ *
+ * Only its own CPU touches it, with interrupts off.
+ */
+struct svm_cpu {
+	bool enabled;
+	u64 found_hsave;
+	u64 found_tsc_ratio;
+	struct page *hsave;
+	struct vmcb *host;
+	u64 host_pa;
+	u64 generation;
+	u32 next_asid;
+	struct irq_work interrupt;
+#ifdef VMM_DEBUG
+	struct svm_tag *tags;
+#endif
+};
+
+#ifdef VMM_DEBUG
+/**
+ * struct svm_tag - what the TLB may hold under an ASID
+ * @root: nested root
+ * @flush_gen: of that root, at the last flush of this ASID
+ */
+struct svm_tag {
+	u64 root;
+	u64 flush_gen;
+};
+#endif
+
+/* An instruction that must complete before an NMI can be injected, see vmcb.c */
+enum svm_step {
+	STEP_NONE,
+	STEP_IRET,
+	STEP_SHADOW,
+};
+
+/**
+ * struct svm_vcpu - a vCPU's VMCB and what belongs to it
+ * @vmcb: the VMCB
+ * @vmcb_pa: its physical address
+ * @msrpm: MSR permission map
+ * @cpu: where it was loaded last; NULL before
+ * @generation: of @cpu's tags, when the VMCB's ASID was taken; 0: it has none
+ * @flush_gen: of the root, when this tag's translations were last flushed
+ * @flush: they are all stale
+ * @proven: the present state has been entered with: the VMCB's save area is good
+ * @backup: the save area before the first entry with a state that the VMM has set
+ * @guard: SPEC_CTRL and speculation measures
+ * @injected: the event in the VMCB's EVENTINJ
+ * @window: HW_WINDOW_*
+ * @step: what NMIs wait for
+ * @step_rip: the instruction that is stepped over
+ * @step_tf: the guest's own RFLAGS.TF before
+ * @dr6: the guest's DR6; the hardware's is only a mailbox for #DB
+ * @dr6_loaded: a #DB exit has left conditions in the hardware's DR6
+ * @debugctl: stored only: without LBR virtualization DEBUGCTL is the host's, also in the guest
+ * @tsc_aux: loaded by host_set_user_msr()
+ *
+ * All are the vCPU's: covered by its mutex.
+ */
+struct svm_vcpu {
+	struct vmcb *vmcb;
+	u64 vmcb_pa;
+	u32 *msrpm;
+	struct svm_cpu *cpu;
+	u64 generation;
+	u64 flush_gen;
+	bool flush;
+	bool proven;
+	struct svm_guard guard;
+	struct cpu_event injected;
+	unsigned int window;
+	enum svm_step step;
+	u64 step_rip;
+	bool step_tf;
+	u64 dr6;
+	bool dr6_loaded;
+	u64 debugctl;
+	u64 tsc_aux;
+	struct vmcb_save_area backup;
+};
+
+/**
+ * struct svm_features - what this host's SVM can do; set by init(), then immutable
+ * @nr_asids: numbers below are ASIDs; 0 is the host's
+ * @clean: CLEAN_ALL, or 0 without VMCB clean bits
+ * @flush_by_asid: TLB_CONTROL can flush one ASID
+ * @next_rip: exits carry the next RIP, injected software events take it
+ * @decode_assists: register numbers and instruction bytes come with exits
+ * @pause_filter: @pause_threshold: for PAUSE exits
+ * @spec_ctrl: the CPU has SPEC_CTRL
+ * @v_spec_ctrl: and swaps it by itself
+ * @tsc_ratio: the CPU can scale the guest's TSC
+ * @tsc_aux_slot: for host_set_user_msr(), or negative: no TSC_AUX
+ */
+struct svm_features {
+	u32 nr_asids;
+	u32 clean;
+	bool flush_by_asid;
+	bool next_rip;
+	bool decode_assists;
+	bool pause_filter;
+	bool pause_threshold;
+	bool spec_ctrl;
+	bool v_spec_ctrl;
+	bool tsc_ratio;
+	int tsc_aux_slot;
+};
+
+extern struct svm_features svm_features;
+
+static inline struct svm_vcpu *to_svm(const struct vcpu *vcpu)
+{
+	return vcpu->hw;
+}
+
+/* A field under @clean has changed */
+static inline void vmcb_dirty(struct vmcb *vmcb, u32 clean)
+{
+	vmcb->control.clean &= ~clean;
+}
+
+/* Intercepts are numbered INTERCEPT_* as in asm/svm.h */
+static inline bool vmcb_intercepts(const struct vmcb *vmcb, int bit)
+{
+	return vmcb->control.intercepts[bit / 32] & BIT(bit % 32);
+}
+
+static inline void vmcb_set_intercept(struct vmcb *vmcb, int bit, bool on)
+{
+	u32 *word = &vmcb->control.intercepts[bit / 32];
+	u32 value = on ? *word | BIT(bit % 32) : *word & ~BIT(bit % 32);
+
+	if (*word != value) {
+		*word = value;
+		vmcb_dirty(vmcb, CLEAN_INTERCEPTS);
+	}
+}
+
+/* vmcb.c */
+void vmcb_init(struct svm_vcpu *svm, u64 iopm_pa);
+void svm_prepare_nmi_window(struct vcpu *vcpu);
+void svm_begin_iret_step(struct vcpu *vcpu);
+void svm_end_step(struct vcpu *vcpu);
+void svm_update_exceptions(struct vcpu *vcpu);
+
+void svm_inject(struct vcpu *vcpu, const struct cpu_event *event);
+void svm_cancel_inject(struct vcpu *vcpu);
+void svm_request_window(struct vcpu *vcpu, unsigned int mask);
+void svm_set_tpr_threshold(struct vcpu *vcpu, u8 cr8);
+u8 svm_get_cr8(struct vcpu *vcpu);
+void svm_set_cr8(struct vcpu *vcpu, u8 cr8);
+void svm_get_segment(struct vcpu *vcpu, int index, struct cpu_segment *seg);
+void svm_set_segment(struct vcpu *vcpu, int index, const struct cpu_segment *seg);
+u8 svm_get_cpl(struct vcpu *vcpu);
+void svm_set_cr0(struct vcpu *vcpu);
+void svm_set_cr4(struct vcpu *vcpu);
+void svm_set_efer(struct vcpu *vcpu);
+u64 svm_get_cr2(struct vcpu *vcpu);
+void svm_set_cr2(struct vcpu *vcpu, u64 cr2);
+u64 svm_get_cr3(struct vcpu *vcpu);
+void svm_set_cr3(struct vcpu *vcpu, u64 cr3);
+u64 svm_get_dr6(struct vcpu *vcpu);
+void svm_set_dr6(struct vcpu *vcpu, u64 dr6);
+void svm_set_dr7(struct vcpu *vcpu, u64 dr7);
+int svm_get_msr(struct vcpu *vcpu, u32 msr, u64 *data);
+int svm_set_msr(struct vcpu *vcpu, u32 msr, u64 data);
+void svm_set_tsc_offset(struct vcpu *vcpu);
+void svm_set_shadow(struct vcpu *vcpu);
+void svm_msr_intercept(struct vcpu *vcpu, u32 msr, bool read, bool write);
+void svm_update_exits(struct vcpu *vcpu);
+void svm_flush_tlb(struct vcpu *vcpu);
+
+/* exit.c */
+void svm_read_exit(struct vcpu *vcpu);
+bool svm_entry_failed(const struct vmcb *vmcb);
+const char *svm_explain_invalid(const struct vmcb *vmcb);
+
+#endif

@@ -1,0 +1,663 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What is in a VMCB: intercepts, registers, and events on their way into the guest.
+ */
+#include <linux/bitops.h>
+#include <linux/irq_work.h>
+#include <linux/mem_encrypt.h>
+#include <linux/string.h>
+#include <asm/io.h>
+#include <asm/msr-index.h>
+#include <asm/processor-flags.h>
+#include <asm/trapnr.h>
+#include <uapi/asm/debugreg.h>
+
+#include "hw.h"
+#include "svm/svm.h"
+#include "vmm_abi.h"
+#include "x86/x86.h"
+
+/* A PAUSE exit comes after this many in a row that are at most so many cycles apart. */
+#define PAUSE_COUNT		3000
+#define PAUSE_THRESHOLD		128
+
+/* What leaves the guest whatever the VMM wishes */
+static const u8 fixed_intercepts[] = {
+	/* The host's */
+	INTERCEPT_INTR, INTERCEPT_NMI, INTERCEPT_SMI, INTERCEPT_INIT,
+	/* Registers that the core keeps: CR2 and CR3 are the guest's own, CR8 is V_TPR */
+	INTERCEPT_CR0_WRITE, INTERCEPT_CR4_WRITE,
+	INTERCEPT_DR0_READ, INTERCEPT_DR1_READ, INTERCEPT_DR2_READ, INTERCEPT_DR3_READ,
+	INTERCEPT_DR4_READ, INTERCEPT_DR5_READ, INTERCEPT_DR6_READ, INTERCEPT_DR7_READ,
+	INTERCEPT_DR0_WRITE, INTERCEPT_DR1_WRITE, INTERCEPT_DR2_WRITE, INTERCEPT_DR3_WRITE,
+	INTERCEPT_DR4_WRITE, INTERCEPT_DR5_WRITE, INTERCEPT_DR6_WRITE, INTERCEPT_DR7_WRITE,
+	INTERCEPT_XSETBV,
+	/* What the core executes */
+	INTERCEPT_CPUID, INTERCEPT_HLT, INTERCEPT_INVD, INTERCEPT_WBINVD, INTERCEPT_IOIO_PROT,
+	INTERCEPT_MSR_PROT, INTERCEPT_VMMCALL, INTERCEPT_TASK_SWITCH, INTERCEPT_SHUTDOWN,
+	/* What our guests do not have; VMRUN's is obligatory (15.5.1) */
+	INTERCEPT_VMRUN, INTERCEPT_VMLOAD, INTERCEPT_VMSAVE, INTERCEPT_STGI, INTERCEPT_CLGI,
+	INTERCEPT_SKINIT, INTERCEPT_INVLPGA, INTERCEPT_RSM, INTERCEPT_MONITOR, INTERCEPT_MWAIT,
+	INTERCEPT_RDPMC, INTERCEPT_RDPRU, INTERCEPT_FERR_FREEZE,
+};
+
+/**
+ * vmcb_init - a VMCB in which only the guest's registers are missing
+ * @svm: its pages are there
+ * @iopm_pa: physical address of the I/O permission map
+ */
+void vmcb_init(struct svm_vcpu *svm, u64 iopm_pa)
+{
+	struct vmcb_control_area *control = &svm->vmcb->control;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(fixed_intercepts); i++)
+		vmcb_set_intercept(svm->vmcb, fixed_intercepts[i], true);
+	/* An endless series of these two inside microcode would take the host CPU with it. */
+	control->intercepts[INTERCEPT_EXCEPTION] = BIT(X86_TRAP_DB) | BIT(X86_TRAP_AC) |
+						   BIT(X86_TRAP_MC);
+	control->iopm_base_pa = iopm_pa;
+	control->msrpm_base_pa = __sme_pa(svm->msrpm);
+	control->int_ctl = V_INTR_MASKING_MASK;
+	control->nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
+	if (svm_features.pause_filter)
+		control->pause_filter_count = PAUSE_COUNT;
+	if (svm_features.pause_threshold)
+		control->pause_filter_thresh = PAUSE_THRESHOLD;
+	svm->vmcb->save.efer = EFER_SVME;
+	svm->vmcb->save.dr6 = DR6_INIT;
+	svm->vmcb->save.dr7 = DR7_INIT;
+	svm->dr6 = DR6_INIT;
+}
+
+/* ---- Events into the guest (15.20) ---- */
+
+/* INT3 and INTO: what injection as an exception treats as those instructions' own */
+static bool is_soft_vector(u8 vector)
+{
+	return vector == X86_TRAP_BP || vector == X86_TRAP_OF;
+}
+
+/*
+ * EVENTINJ for an event, or 0. A software interrupt or exception whose delivery was
+ * interrupted left RIP at its instruction: it is not injected but executed again,
+ * which is right with and without next-RIP support, whose absence makes the
+ * injection of INT n impossible.
+ */
+static u32 event_inj(struct vcpu *vcpu, const struct cpu_event *event)
+{
+	u32 inj = SVM_EVTINJ_VALID | event->vector;
+
+	switch (event->type) {
+	case EVENT_INTERRUPT:
+		return inj | SVM_EVTINJ_TYPE_INTR;
+	case EVENT_NMI:
+		return SVM_EVTINJ_VALID | X86_TRAP_NMI | SVM_EVTINJ_TYPE_NMI;
+	case EVENT_EXCEPTION:
+		inj |= SVM_EVTINJ_TYPE_EXEPT;
+		/* Nothing is pushed in real mode. */
+		if (event->has_error && (vcpu->cr0 & X86_CR0_PE))
+			inj |= SVM_EVTINJ_VALID_ERR;
+		return inj;
+	default:
+		return 0;
+	}
+}
+
+void svm_inject(struct vcpu *vcpu, const struct cpu_event *event)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb_control_area *control = &svm->vmcb->control;
+
+	svm->injected = *event;
+	control->event_inj = event_inj(vcpu, event);
+	control->event_inj_err = event->error;
+	if (event->type == EVENT_NMI) {
+		vmcb_set_intercept(svm->vmcb, INTERCEPT_IRET, true);
+	} else if (event->type == EVENT_EXCEPTION && is_soft_vector(event->vector)) {
+		/* The CPU takes it for INT3 or INTO, and this for the RIP to push. */
+		control->next_rip = vcpu->regs.rip;
+	}
+}
+
+void svm_cancel_inject(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb_control_area *control = &svm->vmcb->control;
+
+	if (!(control->event_inj & SVM_EVTINJ_VALID))
+		return;
+	control->event_inj = 0;
+	vcpu->events.interrupted = svm->injected;
+}
+
+/*
+ * VINTR: a virtual interrupt that is never delivered, as its own intercept comes first, tells when
+ * the guest could take one (15.21.4). Its priority does not matter here.
+ */
+void svm_request_window(struct vcpu *vcpu, unsigned int mask)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb_control_area *control = &svm->vmcb->control;
+
+	svm->window = mask;
+	vmcb_set_intercept(svm->vmcb, INTERCEPT_VINTR, mask & HW_WINDOW_INTERRUPT);
+	control->int_ctl &= ~(V_IRQ_MASK | V_IGN_TPR_MASK);
+	if (mask & HW_WINDOW_INTERRUPT)
+		control->int_ctl |= V_IRQ_MASK | V_IGN_TPR_MASK;
+	vmcb_dirty(svm->vmcb, CLEAN_TPR);
+}
+
+/* Each write to CR8 leaves while an interrupt waits for a lower one. */
+void svm_set_tpr_threshold(struct vcpu *vcpu, u8 cr8)
+{
+	vmcb_set_intercept(to_svm(vcpu)->vmcb, INTERCEPT_CR8_WRITE, cr8);
+}
+
+u8 svm_get_cr8(struct vcpu *vcpu)
+{
+	return to_svm(vcpu)->vmcb->control.int_ctl & V_TPR_MASK;
+}
+
+void svm_set_cr8(struct vcpu *vcpu, u8 cr8)
+{
+	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
+
+	if ((vmcb->control.int_ctl & V_TPR_MASK) == cr8)
+		return;
+	vmcb->control.int_ctl = (vmcb->control.int_ctl & ~V_TPR_MASK) | cr8;
+	vmcb_dirty(vmcb, CLEAN_TPR);
+}
+
+void svm_set_shadow(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	if (vcpu->events.shadow)
+		svm->vmcb->control.int_state |= SVM_INTERRUPT_SHADOW_MASK;
+	else
+		svm->vmcb->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
+	if (svm->step == STEP_IRET && vcpu->events.nmi_blocked)
+		return;
+	svm->step = STEP_NONE;
+	vmcb_set_intercept(svm->vmcb, INTERCEPT_IRET, vcpu->events.nmi_blocked);
+}
+
+/* ---- When can an NMI be injected? ---- */
+
+/*
+ * SVM (without virtual NMIs) knows no NMI blocking and has no NMI window, so both are made here:
+ *
+ *  - From the injection of an NMI on IRET is intercepted. That exit comes before the
+ *    instruction, and NMIs stay blocked until it has completed: an NMI injected earlier
+ *    would be delivered on the stack of the handler that is about to return. So IRET
+ *    is executed with RFLAGS.TF set: its #DB says that it is done. IRET loads RFLAGS, so
+ *    our TF is gone with it. If it faults instead, the fault, intercepted like
+ *    any other during the step, is injected with the guest's own RFLAGS.
+ *
+ *  - An NMI that waits for the end of an interrupt shadow has the instruction in it stepped
+ *    over in the same way. An instruction that stores RFLAGS there (PUSHF, INT n, SYSCALL)
+ *    would store our TF; no guest puts those into the shadow of a stack switch.
+ *
+ *  - An NMI that waits because another event is injected by the same entry only needs an exit after
+ *    that: a host interrupt to ourselves, which is taken as soon as GIF is set by VMRUN and
+ *    the event is delivered.
+ */
+
+static void begin_step(struct vcpu *vcpu, enum svm_step step)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm->step = step;
+	svm->step_rip = vcpu->regs.rip;
+	svm->step_tf = vcpu->regs.rflags & X86_EFLAGS_TF;
+	vmcb_set_intercept(svm->vmcb, INTERCEPT_IRET, false);
+	svm_update_exceptions(vcpu);
+}
+
+static void cancel_step(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm->step = STEP_NONE;
+	vmcb_set_intercept(svm->vmcb, INTERCEPT_IRET, vcpu->events.nmi_blocked);
+	svm_update_exceptions(vcpu);
+}
+
+/**
+ * svm_begin_iret_step - an IRET is about to end the blocking of NMIs
+ * @vcpu: left by the IRET intercept
+ */
+void svm_begin_iret_step(struct vcpu *vcpu)
+{
+	if (vcpu->events.nmi_blocked)
+		begin_step(vcpu, STEP_IRET);
+	else
+		vmcb_set_intercept(to_svm(vcpu)->vmcb, INTERCEPT_IRET, false);
+}
+
+/**
+ * svm_prepare_nmi_window - before an entry during a step, or with HW_WINDOW_NMI requested
+ * @vcpu: in its window, registers and event are in the VMCB
+ */
+void svm_prepare_nmi_window(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	bool injects = svm->vmcb->control.event_inj & SVM_EVTINJ_VALID;
+
+	/* An event that goes first, or a VMM that moved RIP, makes the step another's. */
+	if (svm->step && (injects || svm->step_rip != vcpu->regs.rip))
+		cancel_step(vcpu);
+
+	if (!svm->step && (svm->window & HW_WINDOW_NMI) && !vcpu->events.nmi_blocked) {
+		if (vcpu->events.shadow && !injects)
+			begin_step(vcpu, STEP_SHADOW);
+		else
+			irq_work_queue(&svm->cpu->interrupt);
+	}
+	if (svm->step)
+		svm->vmcb->save.rflags |= X86_EFLAGS_TF;
+}
+
+/**
+ * svm_end_step - after an exit during a step: was it the end of it?
+ * @vcpu: registers are stored, vcpu->exit is filled in
+ *
+ * The guest and the VMM never see our TF.
+ */
+void svm_end_step(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vcpu_exit *exit = &vcpu->exit;
+	bool trap = exit->reason == EXIT_EXCEPTION && exit->exception.vector == X86_TRAP_DB &&
+		    (exit->exception.payload & DR_STEP);
+	bool done = trap || vcpu->regs.rip != svm->step_rip;
+
+	/* IRET has loaded RFLAGS; the other has kept TF, unless it loaded RFLAGS with TF clear. */
+	if ((!done || svm->step == STEP_SHADOW) && !svm->step_tf)
+		vcpu->regs.rflags &= ~(u64)X86_EFLAGS_TF;
+
+	if (!done) {
+		/* A fault's handler comes before the IRET is tried again. */
+		if (exit->reason == EXIT_EXCEPTION || svm->step == STEP_SHADOW)
+			cancel_step(vcpu);
+		return;
+	}
+
+	if (svm->step == STEP_IRET)
+		vcpu->events.nmi_blocked = 0;
+	cancel_step(vcpu);
+	if (!trap || svm->step_tf)
+		return;
+	exit->exception.payload &= ~(u64)DR_STEP;
+	if (!exit->exception.payload)
+		exit->reason = svm->window & HW_WINDOW_NMI ? EXIT_NMI_WINDOW : EXIT_RESUME;
+}
+
+/* ---- Intercepts that depend on the VMM's wishes ---- */
+
+/**
+ * svm_update_exceptions - choose the exceptions that leave
+ * @vcpu: window or at rest
+ *
+ * During a step all faults do. #BP and #OF are not faults, and #DB ends it.
+ */
+void svm_update_exceptions(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	u32 vectors = BIT(X86_TRAP_DB) | BIT(X86_TRAP_AC) | BIT(X86_TRAP_MC);
+
+	if (svm->step)
+		vectors |= ~(BIT(X86_TRAP_BP) | BIT(X86_TRAP_OF) | BIT(X86_TRAP_NMI));
+	if (vcpu->exits_wanted & VMM_EXITS_BREAKPOINT)
+		vectors |= BIT(X86_TRAP_BP);
+	if (svm->vmcb->control.intercepts[INTERCEPT_EXCEPTION] == vectors)
+		return;
+	svm->vmcb->control.intercepts[INTERCEPT_EXCEPTION] = vectors;
+	vmcb_dirty(svm->vmcb, CLEAN_INTERCEPTS);
+}
+
+void svm_update_exits(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm_update_exceptions(vcpu);
+	vmcb_set_intercept(svm->vmcb, INTERCEPT_PAUSE, vcpu->exits_wanted & VMM_EXITS_PAUSE);
+}
+
+/* First bit of an MSR in the permission map (15.11), or negative: it always leaves */
+static int msrpm_bit(u32 msr)
+{
+	switch (msr) {
+	case 0 ... 0x1fff:
+		return 2 * msr;
+	case 0xc0000000 ... 0xc0001fff:
+		return 0x800 * 8 + 2 * (msr - 0xc0000000);
+	case 0xc0010000 ... 0xc0011fff:
+		return 0x1000 * 8 + 2 * (msr - 0xc0010000);
+	default:
+		return -1;
+	}
+}
+
+/* MSRs that are the host's while the guest runs, or that hold what the guest must not see */
+static bool msr_must_exit(u32 msr)
+{
+	switch (msr) {
+	case MSR_EFER:
+	case MSR_IA32_DEBUGCTLMSR:
+	case MSR_TSC_AUX:
+	case MSR_VM_CR:
+	case MSR_VM_HSAVE_PA:
+		return true;
+	case MSR_IA32_SPEC_CTRL:
+		return !svm_features.spec_ctrl && !svm_features.v_spec_ctrl;
+	default:
+		return false;
+	}
+}
+
+static void assign_msrpm_bit(u32 *msrpm, int bit, bool value)
+{
+	if (value)
+		msrpm[bit / 32] |= BIT(bit % 32);
+	else
+		msrpm[bit / 32] &= ~BIT(bit % 32);
+}
+
+void svm_msr_intercept(struct vcpu *vcpu, u32 msr, bool read, bool write)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	int bit = msrpm_bit(msr);
+
+	if (bit < 0 || msr_must_exit(msr))
+		return;
+	assign_msrpm_bit(svm->msrpm, bit, read);
+	assign_msrpm_bit(svm->msrpm, bit + 1, write);
+	vmcb_dirty(svm->vmcb, CLEAN_PERMISSIONS);
+
+	if (msr == MSR_IA32_SPEC_CTRL && !svm_features.v_spec_ctrl) {
+		if (write)
+			svm->guard.flags &= ~GUARD_READ_SPEC_CTRL;
+		else
+			svm->guard.flags |= GUARD_READ_SPEC_CTRL;
+	}
+}
+
+/* ---- Registers ---- */
+
+/*
+ * State that the VMM sets is good only once the CPU has accepted it. What the guest does
+ * by its own instructions was checked.
+ */
+static void state_changed(struct vcpu *vcpu, u32 clean)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	vmcb_dirty(svm->vmcb, clean);
+	if (!vcpu_in_window(vcpu))
+		svm->proven = false;
+}
+
+static struct vmcb_seg *vmcb_segment(struct vmcb *vmcb, int index)
+{
+	struct vmcb_save_area *save = &vmcb->save;
+
+	switch (index) {
+	case CPU_ES:
+		return &save->es;
+	case CPU_CS:
+		return &save->cs;
+	case CPU_SS:
+		return &save->ss;
+	case CPU_DS:
+		return &save->ds;
+	case CPU_FS:
+		return &save->fs;
+	case CPU_GS:
+		return &save->gs;
+	case CPU_LDTR:
+		return &save->ldtr;
+	case CPU_TR:
+		return &save->tr;
+	case CPU_GDTR:
+		return &save->gdtr;
+	default:
+		return &save->idtr;
+	}
+}
+
+#define SEG_DPL_SHIFT	5
+#define TSS_BUSY	2
+
+/*
+ * The VMCB's attributes have our format. What a CPU leaves in bits that it does not use is
+ * made what the architecture shows (15.5.1: CPL is a field of its own, and
+ * SYSRET may leave another DPL in SS; TR is always busy; granularity follows the limit).
+ */
+void svm_get_segment(struct vcpu *vcpu, int index, struct cpu_segment *seg)
+{
+	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
+	const struct vmcb_seg *from = vmcb_segment(vmcb, index);
+
+	seg->base = from->base;
+	seg->limit = from->limit;
+	seg->selector = 0;
+	seg->attr = 0;
+	if (index == CPU_GDTR || index == CPU_IDTR)
+		return;
+
+	seg->selector = from->selector;
+	seg->attr = from->attrib;
+	if (index == CPU_SS)
+		seg->attr = (seg->attr & ~(3 << SEG_DPL_SHIFT)) | vmcb->save.cpl << SEG_DPL_SHIFT;
+	if (!(seg->attr & SEG_P))
+		return;
+	if (index == CPU_TR)
+		seg->attr |= TSS_BUSY;
+	if (seg->limit > 0xfffff)
+		seg->attr |= SEG_G;
+	else if ((seg->limit & 0xfff) != 0xfff)
+		seg->attr &= ~SEG_G;
+}
+
+void svm_set_segment(struct vcpu *vcpu, int index, const struct cpu_segment *seg)
+{
+	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
+	struct vmcb_seg *to = vmcb_segment(vmcb, index);
+
+	to->selector = seg->selector;
+	to->attrib = seg->attr;
+	to->limit = seg->limit;
+	to->base = seg->base;
+	if (index == CPU_SS)
+		vmcb->save.cpl = SEG_DPL(seg->attr);
+	state_changed(vcpu, CLEAN_SEG | CLEAN_DT);
+}
+
+u8 svm_get_cpl(struct vcpu *vcpu)
+{
+	return to_svm(vcpu)->vmcb->save.cpl;
+}
+
+/* Control bits whose change makes translations stale that the CPU has cached by the old rules */
+#define CR0_PAGING	(X86_CR0_PG | X86_CR0_WP | X86_CR0_PE)
+#define CR4_PAGING	(X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PCIDE | X86_CR4_SMEP | \
+			 X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57)
+
+/*
+ * CR0.CD would make all memory uncached on this CPU alone: EPT guests do not feel it, and a
+ * VMM that starts a guest from reset values would wonder. So it is hidden from the CPU, and
+ * reads leave as long as it is set.
+ */
+void svm_set_cr0(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	u64 cr0 = vcpu->cr0 & ~(u64)(X86_CR0_CD | X86_CR0_NW);
+
+	if ((svm->vmcb->save.cr0 ^ cr0) & CR0_PAGING)
+		svm->flush = true;
+	svm->vmcb->save.cr0 = cr0;
+	vmcb_set_intercept(svm->vmcb, INTERCEPT_CR0_READ, cr0 != vcpu->cr0);
+	state_changed(vcpu, CLEAN_CRX);
+}
+
+void svm_set_cr4(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	if ((svm->vmcb->save.cr4 ^ vcpu->cr4) & CR4_PAGING)
+		svm->flush = true;
+	svm->vmcb->save.cr4 = vcpu->cr4;
+	state_changed(vcpu, CLEAN_CRX);
+}
+
+void svm_set_efer(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	u64 efer = vcpu->efer | EFER_SVME;
+
+	if ((svm->vmcb->save.efer ^ efer) & (EFER_NX | EFER_LMA | EFER_LME))
+		svm->flush = true;
+	svm->vmcb->save.efer = efer;
+	state_changed(vcpu, CLEAN_CRX);
+}
+
+u64 svm_get_cr2(struct vcpu *vcpu)
+{
+	return to_svm(vcpu)->vmcb->save.cr2;
+}
+
+void svm_set_cr2(struct vcpu *vcpu, u64 cr2)
+{
+	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
+
+	vmcb->save.cr2 = cr2;
+	vmcb_dirty(vmcb, CLEAN_CR2);
+}
+
+u64 svm_get_cr3(struct vcpu *vcpu)
+{
+	return to_svm(vcpu)->vmcb->save.cr3;
+}
+
+void svm_set_cr3(struct vcpu *vcpu, u64 cr3)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm->vmcb->save.cr3 = cr3;
+	svm->flush = true;
+	state_changed(vcpu, CLEAN_CRX);
+}
+
+u64 svm_get_dr6(struct vcpu *vcpu)
+{
+	return to_svm(vcpu)->dr6;
+}
+
+void svm_set_dr6(struct vcpu *vcpu, u64 dr6)
+{
+	to_svm(vcpu)->dr6 = dr6;
+}
+
+void svm_set_dr7(struct vcpu *vcpu, u64 dr7)
+{
+	to_svm(vcpu)->vmcb->save.dr7 = dr7;
+	state_changed(vcpu, CLEAN_DRX);
+}
+
+/* MSRs that VMLOAD and VMSAVE move to and from the save area, or NULL */
+static u64 *swapped_msr(struct vmcb_save_area *save, u32 msr)
+{
+	switch (msr) {
+	case MSR_STAR:
+		return &save->star;
+	case MSR_LSTAR:
+		return &save->lstar;
+	case MSR_CSTAR:
+		return &save->cstar;
+	case MSR_SYSCALL_MASK:
+		return &save->sfmask;
+	case MSR_KERNEL_GS_BASE:
+		return &save->kernel_gs_base;
+	case MSR_IA32_SYSENTER_CS:
+		return &save->sysenter_cs;
+	case MSR_IA32_SYSENTER_ESP:
+		return &save->sysenter_esp;
+	case MSR_IA32_SYSENTER_EIP:
+		return &save->sysenter_eip;
+	case MSR_IA32_CR_PAT:
+		return &save->g_pat;
+	default:
+		return NULL;
+	}
+}
+
+int svm_get_msr(struct vcpu *vcpu, u32 msr, u64 *data)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	const u64 *swapped = swapped_msr(&svm->vmcb->save, msr);
+
+	if (swapped) {
+		*data = *swapped;
+		return 0;
+	}
+	switch (msr) {
+	case MSR_IA32_DEBUGCTLMSR:
+		*data = svm->debugctl;
+		return 0;
+	case MSR_IA32_SPEC_CTRL:
+		*data = svm_features.v_spec_ctrl ? svm->vmcb->save.spec_ctrl :
+						   svm->guard.guest_spec_ctrl;
+		return 0;
+	case MSR_TSC_AUX:
+		*data = svm->tsc_aux;
+		return 0;
+	default:
+		return -ENOENT;
+	}
+}
+
+int svm_set_msr(struct vcpu *vcpu, u32 msr, u64 data)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	u64 *swapped = swapped_msr(&svm->vmcb->save, msr);
+
+	if (swapped) {
+		*swapped = data;
+		if (msr == MSR_IA32_CR_PAT)
+			vmcb_dirty(svm->vmcb, CLEAN_NP);
+		return 0;
+	}
+	switch (msr) {
+	case MSR_IA32_DEBUGCTLMSR:
+		svm->debugctl = data;
+		return 0;
+	case MSR_IA32_SPEC_CTRL:
+		if (svm_features.v_spec_ctrl)
+			svm->vmcb->save.spec_ctrl = data;
+		else
+			svm->guard.guest_spec_ctrl = data;
+		return 0;
+	case MSR_TSC_AUX:
+		svm->tsc_aux = data;
+		if (vcpu_in_window(vcpu) && svm_features.tsc_aux_slot >= 0)
+			host_set_user_msr(svm_features.tsc_aux_slot, data);
+		return 0;
+	default:
+		return -ENOENT;
+	}
+}
+
+void svm_set_tsc_offset(struct vcpu *vcpu)
+{
+	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
+
+	vmcb->control.tsc_offset = vcpu->tsc_offset;
+	vmcb_dirty(vmcb, CLEAN_INTERCEPTS);
+}
+
+void svm_flush_tlb(struct vcpu *vcpu)
+{
+	to_svm(vcpu)->flush = true;
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the host's registers must be again.
+ *
+ * MSRs that matter in user mode alone stay the guest's until the CPU returns to user
+ * mode; the kernel calls us back then. Debug registers and DEBUGCTL are the host's
+ * again when the window ends.
+ */
+#include <linux/percpu.h>
+#include <linux/smp.h>
+#include <linux/user-return-notifier.h>
+#include <asm/debugreg.h>
+#include <asm/msr.h>
+
+#include "compat.h"
+#include "vcpu.h"
+#include "vmm_abi.h"
+#include "x86/x86.h"
+
+#define MAX_USER_MSRS	4
+
+/* Enable bits of DR7 */
+#define BREAKPOINTS	(DR_GLOBAL_ENABLE_MASK | DR_LOCAL_ENABLE_MASK)
+
+static u32 user_msrs[MAX_USER_MSRS];
+static u32 nr_user_msrs;
+
+/**
+ * struct host_cpu - what was found on a CPU
+ * @urn: asks for the call before user mode; registered while a guest value is loaded
+ * @registered: is it?
+ * @known: have @host and @loaded been read since this CPU came up?
+ * @host: the host's values of user_msrs
+ * @loaded: those in the registers now
+ * @dr_loaded: DR0-3 hold @guest_dr
+ * @dr: the host's DR0-3, valid if @dr_loaded
+ * @guest_dr: what the guest's window put there
+ * @dr7: the host's DR7
+ * @in_window: between host_debug_load() and host_debug_unload()
+ * @btf: DEBUGCTL.BTF was set and has been cleared
+ *
+ * Only its own CPU touches it, with interrupts off.
+ */
+struct host_cpu {
+	struct user_return_notifier urn;
+	bool registered;
+	bool known;
+	u64 host[MAX_USER_MSRS];
+	u64 loaded[MAX_USER_MSRS];
+
+	bool in_window;
+	bool dr_loaded;
+	bool btf;
+	u64 dr[4];
+	u64 guest_dr[4];
+	u64 dr7;
+};
+
+static DEFINE_PER_CPU(struct host_cpu, host_cpus);
+
+/* Interrupts are off. */
+static void restore_user_msrs(struct host_cpu *cpu)
+{
+	u32 i;
+
+	if (!cpu->registered)
+		return;
+	for (i = 0; i < nr_user_msrs; i++) {
+		if (cpu->loaded[i] == cpu->host[i])
+			continue;
+		wrmsrq(user_msrs[i], cpu->host[i]);
+		cpu->loaded[i] = cpu->host[i];
+	}
+	cpu->registered = false;
+	user_return_notifier_unregister(&cpu->urn);
+}
+
+/* The interrupt by which host_restore_user_msrs_all() does the same must not come in between. */
+static void before_user_mode(struct user_return_notifier *urn)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	restore_user_msrs(container_of(urn, struct host_cpu, urn));
+	local_irq_restore(flags);
+}
+
+/**
+ * host_add_user_msr - announce an MSR for host_set_user_msr()
+ * @msr: one that every CPU has; called at init
+ *
+ * Return: its slot, or ENOSPC.
+ */
+int host_add_user_msr(u32 msr)
+{
+	u32 i;
+
+	for (i = 0; i < nr_user_msrs; i++)
+		if (user_msrs[i] == msr)
+			return i;
+	if (nr_user_msrs == MAX_USER_MSRS)
+		return -ENOSPC;
+	user_msrs[nr_user_msrs] = msr;
+	return nr_user_msrs++;
+}
+
+void host_set_user_msr(u32 slot, u64 value)
+{
+	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
+	u32 i;
+
+	if (unlikely(!cpu->known)) {
+		for (i = 0; i < nr_user_msrs; i++) {
+			rdmsrq(user_msrs[i], cpu->host[i]);
+			cpu->loaded[i] = cpu->host[i];
+		}
+		cpu->known = true;
+	}
+	if (likely(cpu->loaded[slot] == value))
+		return;
+
+	wrmsrq(user_msrs[slot], value);
+	cpu->loaded[slot] = value;
+	if (!cpu->registered) {
+		cpu->urn.on_user_return = before_user_mode;
+		user_return_notifier_register(&cpu->urn);
+		cpu->registered = true;
+	}
+}
+
+/**
+ * host_cpu_down - the CPU goes offline, to sleep, or to another kernel
+ *
+ * Its user-mode MSRs are the host's again, and are read anew when it comes back.
+ * Interrupts are off, on that CPU.
+ */
+void host_cpu_down(void)
+{
+	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
+
+	restore_user_msrs(cpu);
+	cpu->known = false;
+}
+
+static void restore_here(void *unused)
+{
+	host_cpu_down();
+}
+
+void host_restore_user_msrs_all(void)
+{
+	on_each_cpu(restore_here, NULL, 1);
+}
+
+int host_init(void)
+{
+	return 0;
+}
+
+void host_exit(void)
+{
+	nr_user_msrs = 0;
+}
+
+/* The breakpoints in force: the debugger's or the guest's own */
+static const u64 *active_dr(const struct vcpu *vcpu)
+{
+	return vcpu->exits_wanted & VMM_EXITS_HW_BREAK ? vcpu->debug_dr : vcpu->dr;
+}
+
+static void write_dr(const u64 *dr)
+{
+	set_debugreg(dr[0], 0);
+	set_debugreg(dr[1], 1);
+	set_debugreg(dr[2], 2);
+	set_debugreg(dr[3], 3);
+}
+
+static u64 read_dr7(void)
+{
+	unsigned long dr7;
+
+	get_debugreg(dr7, 7);
+	return dr7;
+}
+
+static void read_dr(u64 *dr)
+{
+	unsigned long value;
+
+	get_debugreg(value, 0);
+	dr[0] = value;
+	get_debugreg(value, 1);
+	dr[1] = value;
+	get_debugreg(value, 2);
+	dr[2] = value;
+	get_debugreg(value, 3);
+	dr[3] = value;
+}
+
+/**
+ * host_debug_load - a window begins: note the host's debug state
+ * @vcpu: whose
+ *
+ * BTF, by which a debugger steps the VMM's thread from branch to branch, would turn the
+ * guest's single-steps into branch steps. Interrupts are off.
+ */
+void host_debug_load(struct vcpu *vcpu)
+{
+	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
+
+	if (cpu->in_window)
+		return;
+	cpu->in_window = true;
+	cpu->dr7 = read_dr7();
+	if (unlikely(test_thread_flag(TIF_BLOCKSTEP))) {
+		u64 debugctl;
+
+		rdmsrq(MSR_IA32_DEBUGCTLMSR, debugctl);
+		cpu->btf = debugctl & DEBUGCTLMSR_BTF;
+		if (cpu->btf)
+			wrmsrq(MSR_IA32_DEBUGCTLMSR, debugctl & ~(u64)DEBUGCTLMSR_BTF);
+	}
+}
+
+/**
+ * host_debug_guest - load DR0-3 of a guest whose DR7 enables breakpoints
+ * @vcpu: in its window; before each entry, as the guest may have changed them
+ *
+ * The host's DR7 is put out of force first: its own breakpoints must not
+ * trigger at the guest's addresses.
+ */
+void host_debug_guest(struct vcpu *vcpu)
+{
+	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
+	const u64 *dr = active_dr(vcpu);
+
+	if (!cpu->dr_loaded) {
+		if (cpu->dr7 & BREAKPOINTS)
+			set_debugreg(0, 7);
+		read_dr(cpu->dr);
+		cpu->dr_loaded = true;
+	} else if (!memcmp(cpu->guest_dr, dr, sizeof(cpu->guest_dr))) {
+		return;
+	}
+	memcpy(cpu->guest_dr, dr, sizeof(cpu->guest_dr));
+	write_dr(dr);
+}
+
+/**
+ * host_debug_unload - the window ends: put back what host_debug_load() found
+ * @vcpu: whose
+ *
+ * DR7 is written where the host had breakpoints: an exit disables them all. Interrupts are off.
+ */
+void host_debug_unload(struct vcpu *vcpu)
+{
+	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
+
+	if (!cpu->in_window)
+		return;
+	cpu->in_window = false;
+	if (unlikely(cpu->dr_loaded)) {
+		write_dr(cpu->dr);
+		cpu->dr_loaded = false;
+	}
+	if (unlikely(cpu->dr7 & BREAKPOINTS))
+		set_debugreg(cpu->dr7, 7);
+	if (unlikely(cpu->btf)) {
+		u64 debugctl;
+
+		rdmsrq(MSR_IA32_DEBUGCTLMSR, debugctl);
+		wrmsrq(MSR_IA32_DEBUGCTLMSR, debugctl | DEBUGCTLMSR_BTF);
+		cpu->btf = false;
+	}
+}

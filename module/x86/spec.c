@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Measures against speculative execution: which of them this host needs, and those
+ * that are taken at the ends of a window. Backends take the others at each
+ * entry and exit (spec.h).
+ *
+ * The host's policy is read from what the kernel makes public: the bug and feature
+ * bits that its own choice has set, and cpu_mitigations_off().
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cpu.h>
+#include <linux/module.h>
+#include <linux/percpu.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
+#include <asm/cpufeature.h>
+#include <asm/msr.h>
+
+#include "compat.h"
+#include "vcpu.h"
+#include "vm.h"
+#include "x86/spec.h"
+#include "x86/x86.h"
+
+static char *mitigations = "auto";
+module_param(mitigations, charp, 0444);
+MODULE_PARM_DESC(mitigations, "auto: what the host does for its own guests (default); off: none; force: all that the processor's bugs ask for");
+
+u32 spec_entry_measures;
+
+static bool ibpb_between_vms;
+static bool ibpb_to_user;
+
+/* Serial number of the VM that ran last on this CPU; 0: none since its last IBPB */
+static DEFINE_PER_CPU(u64, last_vm);
+
+static void issue_ibpb(void)
+{
+	wrmsrq(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
+}
+
+/* Retbleed and SRSO: return predictions must be forgotten on the way out of a guest. */
+static u32 untrain_measure(bool force)
+{
+	bool wanted = boot_cpu_has(X86_FEATURE_UNRET) || boot_cpu_has(X86_FEATURE_SRSO) ||
+		      boot_cpu_has(X86_FEATURE_SRSO_ALIAS);
+
+	if (wanted) {
+#ifdef COMPAT_UNTRAIN_RET
+		return SPEC_EXIT_UNTRAIN;
+#else
+		return SPEC_EXIT_IBPB;
+#endif
+	}
+	if (COMPAT_IBPB_ON_EXIT || boot_cpu_has(X86_FEATURE_ENTRY_IBPB))
+		return SPEC_EXIT_IBPB;
+	/* The kernel's thunks do nothing where it has not chosen them. */
+	if (force && (boot_cpu_has_bug(X86_BUG_RETBLEED) || boot_cpu_has_bug(X86_BUG_SRSO)))
+		return SPEC_EXIT_IBPB;
+	return 0;
+}
+
+static void choose(bool force)
+{
+	bool has_ibpb = boot_cpu_has(X86_FEATURE_IBPB);
+
+	if (boot_cpu_has(X86_FEATURE_RSB_VMEXIT) ||
+	    (force && boot_cpu_has_bug(X86_BUG_SPECTRE_V2)))
+		spec_entry_measures |= SPEC_EXIT_RSB;
+	spec_entry_measures |= untrain_measure(force);
+	if (!has_ibpb)
+		spec_entry_measures &= ~SPEC_EXIT_IBPB;
+	/* An IBPB that spares return predictions asks for the fill as well. */
+	if (spec_entry_measures & SPEC_EXIT_IBPB)
+		spec_entry_measures |= SPEC_EXIT_RSB;
+	if (COMPAT_VERW_ON_ENTRY || (force && COMPAT_BUG_TSA))
+		spec_entry_measures |= SPEC_ENTRY_VERW;
+
+	ibpb_between_vms = has_ibpb && boot_cpu_has_bug(X86_BUG_SPECTRE_V2);
+	/* One at each exit makes that on the way to user space needless. */
+	ibpb_to_user = has_ibpb && !(spec_entry_measures & SPEC_EXIT_IBPB) &&
+		       (COMPAT_IBPB_TO_USER || (force && COMPAT_BUG_VMSCAPE));
+}
+
+/**
+ * spec_init - choose the measures, once, at load
+ *
+ * Return: 0, or EINVAL for an unknown value of the module parameter.
+ */
+int spec_init(void)
+{
+	bool force = sysfs_streq(mitigations, "force");
+
+	if (!force && !sysfs_streq(mitigations, "auto") && !sysfs_streq(mitigations, "off")) {
+		pr_err("mitigations=%s is none of auto, off, force\n", mitigations);
+		return -EINVAL;
+	}
+	if (sysfs_streq(mitigations, "off") || (!force && cpu_mitigations_off()))
+		return 0;
+	choose(force);
+	return 0;
+}
+
+/**
+ * spec_enter_vm - a window begins
+ * @vcpu: whose; preemption is off
+ *
+ * What another VM has taught the branch predictors must not steer this one.
+ */
+void spec_enter_vm(struct vcpu *vcpu)
+{
+	u64 serial = vcpu->vm->serial;
+
+	if (!ibpb_between_vms || this_cpu_read(last_vm) == serial)
+		return;
+	if (this_cpu_read(last_vm))
+		issue_ibpb();
+	this_cpu_write(last_vm, serial);
+}
+
+/**
+ * spec_leave_vm - user space follows, on this CPU
+ * @vcpu: whose; preemption is off
+ *
+ * VMSCAPE: a guest's predictions must not steer its VMM.
+ */
+void spec_leave_vm(struct vcpu *vcpu)
+{
+	if (ibpb_to_user)
+		issue_ibpb();
+}
+
+/**
+ * spec_describe - the measures in words, one a line
+ * @buf: where to
+ * @size: bytes there
+ *
+ * Return: bytes written.
+ */
+ssize_t spec_describe(char *buf, size_t size)
+{
+	const struct {
+		const char *name;
+		bool on;
+	} lines[] = {
+		{ "return stack filled at exits", spec_entry_measures & SPEC_EXIT_RSB },
+		{ "return predictions untrained at exits",
+		  spec_entry_measures & SPEC_EXIT_UNTRAIN },
+		{ "IBPB at exits", spec_entry_measures & SPEC_EXIT_IBPB },
+		{ "CPU buffers cleared at entries", spec_entry_measures & SPEC_ENTRY_VERW },
+		{ "IBPB between VMs", ibpb_between_vms },
+		{ "IBPB before user space", ibpb_to_user },
+	};
+	ssize_t len = scnprintf(buf, size, "mitigations: %s\n", mitigations);
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(lines); i++)
+		len += scnprintf(buf + len, size - len, "%s: %s\n", lines[i].name,
+				 lines[i].on ? "yes" : "no");
+	return len;
+}
