@@ -6,10 +6,23 @@
 #ifndef VMM_COMPAT_H
 #define VMM_COMPAT_H
 
+#include <linux/version.h>
+
+/*
+ * The kernel's untraining of return predictions: a macro that calls exported functions. From 6.18
+ * on such symbols may be kept for the kernel's own hypervisor.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0) &&				\
+	(defined(CONFIG_CPU_UNRET_ENTRY) || defined(CONFIG_CPU_SRSO) ||	\
+	 defined(CONFIG_MITIGATION_UNRET_ENTRY) || defined(CONFIG_MITIGATION_SRSO))
+#define COMPAT_UNTRAIN_RET
+#endif
+
+#ifndef __ASSEMBLER__
+
 #include <linux/mm.h>
 #include <linux/syscore_ops.h>
 #include <linux/thread_info.h>
-#include <linux/version.h>
 
 /* xfer_to_guest_mode_handle_work() wants the hypervisor's vCPU, and notes a signal in it */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
@@ -105,4 +118,5 @@ static inline bool compat_guest_mode_work_pending(void)
 #define COMPAT_IBPB_ON_EXIT	false
 #endif
 
+#endif /* __ASSEMBLER__ */
 #endif

@@ -15,6 +15,8 @@
 #include "vm.h"
 #include "x86/x86.h"
 
+static atomic64_t last_serial;
+
 /**
  * vm_create - a VM without memory and vCPUs, for current->mm
  * @flags: VMM_VM_*: controllers that the kernel emulates
@@ -32,6 +34,7 @@ struct vm *vm_create(u32 flags)
 		return ERR_PTR(-ENOMEM);
 
 	kref_init(&vm->ref);
+	vm->serial = atomic64_inc_return(&last_serial);
 	mutex_init(&vm->lock);
 	vm->flags = flags;
 	vm->tsc_khz = tsc_khz;

@@ -22,6 +22,7 @@ struct irq_controllers;
 struct vcpu;
 
 struct vm {
+	u64 serial;			/* [I] of this VM, never that of another */
 	struct kref ref;		/* one for the fd, one for each vCPU's fd */
 	struct mm_struct *mm;		/* [I] whose memory it is; held by mmgrab() */
 	u32 flags;			/* [I] VMM_VM_* of the ABI: controllers in the kernel */
