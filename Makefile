@@ -45,11 +45,11 @@ module: | $(if $(findstring $(VMM_CACHE)/kernel-6.1,$(KDIR)),fetch-6.1)	## vmm.k
 	+@$(call module_build,$(KDIR),$(KFLAGS))
 
 # For the emulated hosts' kernels.
-.PHONY: modules $(SERIES:%=module-%) $(SERIES:%=fetch-%)
+.PHONY: modules $(SERIES:%=module-%) $(SERIES:%=fetch-%) module-debug fetch-debug
 modules: $(SERIES:%=module-%)	## vmm.ko for both kernels of the emulated hosts
-$(SERIES:%=module-%): module-%: fetch-%
+$(SERIES:%=module-%) module-debug: module-%: fetch-%
 	+@$(call module_build,$(VMM_CACHE)/kernel-$*/build,CONFIG_DEBUG_INFO_BTF_MODULES= $(KFLAGS))
-$(SERIES:%=fetch-%): fetch-%:
+$(SERIES:%=fetch-%) fetch-debug: fetch-%:
 	@$(RUNNER)/fetch $* >/dev/null
 
 # ---- user space -------------------------------------------------------------
@@ -65,6 +65,11 @@ $(B)/obj/%.o: %.c | $(LINKED_HEADERS)
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
 	@$(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) -c -o $@ $<
+
+$(B)/obj/%.o: %.S
+	@mkdir -p $(@D)
+	@echo "  AS      $<"
+	@$(CC) $(INC) -MMD -MP -c -o $@ $<
 
 LIB_SRC := $(wildcard libvmm/*.c)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o)
@@ -106,8 +111,8 @@ examples: $(EXAMPLES)	## small VMMs
 $(EXAMPLES): $(B)/bin/%: $(B)/obj/examples/%.o $(LIB_A)
 	$(link)
 
-BENCH_SRC := $(wildcard bench/*.c)
-BENCH_OBJ := $(BENCH_SRC:%.c=$(B)/obj/%.o)
+BENCH_SRC := $(wildcard bench/*.c bench/*.S)
+BENCH_OBJ := $(patsubst %,$(B)/obj/%.o,$(basename $(BENCH_SRC)))
 bench-program: $(if $(BENCH_SRC),$(B)/bin/vmm-bench)
 $(B)/bin/vmm-bench: $(BENCH_OBJ) $(LIB_A)
 	$(link)
