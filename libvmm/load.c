@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * libvmm: what the loaders share: files, the memory map, ELF, the first state.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "load.h"
+
+#define MIB	(1ULL << 20)
+
+/* ---- files ---- */
+
+/* What cannot be mapped (a pipe) is copied to where it can */
+static int copy_to_memfd(int from)
+{
+	char buf[65536];
+	ssize_t n;
+	int to = memfd_create("image", MFD_CLOEXEC);
+
+	if (to < 0)
+		return -errno;
+	while ((n = read(from, buf, sizeof(buf))) > 0) {
+		if (write(to, buf, n) != n) {
+			n = -1;
+			break;
+		}
+	}
+	if (n < 0) {
+		int err = -errno;
+
+		close(to);
+		return err;
+	}
+	return to;
+}
+
+static int map_descriptor(int fd, struct vmm_file *file)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (!S_ISREG(st.st_mode)) {
+		int copy = copy_to_memfd(fd), err;
+
+		if (copy < 0)
+			return copy;
+		err = map_descriptor(copy, file);
+		close(copy);
+		return err;
+	}
+	if (!st.st_size)
+		return 0;
+	file->data = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (file->data == MAP_FAILED) {
+		file->data = NULL;
+		return -errno;
+	}
+	file->size = st.st_size;
+	return 0;
+}
+
+int vmm_file_map(const char *path, struct vmm_file *file)
+{
+	int fd, err;
+
+	memset(file, 0, sizeof(*file));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = map_descriptor(fd, file);
+	close(fd);
+	return err;
+}
+
+void vmm_file_unmap(struct vmm_file *file)
+{
+	if (file->data)
+		munmap((void *)file->data, file->size);
+	memset(file, 0, sizeof(*file));
+}
+
+/* ---- the memory map ---- */
+
+static void add_range(struct range *ranges, unsigned int *count, uint64_t start, uint64_t end,
+		      uint32_t type)
+{
+	if (start < end && *count < MAX_RANGES)
+		ranges[(*count)++] = (struct range){ start, end - start, type };
+}
+
+static uint64_t lower(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t higher(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+unsigned int memory_map(struct vmm_vm *vm, struct range ranges[MAX_RANGES])
+{
+	struct vmm_region region;
+	unsigned int i, count = 0;
+
+	for (i = 0; vmm_memory_region(vm, i, &region); i++) {
+		uint64_t start = region.gpa, end = region.gpa + region.bytes;
+		bool rom = region.flags & VMM_MEMORY_READONLY;
+
+		if (start < MIB && !rom) {
+			add_range(ranges, &count, start, lower(end, VMM_LOW_RESERVED),
+				  RANGE_USABLE);
+			add_range(ranges, &count, higher(start, VMM_LOW_RESERVED),
+				  lower(end, 0xa0000), RANGE_RESERVED);
+			add_range(ranges, &count, higher(start, VMM_LOW_ROM), lower(end, MIB),
+				  RANGE_RESERVED);
+			start = MIB;
+		}
+		add_range(ranges, &count, start, end, rom ? RANGE_RESERVED : RANGE_USABLE);
+	}
+	return count;
+}
+
+uint64_t low_memory_end(struct vmm_vm *vm)
+{
+	struct vmm_region region;
+	uint64_t end = MIB;
+	unsigned int i;
+
+	for (i = 0; vmm_memory_region(vm, i, &region); i++)
+		if (region.gpa <= end && region.gpa + region.bytes > end &&
+		    !(region.flags & VMM_MEMORY_READONLY))
+			end = region.gpa + region.bytes;
+	return end == MIB ? 0 : lower(end, 1ULL << 32);
+}
+
+void *guest_area(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, const char *what)
+{
+	void *host = NULL;
+
+	if (gpa + bytes >= gpa)
+		host = vmm_memory_at(vm, gpa, bytes ? bytes : 1);
+	if (!host)
+		fail(&vm->message, -ENOMEM, "%s: no guest memory for %llu bytes at %#llx", what,
+		     (unsigned long long)bytes, (unsigned long long)gpa);
+	return host;
+}
+
+int check_placement(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
+{
+	if (gpa < VMM_LOW_CMDLINE_END && bytes)
+		return fail(&vm->message, -ENOTSUP,
+			    "the image wants to lie at %#llx: below %#llx is the loader's",
+			    (unsigned long long)gpa, VMM_LOW_CMDLINE_END);
+	if (gpa < VMM_LOW_ROM_END && gpa + bytes > VMM_LOW_RESERVED)
+		return fail(&vm->message, -ENOTSUP,
+			    "the image wants to lie at %#llx: %#llx to %#llx is not usable memory",
+			    (unsigned long long)gpa, VMM_LOW_RESERVED, VMM_LOW_ROM_END);
+	return 0;
+}
+
+/* ---- strings ---- */
+
+int strings_add(struct strings *strings, const char *first, const char *second, uint64_t *gpa)
+{
+	size_t a = first ? strlen(first) : 0, b = second ? strlen(second) : 0;
+	size_t blank = a && b ? 1 : 0, bytes = a + blank + b + 1;
+	char *to;
+
+	if (bytes > VMM_LOW_CMDLINE_END - strings->next)
+		return fail(&strings->vm->message, -E2BIG, "the command lines take more than %llu bytes",
+			    VMM_LOW_CMDLINE_END - VMM_LOW_CMDLINE);
+	to = guest_area(strings->vm, strings->next, bytes, "command line");
+	if (!to)
+		return -ENOMEM;
+	if (a)
+		memcpy(to, first, a);
+	if (blank)
+		to[a] = ' ';
+	if (b)
+		memcpy(to + a + blank, second, b);
+	to[bytes - 1] = 0;
+	*gpa = strings->next;
+	strings->next += bytes;
+	return 0;
+}
+
+/* ---- modules ---- */
+
+static int place_module(struct vmm_vm *vm, const struct vmm_file *file, struct strings *strings,
+			uint64_t *next, struct placed_module *module)
+{
+	void *to;
+	int err = strings_add(strings, file->text, NULL, &module->text);
+
+	if (err)
+		return err;
+	module->gpa = (*next + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+	module->bytes = file->size;
+	if (module->gpa + file->size > 1ULL << 32)
+		return fail(&vm->message, -ENOMEM, "the modules do not fit below 4 GiB");
+	to = guest_area(vm, module->gpa, file->size, "module");
+	if (!to)
+		return -ENOMEM;
+	if (file->size)
+		memcpy(to, file->data, file->size);
+	*next = module->gpa + file->size;
+	return 0;
+}
+
+int place_modules(struct vmm_vm *vm, const struct vmm_boot *boot, struct strings *strings,
+		  uint64_t kernel_end, struct placed_module modules[MAX_MODULES])
+{
+	uint64_t next = higher(kernel_end, MIB);
+	int count = 0, err;
+	unsigned int i;
+
+	if (boot->nr_modules >= MAX_MODULES)
+		return fail(&vm->message, -E2BIG, "%u modules, but %u are the most",
+			    boot->nr_modules, MAX_MODULES - 1);
+	if (boot->initrd.size) {
+		err = place_module(vm, &boot->initrd, strings, &next, &modules[count++]);
+		if (err)
+			return err;
+	}
+	for (i = 0; i < boot->nr_modules; i++) {
+		err = place_module(vm, &boot->modules[i], strings, &next, &modules[count++]);
+		if (err)
+			return err;
+	}
+	return count;
+}
+
+/* ---- ELF ---- */
+
+bool elf_is(const struct vmm_file *file)
+{
+	return file->size >= SELFMAG && !memcmp(file->data, ELFMAG, SELFMAG);
+}
+
+int elf_open(const struct vmm_file *file, struct elf *elf, struct message *message)
+{
+	uint16_t machine;
+
+	if (!elf_is(file) || file->size < sizeof(Elf32_Ehdr))
+		return fail(message, -ENOEXEC, "not an ELF file");
+	elf->file = file;
+	elf->is64 = ((const uint8_t *)file->data)[EI_CLASS] == ELFCLASS64;
+	if (((const uint8_t *)file->data)[EI_DATA] != ELFDATA2LSB)
+		return fail(message, -ENOEXEC, "ELF: not little-endian");
+	if (elf->is64) {
+		Elf64_Ehdr header;
+
+		if (file->size < sizeof(header))
+			return fail(message, -ENOEXEC, "ELF: the file ends in its header");
+		memcpy(&header, file->data, sizeof(header));
+		elf->entry = header.e_entry;
+		elf->table = header.e_phoff;
+		elf->table_entry = header.e_phentsize;
+		elf->segments = header.e_phnum;
+		machine = header.e_machine;
+	} else {
+		Elf32_Ehdr header;
+
+		memcpy(&header, file->data, sizeof(header));
+		elf->entry = header.e_entry;
+		elf->table = header.e_phoff;
+		elf->table_entry = header.e_phentsize;
+		elf->segments = header.e_phnum;
+		machine = header.e_machine;
+	}
+	if (machine != EM_386 && machine != EM_X86_64)
+		return fail(message, -ENOEXEC, "ELF: for another machine (%u)", machine);
+	if (elf->table_entry < (elf->is64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr)))
+		return fail(message, -ENOEXEC, "ELF: program headers of %u bytes",
+			    elf->table_entry);
+	if (elf->table > file->size ||
+	    (uint64_t)elf->segments * elf->table_entry > file->size - elf->table)
+		return fail(message, -ENOEXEC, "ELF: the file ends before its program headers");
+	return 0;
+}
+
+int elf_segment(const struct elf *elf, unsigned int index, struct elf_segment *segment,
+		struct message *message)
+{
+	const uint8_t *at = (const uint8_t *)elf->file->data + elf->table +
+			    (uint64_t)index * elf->table_entry;
+
+	if (elf->is64) {
+		Elf64_Phdr header;
+
+		memcpy(&header, at, sizeof(header));
+		*segment = (struct elf_segment){
+			header.p_type, header.p_offset, header.p_filesz, header.p_paddr,
+			header.p_memsz, header.p_align,
+		};
+	} else {
+		Elf32_Phdr header;
+
+		memcpy(&header, at, sizeof(header));
+		*segment = (struct elf_segment){
+			header.p_type, header.p_offset, header.p_filesz, header.p_paddr,
+			header.p_memsz, header.p_align,
+		};
+	}
+	if (segment->type != PT_LOAD && segment->type != PT_NOTE)
+		return 0;
+	if (segment->offset > elf->file->size ||
+	    segment->file_size > elf->file->size - segment->offset)
+		return fail(message, -ENOEXEC, "ELF: segment %u lies behind the file's end", index);
+	if (segment->type == PT_LOAD && segment->memory_size < segment->file_size)
+		return fail(message, -ENOEXEC, "ELF: segment %u is larger in the file than in memory",
+			    index);
+	return 0;
+}
+
+static int load_segment(const struct elf *elf, const struct elf_segment *segment,
+			struct vmm_vm *vm)
+{
+	uint8_t *to = guest_area(vm, segment->paddr, segment->memory_size, "kernel");
+	int err;
+
+	if (!to)
+		return -ENOMEM;
+	err = check_placement(vm, segment->paddr, segment->memory_size);
+	if (err)
+		return err;
+	memcpy(to, (const uint8_t *)elf->file->data + segment->offset, segment->file_size);
+	memset(to + segment->file_size, 0, segment->memory_size - segment->file_size);
+	return 0;
+}
+
+int elf_load(const struct elf *elf, struct vmm_vm *vm, uint64_t *end)
+{
+	struct elf_segment segment;
+	unsigned int i;
+	int err;
+
+	*end = 0;
+	for (i = 0; i < elf->segments; i++) {
+		err = elf_segment(elf, i, &segment, &vm->message);
+		if (err)
+			return err;
+		if (segment.type != PT_LOAD || !segment.memory_size)
+			continue;
+		err = load_segment(elf, &segment, vm);
+		if (err)
+			return err;
+		*end = higher(*end, segment.paddr + segment.memory_size);
+	}
+	if (!*end)
+		return fail(&vm->message, -ENOEXEC, "ELF: nothing to load");
+	return 0;
+}
+
+/* ---- which loader ---- */
+
+enum vmm_image_kind vmm_image_kind(const struct vmm_file *image)
+{
+	uint64_t entry;
+
+	if (linux_is(image))
+		return VMM_IMAGE_LINUX;
+	if (elf_is(image) && pvh_entry(image, &entry))
+		return VMM_IMAGE_PVH;
+	if (multiboot_is(image))
+		return VMM_IMAGE_MULTIBOOT;
+	return VMM_IMAGE_UNKNOWN;
+}
+
+const char *vmm_image_kind_name(enum vmm_image_kind kind)
+{
+	switch (kind) {
+	case VMM_IMAGE_LINUX:
+		return "linux";
+	case VMM_IMAGE_PVH:
+		return "pvh";
+	case VMM_IMAGE_MULTIBOOT:
+		return "multiboot";
+	default:
+		return "unknown";
+	}
+}
+
+int vmm_load_flat(struct vmm_vm *vm, const struct vmm_file *image, uint64_t gpa)
+{
+	void *to;
+
+	if (!image->size)
+		return fail(&vm->message, -ENOEXEC, "the image is empty");
+	to = guest_area(vm, gpa, image->size, "flat image");
+	if (!to)
+		return -ENOMEM;
+	memcpy(to, image->data, image->size);
+	return 0;
+}
+
+/* ---- the first state ---- */
+
+#define GDT_CODE	0x10
+#define GDT_DATA	0x18
+
+/* Flat segments where the boot protocols want them, in guest memory for whoever reloads one */
+static int write_gdt(struct vmm_vm *vm, bool long_mode)
+{
+	uint64_t gdt[4] = {
+		0, 0,
+		long_mode ? 0x00af9b000000ffffULL : 0x00cf9b000000ffffULL,
+		0x00cf93000000ffffULL,
+	};
+	void *to = guest_area(vm, VMM_LOW_GDT, sizeof(gdt), "GDT");
+
+	if (!to)
+		return -ENOMEM;
+	memcpy(to, gdt, sizeof(gdt));
+	return 0;
+}
+
+static int enter_at(struct vmm_vcpu *vcpu, const struct vmm_entry *entry)
+{
+	struct vmm_state state;
+	int i, err;
+
+	err = write_gdt(vcpu->vm, entry->long_mode);
+	if (err)
+		return fail(&vcpu->message, err, "%s", vmm_vm_error(vcpu->vm));
+	if (entry->long_mode)
+		err = vmm_vcpu_long_mode(vcpu, entry->regs.rip, entry->cr3, &entry->regs);
+	else
+		err = vmm_vcpu_protected_mode(vcpu, entry->regs.rip, &entry->regs);
+	if (!err)
+		err = vmm_vcpu_get_state(vcpu, VMM_STATE_SEGMENTS, &state);
+	if (err)
+		return err;
+	for (i = VMM_ES; i <= VMM_GS; i++)
+		state.segments.seg[i].selector = i == VMM_CS ? GDT_CODE : GDT_DATA;
+	state.segments.seg[VMM_GDTR].base = VMM_LOW_GDT;
+	state.segments.seg[VMM_GDTR].limit = 4 * 8 - 1;
+	return vmm_vcpu_set_state(vcpu, &state);
+}
+
+static int load_with(struct vmm_vcpu *vcpu, const struct vmm_boot *boot,
+		     int (*place)(struct vmm_vm *, const struct vmm_boot *, struct vmm_entry *))
+{
+	struct vmm_entry entry = { .long_mode = false };
+	int err = place(vcpu->vm, boot, &entry);
+
+	if (err)
+		return err;
+	err = enter_at(vcpu, &entry);
+	if (err)
+		fail(&vcpu->vm->message, err, "%s", vmm_vcpu_error(vcpu));
+	return err;
+}
+
+int vmm_load_linux(struct vmm_vcpu *vcpu, const struct vmm_boot *boot)
+{
+	return load_with(vcpu, boot, vmm_place_linux);
+}
+
+int vmm_load_pvh(struct vmm_vcpu *vcpu, const struct vmm_boot *boot)
+{
+	return load_with(vcpu, boot, vmm_place_pvh);
+}
+
+int vmm_load_multiboot(struct vmm_vcpu *vcpu, const struct vmm_boot *boot)
+{
+	return load_with(vcpu, boot, vmm_place_multiboot);
+}
+
+int vmm_load_image(struct vmm_vcpu *vcpu, const struct vmm_boot *boot)
+{
+	switch (vmm_image_kind(&boot->kernel)) {
+	case VMM_IMAGE_LINUX:
+		return vmm_load_linux(vcpu, boot);
+	case VMM_IMAGE_PVH:
+		return vmm_load_pvh(vcpu, boot);
+	case VMM_IMAGE_MULTIBOOT:
+		return vmm_load_multiboot(vcpu, boot);
+	default:
+		return fail(&vcpu->vm->message, -ENOEXEC,
+			    "not a kernel that is known here: neither bzImage, nor ELF with a PVH entry, nor multiboot");
+	}
+}
