@@ -185,25 +185,24 @@ struct cpu_features {
  * its accesses waits for the VMM, so its size and layout are ABI (8 quadwords).
  */
 struct mmio_op {
-	u64 gpa;		/* of the access now under way */
+	u64 gpa;		/* of the memory operand, where it lies within one page; not for MOVS */
+	u64 gva;		/* of the memory operand; MOVS: of the source */
+	u64 other_gva;		/* MOVS: of the destination */
 	u64 next_rip;
-	u64 value;		/* register or immediate operand, or the data of the write that waits */
-	u64 gva;		/* of the memory operand */
-	u64 other_gva;		/* MOVS: the other operand */
+	u64 value;		/* register or immediate operand */
+	u64 data;		/* memory operand: as far as it was read, or what is written */
 	u8 op;			/* enum mmio_insn */
-	u8 size;		/* of the access, bytes */
+	u8 alu;			/* enum mmio_alu, or enum mmio_bit */
+	u8 size;		/* of the memory operand, bytes */
 	u8 dest_size;		/* of the destination register, bytes */
 	u8 reg;			/* destination or source register */
-	u8 high_byte;		/* AH, CH, DH, BH */
-	u8 step;		/* accesses done */
+	u8 high_byte;		/* it is AH, CH, DH, BH */
 	u8 rep;			/* 0, 0xf2, 0xf3 */
-	u8 address_size;
-	u8 segment;
-	u8 alu;			/* AND, OR, ... */
-	u8 locked;
-	u8 done;		/* bytes of a split access done */
-	u32 reserved0;
-	u64 reserved1;
+	u8 address_size;	/* of the string registers, bytes */
+	u8 step;		/* 0: reads, 1: writes */
+	u8 done;		/* bytes of that done */
+	u8 behind;		/* RIP was moved behind the instruction already */
+	u8 reserved[5];
 };
 
 #endif

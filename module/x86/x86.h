@@ -213,13 +213,44 @@ int guest_translate_probe(struct vcpu *vcpu, u64 gva, u32 access, u64 *gpa, stru
 int guest_read(struct vcpu *vcpu, u64 gva, void *buf, size_t len, u32 access, struct cpu_event *fault);
 int guest_write(struct vcpu *vcpu, u64 gva, const void *buf, size_t len, u32 access,
 		struct cpu_event *fault);
-/* Up to 15 bytes at CS:RIP; returns how many (at least 1), or as guest_translate() for the first */
-int guest_fetch(struct vcpu *vcpu, u8 bytes[15], struct cpu_event *fault);
+
+#define INSN_MAX	15	/* bytes of the longest instruction */
+
+/**
+ * struct insn_bytes - the code at CS:RIP
+ * @linear: linear address of the first byte
+ * @access: ACCESS_EXEC, and ACCESS_USER at CPL 3
+ * @size: 2, 4, 8: default operand size of the code; 0: nothing here is valid yet
+ * @count: bytes there
+ * @bytes: they
+ */
+struct insn_bytes {
+	u64 linear;
+	u32 access;
+	u8 size;
+	u8 count;
+	u8 bytes[INSN_MAX];
+};
+
+/**
+ * insn_fetch - get the code at CS:RIP, or more of it
+ * @code: with @size 0 at first: up to INSN_MAX bytes, but not beyond the page; the rest with the
+ *        next call
+ *
+ * Window or outside. Return: as guest_translate(); 0 with at least one byte more than before.
+ */
+int insn_fetch(struct vcpu *vcpu, struct insn_bytes *code, struct cpu_event *fault);
+/* The same without a fetch: the CPU has supplied the first @count bytes */
+void insn_given(struct vcpu *vcpu, struct insn_bytes *code, const u8 *bytes, int count);
+/* Up to 15 bytes at CS:RIP. Returns how many; 0: @fault; negative as guest_translate() */
+int guest_fetch(struct vcpu *vcpu, u8 bytes[INSN_MAX], struct cpu_event *fault);
 
 /* ---- decode.c ---- */
 
+#define INSN_NO_SEGMENT	0xff
+
 struct insn {
-	u8 length;		/* whole instruction; 0: cannot be told */
+	u8 length;		/* whole instruction */
 	u8 opcode_map;		/* 0: one byte, 1: 0f xx, 2: 0f38, 3: 0f3a */
 	u8 opcode;
 	u8 modrm;
@@ -229,16 +260,26 @@ struct insn {
 	bool opsize;		/* 66 */
 	bool addrsize;		/* 67 */
 	bool locked;
-	u8 segment;		/* override, or 0xff */
+	u8 segment;		/* override, or INSN_NO_SEGMENT */
 };
 
-/* Length and fields of the few instructions that exit without a memory operand or with I/O. 0 or EINVAL */
+/**
+ * decode_simple - length and fields of the few instructions that exit without a memory operand or with I/O
+ * @bytes: @count of them
+ * @code_size: 2, 4, 8
+ *
+ * Return: 0; EINVAL: another instruction, or none; ENODATA: it is longer than @count.
+ */
 int decode_simple(const u8 *bytes, int count, int code_size, struct insn *insn);
 /**
  * decode_mmio - decode an instruction with a device register as memory operand
- * Return: 0; ENOSYS: not one of the forms the kernel completes (an EMULATE exit).
+ * @code: its bytes
+ * @op: out: all but @gpa
+ *
+ * Return: 0; ENOSYS: not one of the forms the kernel completes (an EMULATE exit); ENODATA: more bytes,
+ * please.
  */
-int decode_mmio(struct vcpu *vcpu, const u8 *bytes, int count, struct mmio_op *op);
+int decode_mmio(struct vcpu *vcpu, const struct insn_bytes *code, struct mmio_op *op);
 /**
  * decode_next_rip - where the instruction of the current exit ends, when the CPU does not say
  * Return: 0 with vcpu->exit.next_rip set (and exit.cr.*, exit.io.* filled in for those exits);
@@ -254,9 +295,14 @@ enum mmio_result {
 	MMIO_DONE,		/* instruction (or its fault) complete: enter again */
 	MMIO_USER,		/* vcpu->exit is an MMIO exit, vcpu->pending says what is left */
 	MMIO_EMULATE,		/* vcpu->exit is an EMULATE exit */
+	MMIO_FAULT,		/* vcpu->exit is a FAULT exit */
+	MMIO_OUTSIDE,		/* nothing was done: again outside the window */
 };
 
-/* An access to @gpa that no slot backs. Outside the window; vcpu->exit is the EXIT_TDP_FAULT */
+/*
+ * An access to @gpa that no slot backs; vcpu->exit is the EXIT_TDP_FAULT. In the window (where
+ * memory_is_mmio() tells) it does what touches no guest memory but the code; else outside.
+ */
 enum mmio_result mmio_start(struct vcpu *vcpu, u64 gpa);
 /* Go on with vcpu->pending, after the VMM's answer to a read (vcpu->answer) or its taking of a write */
 enum mmio_result mmio_continue(struct vcpu *vcpu);
