@@ -216,13 +216,30 @@ static enum exit_verdict mmio_verdict(struct vcpu *vcpu, enum mmio_result result
 	switch (result) {
 	case MMIO_DONE:
 		return VERDICT_ENTER;
+	case MMIO_OUTSIDE:
+		return VERDICT_OUTSIDE;
 	case MMIO_USER:
 		vcpu->stats.mmio_user++;
 		return VERDICT_LEAVE;
-	default:
+	case MMIO_EMULATE:
 		vcpu->stats.emulate_exits++;
 		return VERDICT_LEAVE;
+	case MMIO_FAULT:
+		break;
 	}
+	return VERDICT_LEAVE;
+}
+
+static enum exit_verdict handle_mmio(struct vcpu *vcpu, u64 gpa, u32 access)
+{
+	enum mmio_result result = mmio_start(vcpu, gpa);
+
+	if (result != MMIO_OUTSIDE) {
+		trace_vmm_fault(vcpu->id, gpa, access, MEMORY_MMIO);
+		vcpu->stats.faults++;
+		vcpu->stats.mmio_exits++;
+	}
+	return mmio_verdict(vcpu, result);
 }
 
 static enum exit_verdict handle_tdp_fault(struct vcpu *vcpu)
@@ -232,26 +249,22 @@ static enum exit_verdict handle_tdp_fault(struct vcpu *vcpu)
 	int ret;
 
 	if (vcpu_in_window(vcpu))
-		return VERDICT_OUTSIDE;
+		return memory_is_mmio(vcpu->vm, gpa, access) ? handle_mmio(vcpu, gpa, access) :
+							       VERDICT_OUTSIDE;
 
-	vcpu->stats.faults++;
 	ret = memory_fault(vcpu, gpa, access);
+	if (ret == MEMORY_MMIO)
+		return handle_mmio(vcpu, gpa, access);
+
 	trace_vmm_fault(vcpu->id, gpa, access, ret);
-	switch (ret) {
-	case MEMORY_MAPPED:
+	vcpu->stats.faults++;
+	if (ret == MEMORY_MAPPED) {
 		vcpu->stats.faults_mapped++;
 		return VERDICT_ENTER;
-	case MEMORY_MMIO:
-		if (access & ACCESS_EXEC) {
-			ret = -ENXIO;
-			break;
-		}
-		vcpu->stats.mmio_exits++;
-		return mmio_verdict(vcpu, mmio_start(vcpu, gpa));
-	case -EINTR:
-		/* The run loop sees the signal; the guest faults again. */
-		return VERDICT_ENTER;
 	}
+	/* The run loop sees the signal; the guest faults again. */
+	if (ret == -EINTR)
+		return VERDICT_ENTER;
 	vcpu->exit.reason = EXIT_FAULT;
 	vcpu->exit.fault.error = ret;
 	return VERDICT_LEAVE;
