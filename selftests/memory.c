@@ -475,6 +475,7 @@ static void *change(void *arg)
 {
 	struct changer *c = arg;
 	int i, ret = 0;
+	u32 stale;
 
 	for (i = 0; i < c->rounds; i++) {
 		int which = i & 1;
@@ -502,14 +503,11 @@ static void *change(void *arg)
 			fail("VMM_SET_MEMORY: %s", strerror(-ret));
 		/* Afterwards the old contents are not seen again, however long one looks. */
 		wait_until_seen(c, which);
-		{
-			u32 stale = guest_u32(c->vm, DATA_GPA + 4 * !which);
-
-			wait_until_seen(c, which);
-			wait_until_seen(c, which);
-			if (guest_u32(c->vm, DATA_GPA + 4 * !which) != stale)
-				fail("round %d: the guest still sees the old page", i);
-		}
+		stale = guest_u32(c->vm, DATA_GPA + 4 * !which);
+		wait_until_seen(c, which);
+		wait_until_seen(c, which);
+		if (guest_u32(c->vm, DATA_GPA + 4 * !which) != stale)
+			fail("round %d: the guest still sees the old page", i);
 	}
 	__atomic_store_n(&c->vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	do_ioctl(c->vcpu->fd, VMM_KICK, NULL);
