@@ -6,23 +6,12 @@
 #ifndef VMM_COMPAT_H
 #define VMM_COMPAT_H
 
-#include <linux/version.h>
-
-/*
- * The kernel's untraining of return predictions: a macro that calls exported functions. From 6.18
- * on such symbols may be kept for the kernel's own hypervisor.
- */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0) &&				\
-	(defined(CONFIG_CPU_UNRET_ENTRY) || defined(CONFIG_CPU_SRSO) ||	\
-	 defined(CONFIG_MITIGATION_UNRET_ENTRY) || defined(CONFIG_MITIGATION_SRSO))
-#define COMPAT_UNTRAIN_RET
-#endif
-
-#ifndef __ASSEMBLER__
-
+#include <linux/eventfd.h>
+#include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/syscore_ops.h>
 #include <linux/thread_info.h>
+#include <linux/version.h>
 
 /* xfer_to_guest_mode_handle_work() wants the hypervisor's vCPU, and notes a signal in it */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
@@ -40,6 +29,28 @@ static inline bool compat_guest_mode_work_pending(void)
 {
 	return unlikely(read_thread_flags() & (_TIF_NEED_RESCHED | _TIF_SIGPENDING |
 					       _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME));
+}
+
+static inline void compat_hrtimer_setup(struct hrtimer *timer,
+					enum hrtimer_restart (*function)(struct hrtimer *),
+					clockid_t clock, enum hrtimer_mode mode)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	hrtimer_setup(timer, function, clock, mode);
+#else
+	hrtimer_init(timer, clock, mode);
+	timer->function = function;
+#endif
+}
+
+/* Add one to an eventfd, from any context. */
+static inline void compat_eventfd_signal(struct eventfd_ctx *eventfd)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+	eventfd_signal(eventfd);
+#else
+	eventfd_signal(eventfd, 1);
+#endif
 }
 
 /*
@@ -82,8 +93,11 @@ static inline bool compat_guest_mode_work_pending(void)
 #define COMPAT_GUP_SLOW	FOLL_HWPOISON
 #endif
 
-/* Accesses to MSRs have their new names since 6.16. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+/* Accesses to MSRs have their new names, those to CPUID their own header, since 6.16. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+#include <asm/cpuid/api.h>
+#else
+#include <asm/processor.h>
 #define rdmsrq(msr, value)	rdmsrl(msr, value)
 #define wrmsrq(msr, value)	wrmsrl(msr, value)
 #endif
@@ -118,5 +132,4 @@ static inline bool compat_guest_mode_work_pending(void)
 #define COMPAT_IBPB_ON_EXIT	false
 #endif
 
-#endif /* __ASSEMBLER__ */
 #endif

@@ -23,7 +23,6 @@
 #include <asm/segment.h>
 #include <asm/unwind_hints.h>
 
-#include "compat.h"
 #include "svm/entry.h"
 
 /* Indices of enum cpu_gpr, times eight */
@@ -218,12 +217,10 @@ SYM_FUNC_START(svm_vmrun_guarded)
 	wrmsr
 .Libpb_done:
 
-#ifdef COMPAT_UNTRAIN_RET
 	testl	$SPEC_EXIT_UNTRAIN, GUARD_FLAGS(%rbx)
 	jz	.Luntrain_done
 	CALL_UNTRAIN_RET
 .Luntrain_done:
-#endif
 	lfence
 	xor	%eax, %eax
 	RESTORE_HOST

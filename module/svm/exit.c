@@ -8,6 +8,7 @@
 #include <asm/processor-flags.h>
 #include <asm/trapnr.h>
 #include <uapi/asm/debugreg.h>
+#include <uapi/asm/svm.h>
 
 #include "hw.h"
 #include "svm/svm.h"
@@ -51,7 +52,7 @@ bool svm_entry_failed(const struct vmcb *vmcb)
 
 static void read_io(struct vcpu *vcpu)
 {
-	struct vmcb_control_area *control = &to_svm(vcpu)->vmcb->control;
+	struct vmcb_control *control = &to_svm(vcpu)->vmcb->control;
 	struct exit_io *io = &vcpu->exit.io;
 	u32 info = control->exit_info_1;
 
@@ -73,7 +74,7 @@ static void read_io(struct vcpu *vcpu)
 
 static void read_msr(struct vcpu *vcpu)
 {
-	struct vmcb_control_area *control = &to_svm(vcpu)->vmcb->control;
+	struct vmcb_control *control = &to_svm(vcpu)->vmcb->control;
 
 	vcpu->exit.reason = EXIT_MSR;
 	vcpu->exit.msr.index = vcpu->regs.gpr[CPU_RCX];
@@ -83,7 +84,7 @@ static void read_msr(struct vcpu *vcpu)
 
 static void read_cr(struct vcpu *vcpu, u32 code)
 {
-	struct vmcb_control_area *control = &to_svm(vcpu)->vmcb->control;
+	struct vmcb_control *control = &to_svm(vcpu)->vmcb->control;
 	struct vcpu_exit *exit = &vcpu->exit;
 
 	exit->reason = EXIT_CR;
@@ -98,7 +99,7 @@ static void read_cr(struct vcpu *vcpu, u32 code)
 
 static void read_dr(struct vcpu *vcpu, u32 code)
 {
-	struct vmcb_control_area *control = &to_svm(vcpu)->vmcb->control;
+	struct vmcb_control *control = &to_svm(vcpu)->vmcb->control;
 	struct vcpu_exit *exit = &vcpu->exit;
 
 	exit->reason = EXIT_DR;
@@ -113,7 +114,7 @@ static void read_dr(struct vcpu *vcpu, u32 code)
 static void read_npf(struct vcpu *vcpu)
 {
 	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
-	struct vmcb_control_area *control = &vmcb->control;
+	struct vmcb_control *control = &vmcb->control;
 	struct vcpu_exit *exit = &vcpu->exit;
 	u64 error = control->exit_info_1;
 
@@ -136,7 +137,7 @@ static void read_npf(struct vcpu *vcpu)
 	if (svm_features.decode_assists) {
 		exit->fault.insn_len = min_t(u8, control->insn_len & 0xf,
 					     sizeof(exit->fault.insn));
-		memcpy(exit->fault.insn, control->insn_bytes, exit->fault.insn_len);
+		memcpy(exit->fault.insn, control->insn, exit->fault.insn_len);
 	}
 }
 
@@ -176,7 +177,7 @@ static void read_debug(struct vcpu *vcpu)
 
 static void read_intercepted_exception(struct vcpu *vcpu, u8 vector)
 {
-	struct vmcb_control_area *control = &to_svm(vcpu)->vmcb->control;
+	struct vmcb_control *control = &to_svm(vcpu)->vmcb->control;
 
 	switch (vector) {
 	case X86_TRAP_DB:
@@ -213,24 +214,24 @@ static void read_interrupted(struct vcpu *vcpu, u32 info)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 	struct cpu_event *event = &vcpu->events.interrupted;
-	u8 vector = info & SVM_EXITINTINFO_VEC_MASK;
+	u8 vector = info & EVENTINJ_VECTOR;
 
-	switch (info & SVM_EXITINTINFO_TYPE_MASK) {
-	case SVM_EXITINTINFO_TYPE_INTR:
+	switch (info & EVENTINJ_TYPE) {
+	case EVENTINJ_TYPE_INTR:
 		*event = (struct cpu_event){ .type = EVENT_INTERRUPT, .vector = vector };
 		break;
-	case SVM_EXITINTINFO_TYPE_NMI:
+	case EVENTINJ_TYPE_NMI:
 		*event = (struct cpu_event){ .type = EVENT_NMI, .vector = X86_TRAP_NMI };
 		break;
-	case SVM_EXITINTINFO_TYPE_EXEPT:
+	case EVENTINJ_TYPE_EXCEPTION:
 		if ((vector == X86_TRAP_BP || vector == X86_TRAP_OF) &&
 		    (svm->injected.type != EVENT_EXCEPTION || svm->injected.vector != vector))
 			break;
 		*event = (struct cpu_event){
 			.type = EVENT_EXCEPTION,
 			.vector = vector,
-			.has_error = !!(info & SVM_EXITINTINFO_VALID_ERR),
-			.error = svm->vmcb->control.exit_int_info_err,
+			.has_error = !!(info & EVENTINJ_HAS_ERROR),
+			.error = svm->vmcb->control.exit_int_error,
 		};
 		break;
 	}
@@ -318,12 +319,12 @@ static void translate(struct vcpu *vcpu, u32 code)
 void svm_read_exit(struct vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb_control_area *control = &svm->vmcb->control;
+	struct vmcb_control *control = &svm->vmcb->control;
 
 	vcpu->exit.rip = vcpu->regs.rip;
 	vcpu->exit.next_rip = svm_features.next_rip ? control->next_rip : 0;
 	/* Behind a shutdown the rest of the VMCB means nothing (15.14.3). */
-	if (unlikely(control->exit_int_info & SVM_EXITINTINFO_VALID) &&
+	if (unlikely(control->exit_int_info & EVENTINJ_VALID) &&
 	    control->exit_code != SVM_EXIT_SHUTDOWN)
 		read_interrupted(vcpu, control->exit_int_info);
 	translate(vcpu, control->exit_code);
@@ -342,8 +343,8 @@ void svm_read_exit(struct vcpu *vcpu)
  */
 const char *svm_explain_invalid(const struct vmcb *vmcb)
 {
-	const struct vmcb_control_area *control = &vmcb->control;
-	const struct vmcb_save_area *save = &vmcb->save;
+	const struct vmcb_control *control = &vmcb->control;
+	const struct vmcb_save *save = &vmcb->save;
 	bool long_paging = (save->efer & EFER_LME) && (save->cr0 & X86_CR0_PG);
 
 	if (!(save->efer & EFER_SVME))
@@ -366,7 +367,7 @@ const char *svm_explain_invalid(const struct vmcb *vmcb)
 		return "EFER.LME and CR0.PG are set while CR4.PAE is clear";
 	if (long_paging && !(save->cr0 & X86_CR0_PE))
 		return "EFER.LME and CR0.PG are set while CR0.PE is clear";
-	if (long_paging && (save->cs.attrib & SEG_L) && (save->cs.attrib & SEG_DB))
+	if (long_paging && (save->cs.attr & SEG_L) && (save->cs.attr & SEG_DB))
 		return "CS.L and CS.D are both set in long mode";
 	if ((save->cr4 & X86_CR4_CET) && !(save->cr0 & X86_CR0_WP))
 		return "CR4.CET is set while CR0.WP is clear";
@@ -374,7 +375,7 @@ const char *svm_explain_invalid(const struct vmcb *vmcb)
 		return "the VMRUN intercept is clear";
 	if (!control->asid)
 		return "the ASID is zero";
-	if (control->event_inj & SVM_EVTINJ_VALID)
+	if (control->event_inj & EVENTINJ_VALID)
 		return "the event to inject is not one the CPU accepts in this state";
 	return "CR4, EFER, CR3 or PAT have reserved bits set for this CPU";
 }

@@ -26,8 +26,11 @@
 #include "vmm_abi.h"
 #include "x86/x86.h"
 
-/* CPUID 0x80000001 ECX */
-#define CPUID_SVM		BIT(2)
+#define CPUID_SVM_LEAF		0x8000000a
+#define CPUID_SVM		BIT(2)		/* 0x80000001 ECX */
+
+/* 8.32 fixed point */
+#define TSC_RATIO_ONE		BIT_ULL(32)
 
 /* VM_CR (15.30.1) */
 #define VM_CR_LOCK		BIT(3)
@@ -50,7 +53,7 @@ static struct tdp_format npt_format;
 
 static bool cpuid_has_svm(void)
 {
-	return cpuid_eax(0x80000000) >= SVM_CPUID_FUNC &&
+	return cpuid_eax(0x80000000) >= CPUID_SVM_LEAF &&
 	       (cpuid_ecx(0x80000001) & CPUID_SVM);
 }
 
@@ -91,7 +94,7 @@ static void find_features(void)
 {
 	struct svm_features *f = &svm_features;
 
-	f->nr_asids = cpuid_ebx(SVM_CPUID_FUNC);
+	f->nr_asids = cpuid_ebx(CPUID_SVM_LEAF);
 	f->clean = boot_cpu_has(X86_FEATURE_VMCBCLEAN) ? CLEAN_ALL : 0;
 	f->flush_by_asid = boot_cpu_has(X86_FEATURE_FLUSHBYASID);
 	f->next_rip = boot_cpu_has(X86_FEATURE_NRIPS);
@@ -217,7 +220,7 @@ static void svm_exit(void)
 
 /* ---- On and off, on one CPU ---- */
 
-/* The guest's TSC runs at the host's rate: that is the default, but who knows who was here before. */
+/* The guest's TSC runs at the host's rate, whatever whoever was here before has left. */
 static void change_tsc_ratio(u64 from, u64 to)
 {
 	if (from != to)
@@ -257,7 +260,7 @@ static int svm_cpu_enable(void)
 	wrmsrq(MSR_VM_HSAVE_PA, __sme_set(page_to_phys(cpu->hsave)));
 	if (svm_features.tsc_ratio) {
 		rdmsrq(MSR_AMD64_TSC_RATIO, cpu->found_tsc_ratio);
-		change_tsc_ratio(cpu->found_tsc_ratio, SVM_TSC_RATIO_DEFAULT);
+		change_tsc_ratio(cpu->found_tsc_ratio, TSC_RATIO_ONE);
 	}
 
 	/* The TLB may hold anything under any tag: the first one taken flushes them all. */
@@ -277,7 +280,7 @@ static void svm_cpu_disable(void)
 	cpu->enabled = false;
 
 	if (svm_features.tsc_ratio)
-		change_tsc_ratio(SVM_TSC_RATIO_DEFAULT, cpu->found_tsc_ratio);
+		change_tsc_ratio(TSC_RATIO_ONE, cpu->found_tsc_ratio);
 	wrmsrq(MSR_VM_HSAVE_PA, cpu->found_hsave);
 	/* Who takes the CPU over needs interrupts and NMIs; STGI exists while SVME is set. */
 	asm volatile("stgi" ::: "memory");
@@ -343,12 +346,12 @@ static void svm_vcpu_destroy(struct vcpu *vcpu)
  */
 static void take_tag(struct svm_vcpu *svm, struct svm_cpu *cpu)
 {
-	struct vmcb_control_area *control = &svm->vmcb->control;
+	struct vmcb_control *control = &svm->vmcb->control;
 
 	if (cpu->next_asid >= svm_features.nr_asids) {
 		cpu->generation++;
 		cpu->next_asid = 1;
-		control->tlb_ctl = TLB_CONTROL_FLUSH_ALL_ASID;
+		control->tlb_control = TLB_CONTROL_FLUSH_ALL;
 	}
 	svm->generation = cpu->generation;
 	control->asid = cpu->next_asid++;
@@ -365,7 +368,7 @@ static void renew_translations(struct vcpu *vcpu, struct svm_cpu *cpu)
 	svm->flush = false;
 	vcpu->stats.tlb_flushes++;
 	if (svm->generation == cpu->generation && svm_features.flush_by_asid)
-		svm->vmcb->control.tlb_ctl = TLB_CONTROL_FLUSH_ASID;
+		svm->vmcb->control.tlb_control = TLB_CONTROL_FLUSH_ASID;
 	else
 		take_tag(svm, cpu);
 #ifdef VMM_DEBUG
@@ -402,7 +405,8 @@ static void check_translations(struct vcpu *vcpu, struct svm_cpu *cpu)
 
 /* ---- The window ---- */
 
-static void vmsave(u64 pa)
+/* The host's FS, GS, TR, LDTR and system call MSRs, for the VMLOAD after each exit */
+static void save_host(u64 pa)
 {
 	asm volatile("vmsave %0" : : "a" (pa) : "memory");
 }
@@ -423,8 +427,8 @@ static void use_root(struct svm_vcpu *svm, u64 root)
 }
 
 /*
- * Where the CPU does not swap SPEC_CTRL itself, a guest that knows it gets its own value. Others run with
- * the host's, which is never less safe.
+ * Where the CPU does not swap SPEC_CTRL itself, a guest that knows it gets its own value. Others
+ * run with the host's, which is never less safe.
  */
 static void load_spec_ctrl(struct vcpu *vcpu)
 {
@@ -453,7 +457,7 @@ static void svm_load(struct vcpu *vcpu)
 
 	/* What of the host VMRUN does not keep stays the same for the whole window. */
 	if (likely(cpu->enabled))
-		vmsave(cpu->host_pa);
+		save_host(cpu->host_pa);
 	if (svm_features.tsc_aux_slot >= 0 && vcpu->features.rdtscp)
 		host_set_user_msr(svm_features.tsc_aux_slot, svm->tsc_aux);
 	vmcb_set_intercept(svm->vmcb, INTERCEPT_RDTSCP, !vcpu->features.rdtscp);
@@ -519,7 +523,7 @@ static void svm_enter(struct vcpu *vcpu)
 	vmcb->save.rflags = vcpu->regs.rflags;
 	vmcb->save.rax = vcpu->regs.gpr[CPU_RAX];
 	vmcb->save.rsp = vcpu->regs.gpr[CPU_RSP];
-	vmcb->control.tlb_ctl = TLB_CONTROL_DO_NOTHING;
+	vmcb->control.tlb_control = TLB_CONTROL_KEEP;
 	if (unlikely(svm->window & HW_WINDOW_NMI || svm->step))
 		svm_prepare_nmi_window(vcpu);
 	if (unlikely(vmcb->save.dr7 & (DR_LOCAL_ENABLE_MASK | DR_GLOBAL_ENABLE_MASK)))
@@ -542,7 +546,7 @@ static void svm_enter(struct vcpu *vcpu)
 	vcpu->regs.rflags = vmcb->save.rflags;
 	vcpu->regs.gpr[CPU_RAX] = vmcb->save.rax;
 	vcpu->regs.gpr[CPU_RSP] = vmcb->save.rsp;
-	vcpu->events.shadow = vmcb->control.int_state & SVM_INTERRUPT_SHADOW_MASK ? SHADOW_STI : 0;
+	vcpu->events.shadow = vmcb->control.int_state & INTERRUPT_SHADOW ? SHADOW_STI : 0;
 	svm_read_exit(vcpu);
 }
 

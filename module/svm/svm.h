@@ -4,6 +4,7 @@
  * Architecture Programmer's Manual (APM), volume 2.
  *
  *   svm.c    this host's SVM: is it there, on and off per CPU; load, unload, enter; TLB tags
+ *   vmcb.h   the VMCB's layout
  *   vmcb.c   what is in a VMCB: intercepts, registers, events
  *   exit.c   an exit code becomes a struct vcpu_exit; what entry failures mean
  *   entry.S  VMRUN
@@ -13,27 +14,10 @@
 
 #include <linux/irq_work.h>
 #include <linux/types.h>
-#include <asm/svm.h>
 
 #include "svm/entry.h"
+#include "svm/vmcb.h"
 #include "vcpu.h"
-
-/*
- * Clean bits (15.15.3): one that is set allows the CPU to use the fields it stands for from its cache.
- * It is cleared with each change of a field.
- */
-#define CLEAN_INTERCEPTS	BIT(0)	/* and TSC offset, pause filter */
-#define CLEAN_PERMISSIONS	BIT(1)	/* IOPM and MSRPM addresses */
-#define CLEAN_ASID		BIT(2)
-#define CLEAN_TPR		BIT(3)	/* V_TPR, V_IRQ, ...: the fields of int_ctl and int_vector */
-#define CLEAN_NP		BIT(4)	/* nested CR3, gPAT */
-#define CLEAN_CRX		BIT(5)	/* CR0, CR3, CR4, EFER */
-#define CLEAN_DRX		BIT(6)	/* DR6, DR7 */
-#define CLEAN_DT		BIT(7)	/* GDTR, IDTR */
-#define CLEAN_SEG		BIT(8)	/* CS, DS, SS, ES, CPL */
-#define CLEAN_CR2		BIT(9)
-#define CLEAN_LBR		BIT(10)
-#define CLEAN_ALL		GENMASK(10, 0)
 
 /* DR6 without any condition; bits that read as one are set */
 #define DR6_INIT		0xffff0ff0u
@@ -48,7 +32,7 @@
  * @hsave: where VMRUN keeps the host's state; the CPU's alone (15.30.4)
  * @host: save area for VMSAVE: what VMRUN does not keep of the host
  * @host_pa: its physical address
- * @generation: of the TLB tags: one that was given out in an earlier generation may be another's now
+ * @generation: of the TLB tags: one of an earlier generation may be another vCPU's now
  * @next_asid: the next free one of this generation
  * @interrupt: makes the guest exit as soon as the event in its VMCB is delivered
  * @tags: for each ASID: who used it last, on what. A debug aid
@@ -132,7 +116,7 @@ struct svm_vcpu {
 	bool dr6_loaded;
 	u64 debugctl;
 	u64 tsc_aux;
-	struct vmcb_save_area backup;
+	struct vmcb_save backup;
 };
 
 /**
@@ -167,29 +151,6 @@ extern struct svm_features svm_features;
 static inline struct svm_vcpu *to_svm(const struct vcpu *vcpu)
 {
 	return vcpu->hw;
-}
-
-/* A field under @clean has changed */
-static inline void vmcb_dirty(struct vmcb *vmcb, u32 clean)
-{
-	vmcb->control.clean &= ~clean;
-}
-
-/* Intercepts are numbered INTERCEPT_* as in asm/svm.h */
-static inline bool vmcb_intercepts(const struct vmcb *vmcb, int bit)
-{
-	return vmcb->control.intercepts[bit / 32] & BIT(bit % 32);
-}
-
-static inline void vmcb_set_intercept(struct vmcb *vmcb, int bit, bool on)
-{
-	u32 *word = &vmcb->control.intercepts[bit / 32];
-	u32 value = on ? *word | BIT(bit % 32) : *word & ~BIT(bit % 32);
-
-	if (*word != value) {
-		*word = value;
-		vmcb_dirty(vmcb, CLEAN_INTERCEPTS);
-	}
 }
 
 /* vmcb.c */

@@ -21,20 +21,18 @@
 #define PAUSE_COUNT		3000
 #define PAUSE_THRESHOLD		128
 
+/* DR0-7, reads and writes */
+#define ALL_DEBUG_REGISTERS	0x00ff00ff
+
 /* What leaves the guest whatever the VMM wishes */
 static const u8 fixed_intercepts[] = {
 	/* The host's */
 	INTERCEPT_INTR, INTERCEPT_NMI, INTERCEPT_SMI, INTERCEPT_INIT,
-	/* Registers that the core keeps: CR2 and CR3 are the guest's own, CR8 is V_TPR */
-	INTERCEPT_CR0_WRITE, INTERCEPT_CR4_WRITE,
-	INTERCEPT_DR0_READ, INTERCEPT_DR1_READ, INTERCEPT_DR2_READ, INTERCEPT_DR3_READ,
-	INTERCEPT_DR4_READ, INTERCEPT_DR5_READ, INTERCEPT_DR6_READ, INTERCEPT_DR7_READ,
-	INTERCEPT_DR0_WRITE, INTERCEPT_DR1_WRITE, INTERCEPT_DR2_WRITE, INTERCEPT_DR3_WRITE,
-	INTERCEPT_DR4_WRITE, INTERCEPT_DR5_WRITE, INTERCEPT_DR6_WRITE, INTERCEPT_DR7_WRITE,
-	INTERCEPT_XSETBV,
+	/* Registers that the core keeps; CR2 and CR3 are the guest's own, CR8 is V_TPR */
+	INTERCEPT_CR_WRITE + 0, INTERCEPT_CR_WRITE + 4, INTERCEPT_XSETBV,
 	/* What the core executes */
-	INTERCEPT_CPUID, INTERCEPT_HLT, INTERCEPT_INVD, INTERCEPT_WBINVD, INTERCEPT_IOIO_PROT,
-	INTERCEPT_MSR_PROT, INTERCEPT_VMMCALL, INTERCEPT_TASK_SWITCH, INTERCEPT_SHUTDOWN,
+	INTERCEPT_CPUID, INTERCEPT_HLT, INTERCEPT_INVD, INTERCEPT_WBINVD, INTERCEPT_IOIO,
+	INTERCEPT_MSR, INTERCEPT_VMMCALL, INTERCEPT_TASK_SWITCH, INTERCEPT_SHUTDOWN,
 	/* What our guests do not have; VMRUN's is obligatory (15.5.1) */
 	INTERCEPT_VMRUN, INTERCEPT_VMLOAD, INTERCEPT_VMSAVE, INTERCEPT_STGI, INTERCEPT_CLGI,
 	INTERCEPT_SKINIT, INTERCEPT_INVLPGA, INTERCEPT_RSM, INTERCEPT_MONITOR, INTERCEPT_MWAIT,
@@ -48,22 +46,23 @@ static const u8 fixed_intercepts[] = {
  */
 void vmcb_init(struct svm_vcpu *svm, u64 iopm_pa)
 {
-	struct vmcb_control_area *control = &svm->vmcb->control;
+	struct vmcb_control *control = &svm->vmcb->control;
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(fixed_intercepts); i++)
 		vmcb_set_intercept(svm->vmcb, fixed_intercepts[i], true);
+	control->intercepts[INTERCEPT_DR_READ / 32] = ALL_DEBUG_REGISTERS;
 	/* An endless series of these two inside microcode would take the host CPU with it. */
-	control->intercepts[INTERCEPT_EXCEPTION] = BIT(X86_TRAP_DB) | BIT(X86_TRAP_AC) |
+	control->intercepts[INTERCEPT_EXCEPTION / 32] = BIT(X86_TRAP_DB) | BIT(X86_TRAP_AC) |
 						   BIT(X86_TRAP_MC);
-	control->iopm_base_pa = iopm_pa;
-	control->msrpm_base_pa = __sme_pa(svm->msrpm);
-	control->int_ctl = V_INTR_MASKING_MASK;
-	control->nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
+	control->iopm_pa = iopm_pa;
+	control->msrpm_pa = __sme_pa(svm->msrpm);
+	control->int_ctl = V_INTR_MASKING;
+	control->nested_ctl = NP_ENABLE;
 	if (svm_features.pause_filter)
 		control->pause_filter_count = PAUSE_COUNT;
 	if (svm_features.pause_threshold)
-		control->pause_filter_thresh = PAUSE_THRESHOLD;
+		control->pause_filter_threshold = PAUSE_THRESHOLD;
 	svm->vmcb->save.efer = EFER_SVME;
 	svm->vmcb->save.dr6 = DR6_INIT;
 	svm->vmcb->save.dr7 = DR7_INIT;
@@ -86,18 +85,18 @@ static bool is_soft_vector(u8 vector)
  */
 static u32 event_inj(struct vcpu *vcpu, const struct cpu_event *event)
 {
-	u32 inj = SVM_EVTINJ_VALID | event->vector;
+	u32 inj = EVENTINJ_VALID | event->vector;
 
 	switch (event->type) {
 	case EVENT_INTERRUPT:
-		return inj | SVM_EVTINJ_TYPE_INTR;
+		return inj | EVENTINJ_TYPE_INTR;
 	case EVENT_NMI:
-		return SVM_EVTINJ_VALID | X86_TRAP_NMI | SVM_EVTINJ_TYPE_NMI;
+		return EVENTINJ_VALID | X86_TRAP_NMI | EVENTINJ_TYPE_NMI;
 	case EVENT_EXCEPTION:
-		inj |= SVM_EVTINJ_TYPE_EXEPT;
+		inj |= EVENTINJ_TYPE_EXCEPTION;
 		/* Nothing is pushed in real mode. */
 		if (event->has_error && (vcpu->cr0 & X86_CR0_PE))
-			inj |= SVM_EVTINJ_VALID_ERR;
+			inj |= EVENTINJ_HAS_ERROR;
 		return inj;
 	default:
 		return 0;
@@ -107,11 +106,11 @@ static u32 event_inj(struct vcpu *vcpu, const struct cpu_event *event)
 void svm_inject(struct vcpu *vcpu, const struct cpu_event *event)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb_control_area *control = &svm->vmcb->control;
+	struct vmcb_control *control = &svm->vmcb->control;
 
 	svm->injected = *event;
 	control->event_inj = event_inj(vcpu, event);
-	control->event_inj_err = event->error;
+	control->event_inj_error = event->error;
 	if (event->type == EVENT_NMI) {
 		vmcb_set_intercept(svm->vmcb, INTERCEPT_IRET, true);
 	} else if (event->type == EVENT_EXCEPTION && is_soft_vector(event->vector)) {
@@ -123,9 +122,9 @@ void svm_inject(struct vcpu *vcpu, const struct cpu_event *event)
 void svm_cancel_inject(struct vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb_control_area *control = &svm->vmcb->control;
+	struct vmcb_control *control = &svm->vmcb->control;
 
-	if (!(control->event_inj & SVM_EVTINJ_VALID))
+	if (!(control->event_inj & EVENTINJ_VALID))
 		return;
 	control->event_inj = 0;
 	vcpu->events.interrupted = svm->injected;
@@ -138,34 +137,34 @@ void svm_cancel_inject(struct vcpu *vcpu)
 void svm_request_window(struct vcpu *vcpu, unsigned int mask)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb_control_area *control = &svm->vmcb->control;
+	struct vmcb_control *control = &svm->vmcb->control;
 
 	svm->window = mask;
 	vmcb_set_intercept(svm->vmcb, INTERCEPT_VINTR, mask & HW_WINDOW_INTERRUPT);
-	control->int_ctl &= ~(V_IRQ_MASK | V_IGN_TPR_MASK);
+	control->int_ctl &= ~(V_IRQ | V_IGN_TPR);
 	if (mask & HW_WINDOW_INTERRUPT)
-		control->int_ctl |= V_IRQ_MASK | V_IGN_TPR_MASK;
+		control->int_ctl |= V_IRQ | V_IGN_TPR;
 	vmcb_dirty(svm->vmcb, CLEAN_TPR);
 }
 
 /* Each write to CR8 leaves while an interrupt waits for a lower one. */
 void svm_set_tpr_threshold(struct vcpu *vcpu, u8 cr8)
 {
-	vmcb_set_intercept(to_svm(vcpu)->vmcb, INTERCEPT_CR8_WRITE, cr8);
+	vmcb_set_intercept(to_svm(vcpu)->vmcb, INTERCEPT_CR_WRITE + 8, cr8);
 }
 
 u8 svm_get_cr8(struct vcpu *vcpu)
 {
-	return to_svm(vcpu)->vmcb->control.int_ctl & V_TPR_MASK;
+	return to_svm(vcpu)->vmcb->control.int_ctl & V_TPR;
 }
 
 void svm_set_cr8(struct vcpu *vcpu, u8 cr8)
 {
 	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
 
-	if ((vmcb->control.int_ctl & V_TPR_MASK) == cr8)
+	if ((vmcb->control.int_ctl & V_TPR) == cr8)
 		return;
-	vmcb->control.int_ctl = (vmcb->control.int_ctl & ~V_TPR_MASK) | cr8;
+	vmcb->control.int_ctl = (vmcb->control.int_ctl & ~V_TPR) | cr8;
 	vmcb_dirty(vmcb, CLEAN_TPR);
 }
 
@@ -174,9 +173,9 @@ void svm_set_shadow(struct vcpu *vcpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 
 	if (vcpu->events.shadow)
-		svm->vmcb->control.int_state |= SVM_INTERRUPT_SHADOW_MASK;
+		svm->vmcb->control.int_state |= INTERRUPT_SHADOW;
 	else
-		svm->vmcb->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
+		svm->vmcb->control.int_state &= ~INTERRUPT_SHADOW;
 	if (svm->step == STEP_IRET && vcpu->events.nmi_blocked)
 		return;
 	svm->step = STEP_NONE;
@@ -243,7 +242,7 @@ void svm_begin_iret_step(struct vcpu *vcpu)
 void svm_prepare_nmi_window(struct vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	bool injects = svm->vmcb->control.event_inj & SVM_EVTINJ_VALID;
+	bool injects = svm->vmcb->control.event_inj & EVENTINJ_VALID;
 
 	/* An event that goes first, or a VMM that moved RIP, makes the step another's. */
 	if (svm->step && (injects || svm->step_rip != vcpu->regs.rip))
@@ -311,9 +310,9 @@ void svm_update_exceptions(struct vcpu *vcpu)
 		vectors |= ~(BIT(X86_TRAP_BP) | BIT(X86_TRAP_OF) | BIT(X86_TRAP_NMI));
 	if (vcpu->exits_wanted & VMM_EXITS_BREAKPOINT)
 		vectors |= BIT(X86_TRAP_BP);
-	if (svm->vmcb->control.intercepts[INTERCEPT_EXCEPTION] == vectors)
+	if (svm->vmcb->control.intercepts[INTERCEPT_EXCEPTION / 32] == vectors)
 		return;
-	svm->vmcb->control.intercepts[INTERCEPT_EXCEPTION] = vectors;
+	svm->vmcb->control.intercepts[INTERCEPT_EXCEPTION / 32] = vectors;
 	vmcb_dirty(svm->vmcb, CLEAN_INTERCEPTS);
 }
 
@@ -401,7 +400,7 @@ static void state_changed(struct vcpu *vcpu, u32 clean)
 
 static struct vmcb_seg *vmcb_segment(struct vmcb *vmcb, int index)
 {
-	struct vmcb_save_area *save = &vmcb->save;
+	struct vmcb_save *save = &vmcb->save;
 
 	switch (index) {
 	case CPU_ES:
@@ -448,7 +447,7 @@ void svm_get_segment(struct vcpu *vcpu, int index, struct cpu_segment *seg)
 		return;
 
 	seg->selector = from->selector;
-	seg->attr = from->attrib;
+	seg->attr = from->attr;
 	if (index == CPU_SS)
 		seg->attr = (seg->attr & ~(3 << SEG_DPL_SHIFT)) | vmcb->save.cpl << SEG_DPL_SHIFT;
 	if (!(seg->attr & SEG_P))
@@ -467,7 +466,7 @@ void svm_set_segment(struct vcpu *vcpu, int index, const struct cpu_segment *seg
 	struct vmcb_seg *to = vmcb_segment(vmcb, index);
 
 	to->selector = seg->selector;
-	to->attrib = seg->attr;
+	to->attr = seg->attr;
 	to->limit = seg->limit;
 	to->base = seg->base;
 	if (index == CPU_SS)
@@ -498,7 +497,7 @@ void svm_set_cr0(struct vcpu *vcpu)
 	if ((svm->vmcb->save.cr0 ^ cr0) & CR0_PAGING)
 		svm->flush = true;
 	svm->vmcb->save.cr0 = cr0;
-	vmcb_set_intercept(svm->vmcb, INTERCEPT_CR0_READ, cr0 != vcpu->cr0);
+	vmcb_set_intercept(svm->vmcb, INTERCEPT_CR_READ + 0, cr0 != vcpu->cr0);
 	state_changed(vcpu, CLEAN_CRX);
 }
 
@@ -567,7 +566,7 @@ void svm_set_dr7(struct vcpu *vcpu, u64 dr7)
 }
 
 /* MSRs that VMLOAD and VMSAVE move to and from the save area, or NULL */
-static u64 *swapped_msr(struct vmcb_save_area *save, u32 msr)
+static u64 *swapped_msr(struct vmcb_save *save, u32 msr)
 {
 	switch (msr) {
 	case MSR_STAR:

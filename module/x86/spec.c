@@ -46,13 +46,8 @@ static u32 untrain_measure(bool force)
 	bool wanted = boot_cpu_has(X86_FEATURE_UNRET) || boot_cpu_has(X86_FEATURE_SRSO) ||
 		      boot_cpu_has(X86_FEATURE_SRSO_ALIAS);
 
-	if (wanted) {
-#ifdef COMPAT_UNTRAIN_RET
+	if (wanted)
 		return SPEC_EXIT_UNTRAIN;
-#else
-		return SPEC_EXIT_IBPB;
-#endif
-	}
 	if (COMPAT_IBPB_ON_EXIT || boot_cpu_has(X86_FEATURE_ENTRY_IBPB))
 		return SPEC_EXIT_IBPB;
 	/* The kernel's thunks do nothing where it has not chosen them. */

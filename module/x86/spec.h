@@ -7,7 +7,7 @@
 #define VMM_X86_SPEC_H
 
 #define SPEC_EXIT_RSB		0x01	/* fill the return stack buffer before the first RET */
-#define SPEC_EXIT_UNTRAIN	0x02	/* forget return predictions (Retbleed, SRSO), the kernel's way */
+#define SPEC_EXIT_UNTRAIN	0x02	/* forget return predictions (Retbleed, SRSO) */
 #define SPEC_EXIT_IBPB		0x04	/* the same by an IBPB */
 #define SPEC_ENTRY_VERW		0x08	/* clear CPU buffers of the host's data */
 
