@@ -83,7 +83,12 @@ bool irq_io_write(struct vm *vm, u16 port, u8 size, u32 data);
 bool irq_mmio_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *data);
 bool irq_mmio_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 data);
 
-/* State groups; ENXIO: the VM lacks it; EINVAL: impossible values. May sleep. */
+/*
+ * State groups; ENXIO: the VM lacks it; EINVAL: impossible values. May sleep. Reading the PIT raises
+ * its interrupt first if that is due, so read it before the others. A level that setting brings stays
+ * on its pin until one who drives the pin sets it again. elapsed_ns of a PIT channel is U64_MAX
+ * where it waits for its count or its trigger; irq_level and ticks_pending are 0 here.
+ */
 int irq_get_pic(struct vm *vm, struct pic_state state[2]);
 int irq_set_pic(struct vm *vm, const struct pic_state state[2]);
 int irq_get_ioapic(struct vm *vm, struct ioapic_state *state);
@@ -100,10 +105,13 @@ void lapic_reset(struct vcpu *vcpu, bool init);
 /**
  * irq_pending - the vector that the vCPU should take now, or -1
  *
- * The LAPIC's highest request above PPR, or ExtINT from the PIC when LVT0 (or a disabled or
- * absent LAPIC) lets it through. Does not change anything. vCPU thread, window or outside.
+ * The LAPIC's highest request above PPR, or IRQ_EXTINT when the PIC pair requests and LVT0 (or
+ * I/O APIC pin 0, or a disabled or absent LAPIC) lets it through: that vector is known only after
+ * the acknowledge cycle. Does not change anything. vCPU thread, window or outside.
  */
+#define IRQ_EXTINT	256
 int irq_pending(struct vcpu *vcpu);
+
 /* Take it: the acknowledge cycle. Returns the vector (a spurious one if it went away). */
 int irq_acknowledge(struct vcpu *vcpu);
 /* TPR / CR8 (0-15), for V_TPR and the TPR threshold */
@@ -115,6 +123,22 @@ u8 lapic_tpr_threshold(struct vcpu *vcpu);
  * triggered, none waits behind it)? And: the guest has skipped it, do it. vCPU thread */
 bool lapic_can_skip_eoi(struct vcpu *vcpu);
 void lapic_skipped_eoi(struct vcpu *vcpu);
+
+/*
+ * INIT and SIPI that LAPICs sent: they are noted, and VCPU_REQ_EVENT asks the vCPU's thread to take
+ * them, INIT first. get and set are for VMM_STATE_EVENTS. A SIPI that finds no vCPU waiting for
+ * one is to be dropped by who takes it.
+ */
+bool lapic_init_sipi_pending(struct vcpu *vcpu);
+bool lapic_take_init(struct vcpu *vcpu);
+bool lapic_take_sipi(struct vcpu *vcpu, u8 *vector);
+void lapic_get_init_sipi(struct vcpu *vcpu, bool *init, bool *sipi, u8 *vector);
+void lapic_set_init_sipi(struct vcpu *vcpu, bool init, bool sipi, u8 vector);
+/*
+ * After a write to a LAPIC register (MSR or MMIO), where the I/O APIC is the VMM's: was it the EOI
+ * of a level-triggered interrupt (EXIT_EOI)? vCPU thread
+ */
+bool lapic_take_user_eoi(struct vcpu *vcpu, u8 *vector);
 
 u64 lapic_get_base(struct vcpu *vcpu);
 int lapic_set_base(struct vcpu *vcpu, u64 base, bool host);	/* 1: #GP */
@@ -129,11 +153,13 @@ bool lapic_enabled(struct vcpu *vcpu);		/* APIC_BASE.EN: CPUID's APIC bit */
 /* VCPU_REQ_TIMER: deliver what the timer's callback noted. vCPU thread */
 void lapic_timer_expired(struct vcpu *vcpu);
 
-/* INIT and SIPI wait in the LAPIC until the vCPU's own thread takes them (VCPU_REQ_EVENT) */
-bool lapic_init_sipi_pending(struct vcpu *vcpu);
-bool lapic_take_init(struct vcpu *vcpu);
-bool lapic_take_sipi(struct vcpu *vcpu, u8 *vector);
-
+/*
+ * The state group. Reading delivers what is due first, and disturbs no timer. In regs the ID, version,
+ * PPR and current count registers, and LDR in x2APIC mode, are shown but not taken, as
+ * extint_pending is: they follow from the rest. regs[LAPIC_STATE_ERRORS], behind ESR, holds
+ * the errors that ESR does not show yet.
+ */
+#define LAPIC_STATE_ERRORS	(0x284 / 4)
 /* EINVAL: impossible values. Changes nothing; after it lapic_set_state() cannot fail. */
 int lapic_check_state(struct vcpu *vcpu, const struct lapic_state *state);
 void lapic_get_state(struct vcpu *vcpu, struct lapic_state *state);

@@ -1,0 +1,651 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The local APIC: acceptance of interrupts, priorities, acknowledge and EOI. Its registers are in
+ * lapic_regs.c, its timer in lapic_timer.c. "SDM" is Intel's volume 3, chapter 11 (APIC); AMD's
+ * APM volume 2, chapter 16 says the same where both are quoted.
+ *
+ * Senders on any CPU set bits in IRR and then irr_map; the vCPU's thread looks at irr_map before
+ * each entry, and is made to look by a request that follows the bit. It alone takes bits away.
+ */
+#include <linux/bitmap.h>
+#include <linux/slab.h>
+
+#include "internal.h"
+
+/* The 32-bit registers of IRR, ISR and TMR lie 16 bytes apart. */
+static inline u32 vector_offset(u32 base, unsigned int vector)
+{
+	return base + (vector >> 5) * 0x10;
+}
+
+static inline bool test_vector(struct lapic *lapic, u32 base, u8 vector)
+{
+	return lapic_get(lapic, vector_offset(base, vector)) & BIT(vector & 31);
+}
+
+static void mark_vector(struct lapic *lapic, u32 base, u8 vector, bool set)
+{
+	unsigned long *word = (unsigned long *)lapic_reg(lapic, vector_offset(base, vector));
+
+	if (set)
+		set_bit(vector & 31, word);
+	else
+		clear_bit(vector & 31, word);
+}
+
+/* Does the vCPU's own thread ask? It looks before its next entry or sleep anyway. */
+static bool is_own_thread(const struct vcpu *vcpu)
+{
+	return rcu_access_pointer(vcpu->thread) == current && in_task();
+}
+
+/* ---- the vCPU's side ---- */
+
+/*
+ * The highest vector in IRR, or -1. A word that turns out empty leaves irr_map, and is looked at
+ * once more, since a sender may have set its bit in between.
+ */
+static int highest_irr(struct lapic *lapic)
+{
+	unsigned long map;
+
+	while ((map = READ_ONCE(lapic->irr_map))) {
+		unsigned int word = __fls(map);
+		u32 bits = lapic_get(lapic, APIC_IRR + word * 0x10);
+
+		if (bits)
+			return word * 32 + __fls(bits);
+		clear_bit(word, &lapic->irr_map);
+		smp_mb__after_atomic();
+		if (lapic_get(lapic, APIC_IRR + word * 0x10))
+			set_bit(word, &lapic->irr_map);
+	}
+	return -1;
+}
+
+static int highest_isr(struct lapic *lapic)
+{
+	unsigned int word;
+
+	if (!lapic->isr_map)
+		return -1;
+	word = __fls(lapic->isr_map);
+	return word * 32 + __fls(lapic_get(lapic, APIC_ISR + word * 0x10));
+}
+
+/* SDM 11.8.3.1: task priority or the class in service, whichever is higher */
+static void update_ppr(struct lapic *lapic)
+{
+	u32 tpr = lapic_get(lapic, APIC_TASKPRI);
+	int isr = highest_isr(lapic);
+
+	if (isr >= 0 && (isr & 0xf0) > (tpr & 0xf0))
+		tpr = isr & 0xf0;
+	lapic_set(lapic, APIC_PROCPRI, tpr);
+}
+
+/* Does the PIC pair's output reach this vCPU? By LVT0, by the I/O APIC, or without any LAPIC */
+static bool takes_extint(struct vcpu *vcpu)
+{
+	struct lapic *lapic = vcpu->lapic;
+	u32 lvt0;
+
+	if (!lapic || lapic->mode == LAPIC_DISABLED)
+		return vcpu->index == 0;
+	if (READ_ONCE(vcpu->vm->irq->extint_vcpu) == vcpu->index)
+		return true;
+	lvt0 = lapic_get(lapic, APIC_LVT0);
+	return vcpu->index == 0 && !(lvt0 & APIC_LVT_MASKED) &&
+	       GET_APIC_DELIVERY_MODE(lvt0) == APIC_DELIVERY_MODE_EXTINT;
+}
+
+static bool extint_pending(struct vcpu *vcpu)
+{
+	return unlikely(READ_ONCE(vcpu->vm->irq->pic_output)) && takes_extint(vcpu);
+}
+
+/* The highest vector that priorities let through, or -1 */
+static int deliverable_vector(struct lapic *lapic)
+{
+	int vector = highest_irr(lapic);
+
+	if (vector < 0 || lapic->mode == LAPIC_DISABLED ||
+	    (vector & 0xf0) <= (lapic_get(lapic, APIC_PROCPRI) & 0xf0))
+		return -1;
+	return vector;
+}
+
+int irq_pending(struct vcpu *vcpu)
+{
+	struct lapic *lapic = vcpu->lapic;
+
+	if (extint_pending(vcpu))
+		return IRQ_EXTINT;
+	if (!lapic || !READ_ONCE(lapic->irr_map))
+		return -1;
+	return deliverable_vector(lapic);
+}
+
+int irq_acknowledge(struct vcpu *vcpu)
+{
+	struct lapic *lapic = vcpu->lapic;
+	int vector;
+
+	if (extint_pending(vcpu) || !lapic)
+		return vcpu->vm->irq->pic ? pic_acknowledge(vcpu->vm->irq->pic) : 0;
+
+	vector = deliverable_vector(lapic);
+	if (vector < 0)
+		return lapic_get(lapic, APIC_SPIV) & APIC_VECTOR_MASK;
+	mark_vector(lapic, APIC_IRR, vector, false);
+	*lapic_reg(lapic, vector_offset(APIC_ISR, vector)) |= BIT(vector & 31);
+	lapic->isr_map |= BIT(vector >> 5);
+	/* It was above all in service, and above the TPR. */
+	lapic_set(lapic, APIC_PROCPRI, vector & 0xf0);
+	return vector;
+}
+
+void lapic_eoi(struct lapic *lapic)
+{
+	struct irq_controllers *irq = lapic->vcpu->vm->irq;
+	int vector = highest_isr(lapic);
+	u32 *word;
+
+	if (vector < 0)
+		return;
+	word = lapic_reg(lapic, vector_offset(APIC_ISR, vector));
+	*word &= ~BIT(vector & 31);
+	if (!*word)
+		lapic->isr_map &= ~BIT(vector >> 5);
+	update_ppr(lapic);
+
+	if (likely(!test_vector(lapic, APIC_TMR, vector)) ||
+	    (lapic_get(lapic, APIC_SPIV) & APIC_SPIV_DIRECTED_EOI))
+		return;
+	if (irq->ioapic)
+		ioapic_eoi(irq->ioapic, vector);
+	else
+		lapic->user_eoi = vector;
+}
+
+bool lapic_take_user_eoi(struct vcpu *vcpu, u8 *vector)
+{
+	struct lapic *lapic = vcpu->lapic;
+
+	if (!lapic || lapic->user_eoi < 0)
+		return false;
+	*vector = lapic->user_eoi;
+	lapic->user_eoi = -1;
+	return true;
+}
+
+void lapic_set_tpr(struct lapic *lapic, u32 tpr)
+{
+	lapic_set(lapic, APIC_TASKPRI, tpr);
+	update_ppr(lapic);
+}
+
+u8 lapic_get_cr8(struct vcpu *vcpu)
+{
+	return vcpu->lapic ? lapic_get(vcpu->lapic, APIC_TASKPRI) >> 4 : 0;
+}
+
+void lapic_set_cr8(struct vcpu *vcpu, u8 cr8)
+{
+	struct lapic *lapic = vcpu->lapic;
+
+	if (lapic && lapic_get(lapic, APIC_TASKPRI) >> 4 != cr8)
+		lapic_set_tpr(lapic, (cr8 & 0xf) << 4);
+}
+
+u8 lapic_tpr_threshold(struct vcpu *vcpu)
+{
+	struct lapic *lapic = vcpu->lapic;
+	int vector, isr;
+	u8 class;
+
+	if (!lapic || likely(!READ_ONCE(lapic->irr_map)))
+		return 0;
+	vector = highest_irr(lapic);
+	if (vector < 0)
+		return 0;
+	class = vector >> 4;
+	isr = highest_isr(lapic);
+	if (isr >> 4 >= class || lapic_get(lapic, APIC_TASKPRI) >> 4 < class)
+		return 0;
+	return class;
+}
+
+bool lapic_can_skip_eoi(struct vcpu *vcpu)
+{
+	struct lapic *lapic = vcpu->lapic;
+	u32 bits;
+	int vector;
+
+	if (!lapic || !is_power_of_2(lapic->isr_map) || READ_ONCE(lapic->irr_map))
+		return false;
+	vector = highest_isr(lapic);
+	bits = lapic_get(lapic, vector_offset(APIC_ISR, vector));
+	return is_power_of_2(bits) && !test_vector(lapic, APIC_TMR, vector);
+}
+
+void lapic_skipped_eoi(struct vcpu *vcpu)
+{
+	if (vcpu->lapic)
+		lapic_eoi(vcpu->lapic);
+}
+
+bool lapic_init_sipi_pending(struct vcpu *vcpu)
+{
+	return vcpu->lapic && READ_ONCE(vcpu->lapic->events);
+}
+
+bool lapic_take_init(struct vcpu *vcpu)
+{
+	return lapic_init_sipi_pending(vcpu) &&
+	       test_and_clear_bit(LAPIC_EVENT_INIT, &vcpu->lapic->events);
+}
+
+bool lapic_take_sipi(struct vcpu *vcpu, u8 *vector)
+{
+	if (!lapic_init_sipi_pending(vcpu) ||
+	    !test_and_clear_bit(LAPIC_EVENT_SIPI, &vcpu->lapic->events))
+		return false;
+	*vector = READ_ONCE(vcpu->lapic->sipi_vector);
+	return true;
+}
+
+void lapic_get_init_sipi(struct vcpu *vcpu, bool *init, bool *sipi, u8 *vector)
+{
+	unsigned long events = vcpu->lapic ? READ_ONCE(vcpu->lapic->events) : 0;
+
+	*init = events & BIT(LAPIC_EVENT_INIT);
+	*sipi = events & BIT(LAPIC_EVENT_SIPI);
+	*vector = *sipi ? READ_ONCE(vcpu->lapic->sipi_vector) : 0;
+}
+
+void lapic_set_init_sipi(struct vcpu *vcpu, bool init, bool sipi, u8 vector)
+{
+	if (!vcpu->lapic)
+		return;
+	WRITE_ONCE(vcpu->lapic->sipi_vector, vector);
+	WRITE_ONCE(vcpu->lapic->events, (init ? BIT(LAPIC_EVENT_INIT) : 0) |
+					(sipi ? BIT(LAPIC_EVENT_SIPI) : 0));
+	if (init || sipi)
+		vcpu_request(vcpu, VCPU_REQ_EVENT);
+}
+
+/* ---- the senders' side ---- */
+
+static bool software_enabled(struct lapic *lapic)
+{
+	return lapic_get(lapic, APIC_SPIV) & APIC_SPIV_APIC_ENABLED;
+}
+
+/*
+ * SDM 11.5.3: an error is noted for the next write to ESR, and interrupts once until then.
+ */
+void lapic_error(struct lapic *lapic, u32 error)
+{
+	if (!atomic_fetch_or(error, &lapic->esr_pending))
+		lapic_local_interrupt(lapic, APIC_LVTERR);
+}
+
+static bool accept_vector(struct lapic *lapic, u8 vector, bool level)
+{
+	struct vcpu *vcpu = lapic->vcpu;
+	unsigned long *irr = (unsigned long *)lapic_reg(lapic, vector_offset(APIC_IRR, vector));
+
+	if (!software_enabled(lapic))
+		return false;
+	if (unlikely(vector < 16)) {
+		/* The error's own vector must not bring another one */
+		if ((lapic_get(lapic, APIC_LVTERR) & APIC_VECTOR_MASK) >= 16)
+			lapic_error(lapic, APIC_ESR_RECVILL);
+		else
+			atomic_or(APIC_ESR_RECVILL, &lapic->esr_pending);
+		return true;
+	}
+	if (test_vector(lapic, APIC_TMR, vector) != level)
+		mark_vector(lapic, APIC_TMR, vector, level);
+	/* Who set the bit first makes the vCPU look, or has done so. */
+	if (test_and_set_bit(vector & 31, irr))
+		return true;
+	set_bit(vector >> 5, &lapic->irr_map);
+	if (!is_own_thread(vcpu))
+		vcpu_request(vcpu, VCPU_REQ_EVENT);
+	return true;
+}
+
+bool lapic_accept(struct lapic *lapic, const struct irq_message *msg)
+{
+	struct vcpu *vcpu = lapic->vcpu;
+
+	switch (msg->mode) {
+	case APIC_DELIVERY_MODE_FIXED:
+	case APIC_DELIVERY_MODE_LOWESTPRIO:
+		return accept_vector(lapic, msg->vector, msg->level);
+	case APIC_DELIVERY_MODE_NMI:
+		vcpu_request(vcpu, VCPU_REQ_NMI);
+		return true;
+	case APIC_DELIVERY_MODE_INIT:
+		/* SDM 9.4.4: what came before it is gone */
+		clear_bit(LAPIC_EVENT_SIPI, &lapic->events);
+		set_bit(LAPIC_EVENT_INIT, &lapic->events);
+		vcpu_request(vcpu, VCPU_REQ_EVENT);
+		return true;
+	case IRQ_MODE_SIPI:
+		WRITE_ONCE(lapic->sipi_vector, msg->vector);
+		/* The vector is there before its bit. */
+		smp_mb__before_atomic();
+		set_bit(LAPIC_EVENT_SIPI, &lapic->events);
+		vcpu_request(vcpu, VCPU_REQ_EVENT);
+		return true;
+	default:
+		/* SMI: there is no SMM to enter. The others are reserved. */
+		return true;
+	}
+}
+
+static bool is_broadcast(const struct irq_message *msg)
+{
+	return msg->dest == U32_MAX || (!msg->wide && msg->dest == 0xff);
+}
+
+/* SDM 11.6.2.2, 11.12.10.2; the formats of a LAPIC's own mode decide */
+static bool matches_logical(struct lapic *lapic, u32 dest)
+{
+	u32 ldr;
+
+	if (lapic->mode == LAPIC_X2APIC) {
+		ldr = lapic_x2apic_ldr(lapic);
+		return dest >> 16 == ldr >> 16 && (dest & ldr & 0xffff);
+	}
+	if (dest > 0xff)
+		return false;
+	ldr = GET_APIC_LOGICAL_ID(lapic_get(lapic, APIC_LDR));
+	switch (lapic_get(lapic, APIC_DFR) >> 28) {
+	case 0xf:
+		return dest & ldr;
+	case 0:
+		return dest >> 4 == ldr >> 4 && (dest & ldr & 0xf);
+	default:
+		return false;
+	}
+}
+
+static bool matches(struct lapic *lapic, const struct irq_message *msg)
+{
+	enum lapic_mode mode = READ_ONCE(lapic->mode);
+
+	if (mode == LAPIC_DISABLED || lapic == msg->exclude)
+		return false;
+	if (is_broadcast(msg))
+		return true;
+	if (msg->logical)
+		return matches_logical(lapic, msg->dest);
+	return msg->dest == (mode == LAPIC_X2APIC ? lapic->id : (u8)lapic->id);
+}
+
+/*
+ * Lowest-priority arbitration (SDM 11.6.2.4): of the LAPICs that match and are enabled, one with
+ * the lowest processor priority. Among equals the vector decides, so that vectors spread and a
+ * restored VM goes on as the saved one would have.
+ */
+static struct lapic *arbitrate(struct vm *vm, const struct irq_message *msg)
+{
+	DECLARE_BITMAP(equals, VM_MAX_VCPUS);
+	unsigned int nr_equals = 0, nth, i;
+	u32 lowest = U32_MAX;
+	struct vcpu *vcpu;
+	int index;
+
+	vm_for_each_vcpu(vm, vcpu, index) {
+		struct lapic *lapic = vcpu->lapic;
+		u32 ppr = lapic_get(lapic, APIC_PROCPRI) & 0xf0;
+
+		if (ppr > lowest || !matches(lapic, msg) || !software_enabled(lapic))
+			continue;
+		if (ppr < lowest) {
+			bitmap_zero(equals, VM_MAX_VCPUS);
+			nr_equals = 0;
+			lowest = ppr;
+		}
+		__set_bit(index, equals);
+		nr_equals++;
+	}
+	if (!nr_equals)
+		return NULL;
+	nth = msg->vector % nr_equals;
+	for_each_set_bit(i, equals, VM_MAX_VCPUS)
+		if (!nth--)
+			break;
+	return vm->vcpus[i]->lapic;
+}
+
+int irq_deliver(struct vm *vm, const struct irq_message *msg)
+{
+	struct vcpu *vcpu;
+	int count = 0, i;
+
+	if (msg->lowest) {
+		struct lapic *lapic = arbitrate(vm, msg);
+
+		return lapic && lapic_accept(lapic, msg);
+	}
+	vm_for_each_vcpu(vm, vcpu, i)
+		if (matches(vcpu->lapic, msg))
+			count += lapic_accept(vcpu->lapic, msg);
+	return count;
+}
+
+struct vcpu *irq_find_target(struct vm *vm, const struct irq_message *msg)
+{
+	struct vcpu *vcpu;
+	int i;
+
+	vm_for_each_vcpu(vm, vcpu, i)
+		if (matches(vcpu->lapic, msg))
+			return vcpu;
+	return NULL;
+}
+
+void lapic_local_interrupt(struct lapic *lapic, u32 lvt)
+{
+	u32 entry = lapic_get(lapic, lvt);
+	struct irq_message msg = {
+		.mode = GET_APIC_DELIVERY_MODE(entry),
+		.vector = entry & APIC_VECTOR_MASK,
+	};
+
+	if (entry & APIC_LVT_MASKED)
+		return;
+	if (lvt == APIC_LVTT || lvt == APIC_LVTERR)
+		msg.mode = APIC_DELIVERY_MODE_FIXED;
+	lapic_accept(lapic, &msg);
+}
+
+void irq_extint_rose(struct irq_controllers *irq)
+{
+	int other = READ_ONCE(irq->extint_vcpu);
+	struct vm *vm = irq->vm;
+	struct lapic *lapic;
+	struct vcpu *bsp;
+
+	if (other >= 0 && other < smp_load_acquire(&vm->nr_vcpus) &&
+	    !is_own_thread(vm->vcpus[other]))
+		vcpu_request(vm->vcpus[other], VCPU_REQ_EVENT);
+	if (!smp_load_acquire(&vm->nr_vcpus))
+		return;
+
+	bsp = vm->vcpus[0];
+	lapic = bsp->lapic;
+	if (takes_extint(bsp)) {
+		if (!is_own_thread(bsp))
+			vcpu_request(bsp, VCPU_REQ_EVENT);
+	} else if (lapic && lapic->mode != LAPIC_DISABLED &&
+		   GET_APIC_DELIVERY_MODE(lapic_get(lapic, APIC_LVT0)) !=
+		   APIC_DELIVERY_MODE_EXTINT) {
+		/* LINT0 in another mode: an edge like any other */
+		lapic_local_interrupt(lapic, APIC_LVT0);
+	}
+}
+
+/* ---- state ---- */
+
+/* After registers were replaced: what is derived from them */
+static void rebuild(struct lapic *lapic)
+{
+	unsigned long irr_map = 0;
+	u32 isr_map = 0;
+	int word;
+
+	for (word = 0; word < 8; word++) {
+		if (lapic_get(lapic, APIC_IRR + word * 0x10))
+			irr_map |= BIT(word);
+		if (lapic_get(lapic, APIC_ISR + word * 0x10))
+			isr_map |= BIT(word);
+	}
+	WRITE_ONCE(lapic->irr_map, irr_map);
+	lapic->isr_map = isr_map;
+	update_ppr(lapic);
+}
+
+/* Registers as after power-up (SDM 11.4.7); mode and id stay */
+void lapic_reset_regs(struct lapic *lapic)
+{
+	static const u32 lvts[] = {
+		APIC_LVTT, APIC_LVTTHMR, APIC_LVTPC, APIC_LVT0, APIC_LVT1, APIC_LVTERR,
+	};
+	int i;
+
+	lapic_timer_reset(lapic);
+	memset(lapic->regs, 0, PAGE_SIZE);
+	lapic_set(lapic, APIC_DFR, APIC_DFR_FLAT);
+	lapic_set(lapic, APIC_SPIV, 0xff);
+	for (i = 0; i < ARRAY_SIZE(lvts); i++)
+		lapic_set(lapic, lvts[i], APIC_LVT_MASKED);
+	/*
+	 * The virtual wire: firmware opens it before any system runs, and here a guest may have
+	 * none.
+	 */
+	if (lapic->vcpu->index == 0)
+		lapic_set(lapic, APIC_LVT0, APIC_DM_EXTINT);
+	atomic_set(&lapic->esr_pending, 0);
+	lapic->user_eoi = -1;
+	rebuild(lapic);
+}
+
+/* IA32_APIC_BASE without checks */
+void lapic_apply_base(struct lapic *lapic, u64 base)
+{
+	lapic->base = base;
+	if (!(base & XAPIC_ENABLE))
+		WRITE_ONCE(lapic->mode, LAPIC_DISABLED);
+	else if (base & X2APIC_ENABLE)
+		WRITE_ONCE(lapic->mode, LAPIC_X2APIC);
+	else
+		WRITE_ONCE(lapic->mode, LAPIC_XAPIC);
+}
+
+void lapic_reset(struct vcpu *vcpu, bool init)
+{
+	struct lapic *lapic = vcpu->lapic;
+
+	if (!lapic)
+		return;
+	if (!init) {
+		lapic->id = vcpu->id;
+		lapic->events = 0;
+		lapic_apply_base(lapic, APIC_DEFAULT_PHYS_BASE | XAPIC_ENABLE |
+					(vcpu->index == 0 ? MSR_IA32_APICBASE_BSP : 0));
+	}
+	lapic_reset_regs(lapic);
+}
+
+int lapic_create(struct vcpu *vcpu)
+{
+	struct lapic *lapic;
+
+	if (!(vcpu->vm->flags & VMM_VM_LAPIC))
+		return 0;
+	lapic = kzalloc(sizeof(*lapic), GFP_KERNEL_ACCOUNT);
+	if (!lapic)
+		return -ENOMEM;
+	lapic->regs = (u32 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!lapic->regs) {
+		kfree(lapic);
+		return -ENOMEM;
+	}
+	lapic->vcpu = vcpu;
+	lapic_timer_init(lapic);
+	vcpu->lapic = lapic;
+	lapic_reset(vcpu, false);
+	return 0;
+}
+
+void lapic_destroy(struct vcpu *vcpu)
+{
+	struct lapic *lapic = vcpu->lapic;
+
+	if (!lapic)
+		return;
+	lapic_timer_destroy(lapic);
+	free_page((unsigned long)lapic->regs);
+	kfree(lapic);
+	vcpu->lapic = NULL;
+}
+
+void lapic_get_state(struct vcpu *vcpu, struct lapic_state *state)
+{
+	struct lapic *lapic = vcpu->lapic;
+
+	memset(state, 0, sizeof(*state));
+	if (!lapic)
+		return;
+	/* First what is due: it shows in the registers. */
+	state->timer_remaining_ns = lapic_timer_remaining(lapic);
+	state->apic_base = lapic->base;
+	state->tsc_deadline = lapic->timer.tsc_deadline;
+	state->id = lapic->id;
+	state->extint_pending = extint_pending(vcpu);
+	memcpy(state->regs, lapic->regs, sizeof(state->regs));
+	lapic_export_regs(lapic, state->regs);
+	state->regs[LAPIC_STATE_ERRORS] = atomic_read(&lapic->esr_pending);
+}
+
+int lapic_check_state(struct vcpu *vcpu, const struct lapic_state *state)
+{
+	u64 base = state->apic_base;
+	int word;
+
+	if (lapic_base_reserved(vcpu, base) ||
+	    (base & (XAPIC_ENABLE | X2APIC_ENABLE)) == X2APIC_ENABLE)
+		return -EINVAL;
+	if (state->id != vcpu->id && (state->id > 0xff || (base & X2APIC_ENABLE)))
+		return -EINVAL;
+	if (state->extint_pending & ~1u)
+		return -EINVAL;
+	/* Vectors below 16 do not exist. */
+	for (word = 0; word < 3; word++)
+		if (state->regs[(APIC_ISR + word * 0x80) / 4] & 0xffff)
+			return -EINVAL;
+	return lapic_regs_valid(state) ? 0 : -EINVAL;
+}
+
+void lapic_set_state(struct vcpu *vcpu, const struct lapic_state *state)
+{
+	struct lapic *lapic = vcpu->lapic;
+
+	lapic_timer_reset(lapic);
+	lapic->id = state->id;
+	lapic_apply_base(lapic, state->apic_base);
+	memcpy(lapic->regs, state->regs, sizeof(state->regs));
+	atomic_set(&lapic->esr_pending, state->regs[LAPIC_STATE_ERRORS]);
+	lapic->regs[LAPIC_STATE_ERRORS] = 0;
+	lapic->user_eoi = -1;
+	rebuild(lapic);
+	lapic_timer_restore(lapic, state->timer_remaining_ns, state->tsc_deadline);
+	if (vcpu->vm->irq->ioapic)
+		ioapic_retry(vcpu->vm->irq->ioapic);
+}
