@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The benchmark's own parts.
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <x86intrin.h>
+
+#include "bed.h"
+
+enum row {
+	ROW_CPUID,
+	ROW_OUT,
+	ROW_MMIO,
+	ROW_HYPERCALL,
+	ROW_MSR_WRITE,
+	ROW_HLT_WAKE,
+	ROW_FAULT_4K,
+	ROW_VM_CREATE,
+	ROW_VM_DESTROY,
+	NR_ROWS
+};
+
+#define NO_FIGURE	(-1.0)
+
+/* Instructions per operation, NO_FIGURE where there is none */
+struct figures {
+	double row[NR_ROWS];
+	double vm_bytes;	/* kernel memory of an idle VM beyond its page tables */
+};
+
+/* rows.c, floor.c: measure everything; @figures is filled in as it goes */
+void measure_bed(const struct bed *bed, struct figures *figures);
+void measure_floors(struct figures *figures);
+
+/* boot.c */
+#define MAX_COUNTERS	64
+
+struct boot {
+	bool done;
+	int status;		/* vmmctl's */
+	double instructions;	/* to userspace */
+	double idle;		/* not counted above */
+	int nr_counters;
+	struct {
+		char name[32];
+		unsigned long long value;
+	} counters[MAX_COUNTERS];
+};
+
+void measure_boot(struct boot *boot);
+
+/* host.c */
+void die(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
+void check(bool ok, const char *what);
+bool load_modules(const struct bed *bed);
+void unload_modules(const struct bed *bed);
+bool on_intel(void);
+void pause_ms(int ms);
+
+/* Anonymous memory that nothing has touched, in 4 KiB pages */
+void *fresh_memory(size_t bytes);
+void drop_memory(void *memory, size_t bytes);
+
+/* A thread that preempts its creator whenever it can run */
+void start_urgent_thread(void *(*function)(void *), void *arg);
+void join_urgent_thread(void);
+
+/* Of /proc/meminfo, in bytes */
+long long meminfo(const char *field);
+
+/* A figure is taken REPEAT times; the median discards the ticks of the host. */
+#define REPEAT	5
+double median(double values[REPEAT]);
+
+/* Where time counts instructions, this counts instructions, those of the idle loop's sleep too. */
+static inline uint64_t now(void)
+{
+	return __rdtsc();
+}
+
+/* For what may sleep: a span that knows how much of it the CPU idled */
+struct span {
+	uint64_t start;
+	uint64_t idle;
+};
+
+void span_begin(struct span *span);
+/* Return: without idling; *idle, if not NULL: idling */
+double span_end(const struct span *span, double *idle);
+
+#endif

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vmm-bench: what operations of a VM cost in host instructions, here, with the kernel's own
+ * hypervisor, and without a VM.
+ *
+ * It is meant for a host where time counts instructions (see runner/nested --deterministic); it
+ * loads and unloads both hypervisors' modules.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+/**
+ * struct row_info - a line of the table
+ * @name: its name, an interface to scripts
+ * @aim: what the share of KVM's figure should not exceed
+ * @net: ... once the floor is taken off both
+ * @what: is measured
+ */
+static const struct row_info {
+	const char *name;
+	double aim;
+	bool net;
+	const char *what;
+} rows[NR_ROWS] = {
+	[ROW_CPUID] = { "cpuid", 0.30, false, "CPUID, handled in the kernel" },
+	[ROW_OUT] = { "out", 0.45, false, "OUT, to user space and back" },
+	[ROW_MMIO] = { "mmio", 0.50, true, "MOV to or from a device, as out" },
+	[ROW_HYPERCALL] = { "hypercall", 0.50, true, "hypercall with an unknown number" },
+	[ROW_MSR_WRITE] = { "msr_write", 0.50, true, "WRMSR to IA32_TSC_DEADLINE, timer armed" },
+	[ROW_HLT_WAKE] = { "hlt_wake", 0.50, true, "MSI wakes HLT: handler, EOI, HLT again" },
+	[ROW_FAULT_4K] = { "fault_4k", 0.50, true, "first touch of a 4 KiB page" },
+	[ROW_VM_CREATE] = { "vm_create", 0.50, true, "first call to first exit" },
+	[ROW_VM_DESTROY] = { "vm_destroy", 0.50, true, "close, with 512 pages mapped" },
+};
+
+#define VM_BYTES_AIM		(100 * 1024)
+#define BOOT_AIM		1.3e9
+#define BOOT_EXITS_AIM		3000
+/* kvmtool with KVM on Linux 6.1, same guest, same emulator */
+#define BOOT_KVM		1487019825.0
+#define BOOT_KVM_EXITS		29053
+
+struct results {
+	struct figures vmm;
+	struct figures kvm;
+	struct figures floor;
+	struct boot boot;
+};
+
+static double ratio(double a, double b)
+{
+	return b > 0 ? a / b : NO_FIGURE;
+}
+
+/* The share that the row's aim speaks of */
+static double share(const struct results *r, int row)
+{
+	double floor = rows[row].net ? r->floor.row[row] : 0;
+
+	return ratio(r->vmm.row[row] - floor, r->kvm.row[row] - floor);
+}
+
+static bool has_figures(const struct results *r, int row)
+{
+	return r->vmm.row[row] >= 0 && r->kvm.row[row] >= 0 && r->floor.row[row] >= 0;
+}
+
+static void print_number(double value, int width)
+{
+	if (value < 0)
+		printf(" %*s", width, "-");
+	else
+		printf(" %*.0f", width, value);
+}
+
+static void print_rows(const struct results *r)
+{
+	int i;
+
+	printf("%-10s %10s %10s %10s %8s   %-16s %s\n", "", "vmm", "kvm", "floor", "vmm/kvm",
+	       "aim", "what");
+	for (i = 0; i < NR_ROWS; i++) {
+		char aim[64] = "no figure";
+
+		printf("%-10s", rows[i].name);
+		print_number(r->vmm.row[i], 10);
+		print_number(r->kvm.row[i], 10);
+		print_number(r->floor.row[i], 10);
+		if (has_figures(r, i)) {
+			printf(" %8.3f", ratio(r->vmm.row[i], r->kvm.row[i]));
+			snprintf(aim, sizeof(aim), "%.2f%s %.2f %s", share(r, i),
+				 rows[i].net ? "*" : "", rows[i].aim,
+				 share(r, i) <= rows[i].aim ? "met" : "missed");
+		} else {
+			printf(" %8s", "-");
+		}
+		printf("   %-16s %s\n", aim, rows[i].what);
+	}
+}
+
+static void print_boot(const struct boot *boot)
+{
+	int i;
+
+	if (!boot->done) {
+		printf("boot: vmmctl did not bring the guest to its userspace (status %d)\n",
+		       boot->status);
+		return;
+	}
+	printf("a Debian kernel to its userspace: %.0f instructions (aim: under %.2g, %s)\n",
+	       boot->instructions, BOOT_AIM, boot->instructions < BOOT_AIM ? "met" : "missed");
+	printf("  256 MiB, one CPU, serial console; idle time not counted: %.0f\n", boot->idle);
+	printf("  kvmtool on KVM is known to take %.0f, with %d exits\n", BOOT_KVM,
+	       BOOT_KVM_EXITS);
+	for (i = 0; i < boot->nr_counters; i++) {
+		printf("  %-24s %10llu", boot->counters[i].name, boot->counters[i].value);
+		if (!strcmp(boot->counters[i].name, "user_exits"))
+			printf(" (aim: under %d, %s)", BOOT_EXITS_AIM,
+			       boot->counters[i].value < BOOT_EXITS_AIM ? "met" : "missed");
+		printf("\n");
+	}
+}
+
+static const char notes[] =
+	"\n"
+	"* floors taken off: (vmm - floor) / (kvm - floor). A floor is the nearest operation\n"
+	"  without a VM.\n"
+	"KVM decodes instructions on this emulated CPU, which does not tell an exit where the next\n"
+	"instruction is. An entry, an exit or an MSR access counts as one instruction here: the\n"
+	"figures are the length of the software's path, not a CPU's time.\n"
+	"\n";
+
+static void print_text(const struct results *r)
+{
+	struct utsname uts;
+
+	uname(&uts);
+	printf("Host instructions per operation; %s, Linux %s, all in one boot\n\n",
+	       on_intel() ? "intel" : "amd", uts.release);
+	print_rows(r);
+	fputs(notes, stdout);
+	printf("kernel memory of an idle VM with one vCPU, beyond its page tables, bytes:");
+	print_number(r->vmm.vm_bytes, 0);
+	printf(" (aim: under %d, %s); KVM:", VM_BYTES_AIM,
+	       r->vmm.vm_bytes < 0 ? "no figure" :
+	       r->vmm.vm_bytes < VM_BYTES_AIM ? "met" : "missed");
+	print_number(r->kvm.vm_bytes, 0);
+	printf("\n");
+	print_boot(&r->boot);
+}
+
+static void json_number(const char *name, double value, const char *format)
+{
+	printf("\"%s\":", name);
+	if (value == NO_FIGURE)
+		printf("null");
+	else
+		printf(format, value);
+}
+
+static void print_json(const struct results *r)
+{
+	struct utsname uts;
+	int i;
+
+	uname(&uts);
+	printf("{\"vendor\":\"%s\",\"host_kernel\":\"%s\",\"unit\":\"instructions\",\"results\":[",
+	       on_intel() ? "intel" : "amd", uts.release);
+	for (i = 0; i < NR_ROWS; i++) {
+		bool all = has_figures(r, i);
+
+		printf("%s\n{\"name\":\"%s\",", i ? "," : "", rows[i].name);
+		json_number("vmm", r->vmm.row[i], "%.1f");
+		printf(",");
+		json_number("kvm", r->kvm.row[i], "%.1f");
+		printf(",");
+		json_number("floor", r->floor.row[i], "%.1f");
+		printf(",");
+		json_number("ratio", all ? ratio(r->vmm.row[i], r->kvm.row[i]) : NO_FIGURE, "%.4f");
+		printf(",\"aim\":{\"of\":\"%s\",\"at_most\":%.2f,",
+		       rows[i].net ? "(vmm-floor)/(kvm-floor)" : "vmm/kvm", rows[i].aim);
+		json_number("is", all ? share(r, i) : NO_FIGURE, "%.4f");
+		printf("}}");
+	}
+	printf("],\n\"vm_bytes\":{");
+	json_number("vmm", r->vmm.vm_bytes, "%.0f");
+	printf(",");
+	json_number("kvm", r->kvm.vm_bytes, "%.0f");
+	printf(",\"aim\":%d},\n\"boot\":{", VM_BYTES_AIM);
+	json_number("instructions", r->boot.done ? r->boot.instructions : NO_FIGURE, "%.0f");
+	printf(",");
+	json_number("idle", r->boot.done ? r->boot.idle : NO_FIGURE, "%.0f");
+	printf(",\"aim\":%.0f,\"kvmtool_on_kvm\":%.0f,\"counters\":{", BOOT_AIM, BOOT_KVM);
+	for (i = 0; i < r->boot.nr_counters; i++)
+		printf("%s\"%s\":%llu", i ? "," : "", r->boot.counters[i].name,
+		       r->boot.counters[i].value);
+	printf("}}}\n");
+}
+
+static void no_figures(struct figures *figures)
+{
+	int i;
+
+	for (i = 0; i < NR_ROWS; i++)
+		figures->row[i] = NO_FIGURE;
+	figures->vm_bytes = NO_FIGURE;
+}
+
+/*
+ * In a process of its own, so that none inherits the others' memory; what fails ends that process
+ * alone, and its rows stay without figures.
+ */
+static void measure(const struct bed *bed, struct figures *figures)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	check(pid >= 0, "fork");
+	if (!pid) {
+		if (bed)
+			measure_bed(bed, figures);
+		else
+			measure_floors(figures);
+		_exit(0);
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status)
+		fprintf(stderr, "vmm-bench: measuring %s failed\n", bed ? bed->name : "floors");
+}
+
+static void usage(FILE *to)
+{
+	fprintf(to,
+		"vmm-bench [--format text|json] [--no-boot]\n"
+		"Measures operations of a VM with vmm.ko and with KVM, loading each in turn.\n"
+		"Exit status: 0 if every row has all its figures.\n");
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "format", required_argument, NULL, 'f' },
+		{ "no-boot", no_argument, NULL, 'b' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL }
+	};
+	bool json = false, boot = true, complete = true;
+	struct results *r;
+	int c, i;
+
+	while ((c = getopt_long(argc, argv, "f:h", options, NULL)) >= 0) {
+		switch (c) {
+		case 'f':
+			json = !strcmp(optarg, "json");
+			if (!json && strcmp(optarg, "text")) {
+				usage(stderr);
+				return 2;
+			}
+			break;
+		case 'b':
+			boot = false;
+			break;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+
+	/* Shared with the children */
+	r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	check(r != MAP_FAILED, "mmap");
+	no_figures(&r->vmm);
+	no_figures(&r->kvm);
+	no_figures(&r->floor);
+
+	measure(NULL, &r->floor);
+	if (load_modules(&kvm_bed)) {
+		measure(&kvm_bed, &r->kvm);
+		unload_modules(&kvm_bed);
+	}
+	if (load_modules(&vmm_bed)) {
+		measure(&vmm_bed, &r->vmm);
+		if (boot)
+			measure_boot(&r->boot);
+		unload_modules(&vmm_bed);
+	}
+
+	if (json)
+		print_json(r);
+	else
+		print_text(r);
+	for (i = 0; i < NR_ROWS; i++)
+		complete = complete && has_figures(r, i);
+	return complete && (!boot || r->boot.done) ? 0 : 1;
+}

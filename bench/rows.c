@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What is measured, the same for both hypervisors.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "bench.h"
+
+#define MANY	2000		/* operations that a figure is the mean of */
+#define VMS	8		/* likewise, VMs */
+#define TOUCHED	512		/* pages that a VM has in use when it is destroyed */
+#define CROWD	128		/* VMs by whose number the memory of one is found */
+
+#define PAGE_PRESENT	1
+#define PAGE_WRITE	2
+#define PAGE_HUGE	0x80
+
+static void *at(void *memory, uint64_t gpa)
+{
+	return (char *)memory + gpa;
+}
+
+/* A guest's memory: page tables, GDT, code; the rest untouched */
+static void *guest_memory(size_t bytes)
+{
+	static const uint64_t gdt[] = {
+		0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00008b0000000067, 0,
+	};
+	void *memory = fresh_memory(bytes);
+	uint64_t *pd = at(memory, GUEST_PD);
+	uint64_t i;
+
+	*(uint64_t *)at(memory, GUEST_PML4) = GUEST_PDPT | PAGE_PRESENT | PAGE_WRITE;
+	for (i = 0; i < 4; i++)
+		((uint64_t *)at(memory, GUEST_PDPT))[i] =
+			(GUEST_PD + i * 4096) | PAGE_PRESENT | PAGE_WRITE;
+	for (i = 0; i < 4 * 512; i++)
+		pd[i] = i << 21 | PAGE_PRESENT | PAGE_WRITE | PAGE_HUGE;
+	memcpy(at(memory, GUEST_GDT), gdt, sizeof(gdt));
+	memcpy(at(memory, GUEST_CODE), guest_start, guest_end - guest_start);
+	return memory;
+}
+
+/* A loop in the guest that never leaves it: the difference of a long and a short one */
+static double inside(const struct bed *bed, struct machine *m, const char *routine)
+{
+	double values[REPEAT];
+	uint64_t t[3];
+	int i;
+
+	for (i = 0; i < REPEAT; i++) {
+		bed->start(m, GUEST_ADDRESS(routine), MANY, 0);
+		bed->run(m, 1);
+		t[0] = now();
+		bed->start(m, GUEST_ADDRESS(routine), MANY, 0);
+		bed->run(m, 1);
+		t[1] = now();
+		bed->start(m, GUEST_ADDRESS(routine), 2 * MANY, 0);
+		bed->run(m, 1);
+		t[2] = now();
+		values[i] = (double)((t[2] - t[1]) - (t[1] - t[0])) / MANY;
+	}
+	return median(values);
+}
+
+/* One that leaves it all the time */
+static double outside(const struct bed *bed, struct machine *m, const char *routine)
+{
+	double values[REPEAT];
+	uint64_t start;
+	int i;
+
+	bed->start(m, GUEST_ADDRESS(routine), 0, GUEST_DEVICE);
+	bed->run(m, 8);
+	for (i = 0; i < REPEAT; i++) {
+		start = now();
+		bed->run(m, MANY);
+		values[i] = (double)(now() - start) / MANY;
+	}
+	bed->settle(m);
+	return median(values);
+}
+
+struct halting {
+	const struct bed *bed;
+	struct machine *machine;
+};
+
+static void *run_halting(void *arg)
+{
+	struct halting *halting = arg;
+
+	halting->bed->run(halting->machine, 1);
+	return NULL;
+}
+
+/*
+ * The vCPU's thread preempts this one as soon as an interrupt has woken it, and gives the CPU back
+ * when its guest is in HLT again: then interrupt() returns. The CPU never idles.
+ */
+static double hlt_wake(const struct bed *bed, struct machine *m, void *memory)
+{
+	struct guest_data *data = at(memory, GUEST_DATA);
+	struct halting halting = { .bed = bed, .machine = m };
+	double values[REPEAT];
+	uint64_t start;
+	int i, k;
+
+	bed->start(m, GUEST_ADDRESS(guest_halt), 0, 0);
+	bed->run(m, 1);
+	start_urgent_thread(run_halting, &halting);
+	bed->interrupt(m, BENCH_VECTOR);
+	/* KVM waits for a grace period of RCU when a vCPU changes its thread. */
+	for (i = 0; i < 100 && !*(volatile uint64_t *)&data->interrupts; i++)
+		pause_ms(10);
+	for (i = 0; i < REPEAT; i++) {
+		start = now();
+		for (k = 0; k < MANY; k++)
+			bed->interrupt(m, BENCH_VECTOR);
+		values[i] = (double)(now() - start) / MANY;
+	}
+	if (data->interrupts != 1 + REPEAT * MANY)
+		die("%s: the guest took %llu interrupts of %u", bed->name,
+		    (unsigned long long)data->interrupts, 1 + REPEAT * MANY);
+	data->stop = 1;
+	bed->interrupt(m, BENCH_VECTOR);
+	join_urgent_thread();
+	return median(values);
+}
+
+/* Pages that neither the guest nor the process has touched, in a VM that is new each time */
+static double fault_4k(const struct bed *bed)
+{
+	double values[REPEAT];
+	struct machine *m;
+	uint64_t start;
+	void *memory;
+	int i;
+
+	for (i = 0; i < REPEAT; i++) {
+		memory = guest_memory(GUEST_BYTES);
+		m = bed->create(memory, GUEST_BYTES);
+		bed->start(m, GUEST_ADDRESS(guest_touch), 1, GUEST_DATA);
+		bed->run(m, 1);
+		bed->start(m, GUEST_ADDRESS(guest_touch), FRESH_PAGES, GUEST_FRESH);
+		start = now();
+		bed->run(m, 1);
+		values[i] = (double)(now() - start) / FRESH_PAGES;
+		bed->destroy(m);
+		drop_memory(memory, GUEST_BYTES);
+	}
+	return median(values);
+}
+
+/* From the first call to the first exit of the guest; its memory is there already. */
+static void vm_create(const struct bed *bed, struct machine **m, void **memory, double *create)
+{
+	double values[REPEAT];
+	struct span span;
+	int i, k;
+
+	for (i = 0; i < REPEAT; i++) {
+		span_begin(&span);
+		for (k = 0; k < VMS; k++) {
+			m[k] = bed->create(memory[k], GUEST_BYTES);
+			bed->start(m[k], GUEST_ADDRESS(guest_out), 0, 0);
+			bed->run(m[k], 1);
+		}
+		values[i] = span_end(&span, NULL) / VMS;
+		if (i == REPEAT - 1)
+			break;
+		for (k = 0; k < VMS; k++)
+			bed->destroy(m[k]);
+	}
+	*create = median(values);
+}
+
+/*
+ * Closing everything, and what that leaves for later: the work of some milliseconds, less that of
+ * as many in which nothing is destroyed.
+ */
+static double vm_destroy(const struct bed *bed, struct machine **m, void **memory)
+{
+	double values[REPEAT], quiet;
+	struct span span;
+	int i, k;
+
+	for (i = 0; i < REPEAT; i++) {
+		for (k = 0; k < VMS; k++) {
+			if (i)
+				m[k] = bed->create(memory[k], GUEST_BYTES);
+			bed->start(m[k], GUEST_ADDRESS(guest_touch), TOUCHED, GUEST_FRESH);
+			bed->run(m[k], 1);
+		}
+		pause_ms(50);
+		span_begin(&span);
+		pause_ms(100);
+		quiet = span_end(&span, NULL);
+		span_begin(&span);
+		for (k = 0; k < VMS; k++)
+			bed->destroy(m[k]);
+		pause_ms(100);
+		values[i] = (span_end(&span, NULL) - quiet) / VMS;
+	}
+	return median(values);
+}
+
+static void life_cycle(const struct bed *bed, struct figures *figures)
+{
+	struct machine *m[VMS];
+	void *memory[VMS];
+	int k;
+
+	for (k = 0; k < VMS; k++)
+		memory[k] = guest_memory(GUEST_BYTES);
+	vm_create(bed, m, memory, &figures->row[ROW_VM_CREATE]);
+	figures->row[ROW_VM_DESTROY] = vm_destroy(bed, m, memory);
+	for (k = 0; k < VMS; k++)
+		drop_memory(memory[k], GUEST_BYTES);
+}
+
+/* All VMs share the memory of one guest, so that what they take is the kernel's. */
+static void crowd(const struct bed *bed, void *memory, struct machine **m, int n)
+{
+	int k;
+
+	for (k = 0; k < n; k++) {
+		m[k] = bed->create(memory, GUEST_BYTES);
+		bed->start(m[k], GUEST_ADDRESS(guest_out), 0, 0);
+		bed->run(m[k], 1);
+	}
+}
+
+static double vm_bytes(const struct bed *bed)
+{
+	struct machine *m[CROWD];
+	long long free[2], tables[2];
+	void *memory = guest_memory(GUEST_BYTES);
+	int k;
+
+	/* What is kept for the next VM is not this one's. */
+	crowd(bed, memory, m, VMS);
+	for (k = 0; k < VMS; k++)
+		bed->destroy(m[k]);
+	pause_ms(100);
+
+	free[0] = meminfo("MemFree");
+	tables[0] = bed->tables(m, 0);
+	crowd(bed, memory, m, CROWD);
+	pause_ms(100);
+	free[1] = meminfo("MemFree");
+	tables[1] = bed->tables(m, CROWD);
+	for (k = 0; k < CROWD; k++)
+		bed->destroy(m[k]);
+	drop_memory(memory, GUEST_BYTES);
+	return (double)(free[0] - free[1] - (tables[1] - tables[0])) / CROWD;
+}
+
+void measure_bed(const struct bed *bed, struct figures *figures)
+{
+	void *memory = guest_memory(GUEST_BYTES);
+	struct machine *m;
+
+	/* This VM stays to the end: the first one's cost of being first is not measured. */
+	bed->open();
+	m = bed->create(memory, GUEST_BYTES);
+	figures->row[ROW_CPUID] = inside(bed, m, guest_cpuid);
+	figures->row[ROW_OUT] = outside(bed, m, guest_out);
+	figures->row[ROW_MMIO] = outside(bed, m, guest_mmio);
+	figures->row[ROW_HYPERCALL] = inside(bed, m, on_intel() ? guest_vmcall : guest_vmmcall);
+	figures->row[ROW_MSR_WRITE] = inside(bed, m, guest_msr_write);
+	figures->row[ROW_HLT_WAKE] = hlt_wake(bed, m, memory);
+	figures->row[ROW_FAULT_4K] = fault_4k(bed);
+	life_cycle(bed, figures);
+	figures->vm_bytes = vm_bytes(bed);
+	bed->destroy(m);
+	drop_memory(memory, GUEST_BYTES);
+}
