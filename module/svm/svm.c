@@ -427,14 +427,14 @@ static void use_root(struct svm_vcpu *svm, u64 root)
 }
 
 /*
- * Where the CPU does not swap SPEC_CTRL itself, a guest that knows it gets its own value. Others
- * run with the host's, which is never less safe.
+ * Where the CPU does not swap SPEC_CTRL itself, a guest that has set it runs with its own value. The
+ * others run with the host's, which is never less safe.
  */
 static void load_spec_ctrl(struct vcpu *vcpu)
 {
 	struct svm_guard *guard = &to_svm(vcpu)->guard;
 
-	if (vcpu->features.spec_ctrl || guard->flags & GUARD_READ_SPEC_CTRL) {
+	if (guard->guest_spec_ctrl || guard->flags & GUARD_READ_SPEC_CTRL) {
 		rdmsrq(MSR_IA32_SPEC_CTRL, guard->host_spec_ctrl);
 		guard->flags |= GUARD_SPEC_CTRL;
 	} else {

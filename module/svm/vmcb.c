@@ -479,46 +479,29 @@ u8 svm_get_cpl(struct vcpu *vcpu)
 	return to_svm(vcpu)->vmcb->save.cpl;
 }
 
-/* Control bits whose change makes translations stale that the CPU has cached by the old rules */
-#define CR0_PAGING	(X86_CR0_PG | X86_CR0_WP | X86_CR0_PE)
-#define CR4_PAGING	(X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PCIDE | X86_CR4_SMEP | \
-			 X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57)
-
 /*
- * CR0.CD would make all memory uncached on this CPU alone: EPT guests do not feel it, and a
- * VMM that starts a guest from reset values would wonder. So it is hidden from the CPU, and
- * reads leave as long as it is set.
+ * CR0.CD would make this CPU's accesses to memory uncached. EPT guests do not feel it, and a VMM
+ * that starts a guest from reset values would wonder. So it is hidden from the CPU, and reads
+ * leave as long as it is set.
  */
 void svm_set_cr0(struct vcpu *vcpu)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-	u64 cr0 = vcpu->cr0 & ~(u64)(X86_CR0_CD | X86_CR0_NW);
+	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
 
-	if ((svm->vmcb->save.cr0 ^ cr0) & CR0_PAGING)
-		svm->flush = true;
-	svm->vmcb->save.cr0 = cr0;
-	vmcb_set_intercept(svm->vmcb, INTERCEPT_CR_READ + 0, cr0 != vcpu->cr0);
+	vmcb->save.cr0 = vcpu->cr0 & ~(u64)(X86_CR0_CD | X86_CR0_NW);
+	vmcb_set_intercept(vmcb, INTERCEPT_CR_READ + 0, vmcb->save.cr0 != vcpu->cr0);
 	state_changed(vcpu, CLEAN_CRX);
 }
 
 void svm_set_cr4(struct vcpu *vcpu)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	if ((svm->vmcb->save.cr4 ^ vcpu->cr4) & CR4_PAGING)
-		svm->flush = true;
-	svm->vmcb->save.cr4 = vcpu->cr4;
+	to_svm(vcpu)->vmcb->save.cr4 = vcpu->cr4;
 	state_changed(vcpu, CLEAN_CRX);
 }
 
 void svm_set_efer(struct vcpu *vcpu)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-	u64 efer = vcpu->efer | EFER_SVME;
-
-	if ((svm->vmcb->save.efer ^ efer) & (EFER_NX | EFER_LMA | EFER_LME))
-		svm->flush = true;
-	svm->vmcb->save.efer = efer;
+	to_svm(vcpu)->vmcb->save.efer = vcpu->efer | EFER_SVME;
 	state_changed(vcpu, CLEAN_CRX);
 }
 
@@ -542,10 +525,7 @@ u64 svm_get_cr3(struct vcpu *vcpu)
 
 void svm_set_cr3(struct vcpu *vcpu, u64 cr3)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	svm->vmcb->save.cr3 = cr3;
-	svm->flush = true;
+	to_svm(vcpu)->vmcb->save.cr3 = cr3;
 	state_changed(vcpu, CLEAN_CRX);
 }
 
