@@ -166,9 +166,9 @@ static void take_window_requests(struct vcpu *vcpu)
 		lapic_timer_expired(vcpu);
 	if (vcpu_take_request(vcpu, VCPU_REQ_FLUSH))
 		hw->flush_tlb(vcpu);
-	/* An interrupt that waits is found before each entry; INIT and SIPI are not. */
-	if (!lapic_init_sipi_pending(vcpu))
-		vcpu_take_request(vcpu, VCPU_REQ_EVENT);
+	/* An interrupt that waits is found before each entry; INIT and SIPI are not: put it back. */
+	if (vcpu_take_request(vcpu, VCPU_REQ_EVENT) && lapic_init_sipi_pending(vcpu))
+		set_bit(VCPU_REQ_EVENT, &vcpu->requests);
 }
 
 /* INIT and SIPI, as the LAPIC took them or state brought them: SDM vol. 3 9.4.4 */

@@ -11,6 +11,7 @@
 
 #include <linux/types.h>
 
+struct cpu_events;
 struct vcpu;
 struct vm;
 
@@ -132,8 +133,8 @@ void lapic_skipped_eoi(struct vcpu *vcpu);
 bool lapic_init_sipi_pending(struct vcpu *vcpu);
 bool lapic_take_init(struct vcpu *vcpu);
 bool lapic_take_sipi(struct vcpu *vcpu, u8 *vector);
-void lapic_get_init_sipi(struct vcpu *vcpu, bool *init, bool *sipi, u8 *vector);
-void lapic_set_init_sipi(struct vcpu *vcpu, bool init, bool sipi, u8 vector);
+void lapic_get_init_sipi(struct vcpu *vcpu, struct cpu_events *events);
+void lapic_set_init_sipi(struct vcpu *vcpu, const struct cpu_events *events);
 /*
  * After a write to a LAPIC register (MSR or MMIO), where the I/O APIC is the VMM's: was it the EOI
  * of a level-triggered interrupt (EXIT_EOI)? vCPU thread

@@ -33,10 +33,11 @@ static void mark_vector(struct lapic *lapic, u32 base, u8 vector, bool set)
 		clear_bit(vector & 31, word);
 }
 
-/* Does the vCPU's own thread ask? It looks before its next entry or sleep anyway. */
-static bool is_own_thread(const struct vcpu *vcpu)
+/* Make the vCPU look. Its own thread does so anyway before its next entry or sleep. */
+static void request_event(struct vcpu *vcpu)
 {
-	return rcu_access_pointer(vcpu->thread) == current && in_task();
+	if (rcu_access_pointer(vcpu->thread) != current || !in_task())
+		vcpu_request(vcpu, VCPU_REQ_EVENT);
 }
 
 /* ---- the vCPU's side ---- */
@@ -56,6 +57,7 @@ static int highest_irr(struct lapic *lapic)
 		if (bits)
 			return word * 32 + __fls(bits);
 		clear_bit(word, &lapic->irr_map);
+		/* Pairs with accept_vector(), which sets the two bits the other way round */
 		smp_mb__after_atomic();
 		if (lapic_get(lapic, APIC_IRR + word * 0x10))
 			set_bit(word, &lapic->irr_map);
@@ -255,24 +257,23 @@ bool lapic_take_sipi(struct vcpu *vcpu, u8 *vector)
 	return true;
 }
 
-void lapic_get_init_sipi(struct vcpu *vcpu, bool *init, bool *sipi, u8 *vector)
+void lapic_get_init_sipi(struct vcpu *vcpu, struct cpu_events *events)
 {
-	unsigned long events = vcpu->lapic ? READ_ONCE(vcpu->lapic->events) : 0;
+	unsigned long pending = READ_ONCE(vcpu->lapic->events);
 
-	*init = events & BIT(LAPIC_EVENT_INIT);
-	*sipi = events & BIT(LAPIC_EVENT_SIPI);
-	*vector = *sipi ? READ_ONCE(vcpu->lapic->sipi_vector) : 0;
+	events->init_pending = !!(pending & BIT(LAPIC_EVENT_INIT));
+	events->sipi_pending = !!(pending & BIT(LAPIC_EVENT_SIPI));
+	events->sipi_vector = events->sipi_pending ? READ_ONCE(vcpu->lapic->sipi_vector) : 0;
 }
 
-void lapic_set_init_sipi(struct vcpu *vcpu, bool init, bool sipi, u8 vector)
+void lapic_set_init_sipi(struct vcpu *vcpu, const struct cpu_events *events)
 {
-	if (!vcpu->lapic)
-		return;
-	WRITE_ONCE(vcpu->lapic->sipi_vector, vector);
-	WRITE_ONCE(vcpu->lapic->events, (init ? BIT(LAPIC_EVENT_INIT) : 0) |
-					(sipi ? BIT(LAPIC_EVENT_SIPI) : 0));
-	if (init || sipi)
-		vcpu_request(vcpu, VCPU_REQ_EVENT);
+	struct lapic *lapic = vcpu->lapic;
+
+	WRITE_ONCE(lapic->sipi_vector, events->sipi_vector);
+	WRITE_ONCE(lapic->events, events->init_pending << LAPIC_EVENT_INIT |
+				  events->sipi_pending << LAPIC_EVENT_SIPI);
+	vcpu_request(vcpu, VCPU_REQ_EVENT);
 }
 
 /* ---- the senders' side ---- */
@@ -293,7 +294,6 @@ void lapic_error(struct lapic *lapic, u32 error)
 
 static bool accept_vector(struct lapic *lapic, u8 vector, bool level)
 {
-	struct vcpu *vcpu = lapic->vcpu;
 	unsigned long *irr = (unsigned long *)lapic_reg(lapic, vector_offset(APIC_IRR, vector));
 
 	if (!software_enabled(lapic))
@@ -312,8 +312,7 @@ static bool accept_vector(struct lapic *lapic, u8 vector, bool level)
 	if (test_and_set_bit(vector & 31, irr))
 		return true;
 	set_bit(vector >> 5, &lapic->irr_map);
-	if (!is_own_thread(vcpu))
-		vcpu_request(vcpu, VCPU_REQ_EVENT);
+	request_event(lapic->vcpu);
 	return true;
 }
 
@@ -467,27 +466,15 @@ void lapic_local_interrupt(struct lapic *lapic, u32 lvt)
 
 void irq_extint_rose(struct irq_controllers *irq)
 {
-	int other = READ_ONCE(irq->extint_vcpu);
-	struct vm *vm = irq->vm;
-	struct lapic *lapic;
-	struct vcpu *bsp;
+	struct vcpu *vcpu;
+	int i;
 
-	if (other >= 0 && other < smp_load_acquire(&vm->nr_vcpus) &&
-	    !is_own_thread(vm->vcpus[other]))
-		vcpu_request(vm->vcpus[other], VCPU_REQ_EVENT);
-	if (!smp_load_acquire(&vm->nr_vcpus))
-		return;
-
-	bsp = vm->vcpus[0];
-	lapic = bsp->lapic;
-	if (takes_extint(bsp)) {
-		if (!is_own_thread(bsp))
-			vcpu_request(bsp, VCPU_REQ_EVENT);
-	} else if (lapic && lapic->mode != LAPIC_DISABLED &&
-		   GET_APIC_DELIVERY_MODE(lapic_get(lapic, APIC_LVT0)) !=
-		   APIC_DELIVERY_MODE_EXTINT) {
-		/* LINT0 in another mode: an edge like any other */
-		lapic_local_interrupt(lapic, APIC_LVT0);
+	vm_for_each_vcpu(irq->vm, vcpu, i) {
+		if (takes_extint(vcpu))
+			request_event(vcpu);
+		else if (i == 0 && vcpu->lapic->mode != LAPIC_DISABLED)
+			/* LINT0 in another mode: an edge like any other */
+			lapic_local_interrupt(vcpu->lapic, APIC_LVT0);
 	}
 }
 
