@@ -430,16 +430,28 @@ static void use_root(struct svm_vcpu *svm, u64 root)
  * Where the CPU does not swap SPEC_CTRL itself, a guest that has set it runs with its own value. The
  * others run with the host's, which is never less safe.
  */
-static void load_spec_ctrl(struct vcpu *vcpu)
+static void load_spec_ctrl(struct svm_guard *guard)
+{
+	if (likely(!guard->guest_spec_ctrl && !(guard->flags & GUARD_READ_SPEC_CTRL))) {
+		guard->flags &= ~GUARD_SPEC_CTRL;
+		return;
+	}
+	rdmsrq(MSR_IA32_SPEC_CTRL, guard->host_spec_ctrl);
+	guard->flags |= GUARD_SPEC_CTRL;
+}
+
+/**
+ * svm_set_spec_ctrl - the guest's SPEC_CTRL, where entry and exit have to swap it
+ * @vcpu: window or at rest
+ * @data: the value
+ */
+void svm_set_spec_ctrl(struct vcpu *vcpu, u64 data)
 {
 	struct svm_guard *guard = &to_svm(vcpu)->guard;
 
-	if (guard->guest_spec_ctrl || guard->flags & GUARD_READ_SPEC_CTRL) {
-		rdmsrq(MSR_IA32_SPEC_CTRL, guard->host_spec_ctrl);
-		guard->flags |= GUARD_SPEC_CTRL;
-	} else {
-		guard->flags &= ~GUARD_SPEC_CTRL;
-	}
+	guard->guest_spec_ctrl = data;
+	if (vcpu_in_window(vcpu))
+		load_spec_ctrl(guard);
 }
 
 static void svm_load(struct vcpu *vcpu)
@@ -462,7 +474,7 @@ static void svm_load(struct vcpu *vcpu)
 		host_set_user_msr(svm_features.tsc_aux_slot, svm->tsc_aux);
 	vmcb_set_intercept(svm->vmcb, INTERCEPT_RDTSCP, !vcpu->features.rdtscp);
 	if (svm_features.spec_ctrl && !svm_features.v_spec_ctrl)
-		load_spec_ctrl(vcpu);
+		load_spec_ctrl(&svm->guard);
 	host_debug_load(vcpu);
 }
 

@@ -153,6 +153,9 @@ static inline struct svm_vcpu *to_svm(const struct vcpu *vcpu)
 	return vcpu->hw;
 }
 
+/* svm.c */
+void svm_set_spec_ctrl(struct vcpu *vcpu, u64 data);
+
 /* vmcb.c */
 void vmcb_init(struct svm_vcpu *svm, u64 iopm_pa);
 void svm_prepare_nmi_window(struct vcpu *vcpu);

@@ -616,7 +616,7 @@ int svm_set_msr(struct vcpu *vcpu, u32 msr, u64 data)
 		if (svm_features.v_spec_ctrl)
 			svm->vmcb->save.spec_ctrl = data;
 		else
-			svm->guard.guest_spec_ctrl = data;
+			svm_set_spec_ctrl(vcpu, data);
 		return 0;
 	case MSR_TSC_AUX:
 		svm->tsc_aux = data;
