@@ -16,6 +16,7 @@
 #include "abi.h"
 #include "compat.h"
 #include "hw.h"
+#include "pv/pv.h"
 #include "vcpu.h"
 #include "x86/x86.h"
 
@@ -57,12 +58,14 @@ static void disable_cpu(void *unused)
  */
 static int vmm_suspend(void)
 {
+	pv_clock_suspend();
 	hw->cpu_disable();
 	return 0;
 }
 
 static void vmm_resume(void)
 {
+	pv_clock_resume();
 	WARN_ON_ONCE(hw->cpu_enable());
 }
 
@@ -126,6 +129,8 @@ static int __init init_parts(void)
 	ret = xstate_init();
 	if (ret)
 		goto exit_hw;
+	pv_clock_init();
+	msr_init();
 	ret = cpuid_init();
 	if (ret)
 		goto exit_hw;

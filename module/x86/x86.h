@@ -103,10 +103,12 @@ void msr_update_intercepts(struct vcpu *vcpu);
 /* Numbers of the MSRs that can be read on this host. Immutable after msr_init() */
 const u32 *msr_list(u32 *count);
 void msr_reset(struct vcpu *vcpu, bool init);
+/* The host's TSC lost @ticks: the guest's goes on without a step */
+void msr_shift_tsc(struct vcpu *vcpu, u64 ticks);
 /* Bits of IA32_ARCH_CAPABILITIES that hold for a guest too; at load, the rest of msr_list() with it */
 void msr_init(void);
 
-/* ---- state.c: control registers, state groups, power-on values ---- */
+/* ---- cr.c: registers as instructions write them ---- */
 
 /* Check-and-set as the instructions do: return 0, or MSR_FAULT-like 1 for #GP */
 int state_write_cr0(struct vcpu *vcpu, u64 cr0);
@@ -120,6 +122,19 @@ int state_write_xcr0(struct vcpu *vcpu, u64 xcr0);
 void state_exec_cr(struct vcpu *vcpu);
 void state_exec_dr(struct vcpu *vcpu);
 void state_exec_xsetbv(struct vcpu *vcpu);
+
+/* DR6: B0-B3, BD, BS, BT may be set; RTM and the bits beside it are always one. DR7: bit 10 is. */
+#define DR6_VALID_BITS	0x0000e00full
+#define DR6_FIXED_BITS	0xffff0ff0ull
+#define DR6_BD		0x2000
+#define DR7_VALID_BITS	0xffff23ffull
+#define DR7_FIXED_BITS	0x00000400ull
+u64 state_fix_dr6(u64 dr6);
+u64 state_fix_dr7(u64 dr7);
+/* After vcpu->dr7, debug_dr7 or exits_wanted changed: put into force what holds */
+void state_load_dr7(struct vcpu *vcpu);
+
+/* ---- state.c: state groups, power-on values ---- */
 
 /*
  * What a group may not be by itself: EINVAL (reserved bits, impossible combinations), ERANGE (an
