@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vmmctl: the verbs.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmmctl.h"
+
+const struct verb *const verbs[] = {
+	&verb_run, &verb_info, &verb_help, &verb_version, NULL
+};
+
+void complain(const char *fmt, ...)
+{
+	va_list args;
+
+	fputs("vmmctl: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+static const struct verb *find_verb(const char *name)
+{
+	const struct verb *const *verb;
+
+	for (verb = verbs; *verb; verb++)
+		if (!strcmp((*verb)->name, name))
+			return *verb;
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	const struct verb *verb;
+
+	if (argc < 2) {
+		print_usage();
+		return STATUS_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		return verb_help.run(1, argv + 1);
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))
+		return verb_version.run(1, argv + 1);
+	verb = find_verb(argv[1]);
+	if (!verb) {
+		complain("no such command: %s (try \"vmmctl help\")", argv[1]);
+		return STATUS_USAGE;
+	}
+	return verb->run(argc - 1, argv + 1);
+}
