@@ -3,6 +3,8 @@
  * State that no CPU can have: each has its errno or its words, nothing
  * changes, and the host's log says nothing.
  */
+#include <pthread.h>
+
 #include "kselftest_harness.h"
 #include "vmmtest.h"
 
@@ -332,39 +334,48 @@ TEST_F(badstate, by_the_run_area)
 	EXPECT_EQ(2, run_value(self->vcpu));
 }
 
+static volatile bool stop;
+
+static void *keep_kicking(void *arg)
+{
+	struct vcpu *vcpu = arg;
+
+	while (!stop) {
+		usleep(2000);
+		do_ioctl(vcpu->fd, VMM_KICK, NULL);
+	}
+	return NULL;
+}
+
 /* Random state, many times: whatever the answer, the host is well, and so is the next guest. */
 TEST_F(badstate, random)
 {
+	u64 from = offsetof(struct vmm_state, regs);
+	u64 size = offsetof(struct vmm_state, pending) - from;
 	struct vcpu *vcpu = self->vcpu;
+	u8 *bytes = (u8 *)&vcpu->state;
+	int round, i, taken = 0;
 	u32 seed = 12345;
-	int round, ran = 0;
+	pthread_t thread;
 
-	for (round = 0; round < 3000; round++) {
-		u8 *bytes = (u8 *)&vcpu->state;
-		unsigned int i, changes = 1 + round % 4;
-		u64 from = offsetof(struct vmm_state, regs);
-		u64 size = offsetof(struct vmm_state, pending) - from;
-
+	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_kicking, vcpu));
+	for (round = 0; round < 2000; round++) {
 		vcpu->state = self->good;
-		for (i = 0; i < changes; i++) {
+		for (i = 0; i <= round % 4; i++) {
 			seed = seed * 1664525 + 1013904223;
 			bytes[from + (seed >> 8) % size] ^= 1 << (seed >> 29);
 		}
-		vcpu->state.groups = VMM_STATE_SYNC;
 		if (vcpu_try_set(vcpu, VMM_STATE_SYNC))
 			continue;
-		ran++;
-		vcpu->run->immediate_exit = 0;
-		/* A guest that waits or spins with such a state is ended by the kick. */
-		if (vcpu->state.events.mp_state == VMM_MP_RUNNABLE && !(round & 1)) {
-			struct vmm_regs *regs = &vcpu->state.regs;
-
-			/* Only what surely exits: at the first instruction or by a fault */
-			if (regs->rip == CODE_GPA)
-				vcpu_run(vcpu);
-		}
+		taken++;
+		vcpu_run_raw(vcpu);
 	}
-	EXPECT_GT(ran, 100);
+	stop = true;
+	pthread_join(thread, NULL);
+	TH_LOG("%d of %d states taken", taken, round);
+	EXPECT_GT(taken, 100);
+	vcpu_run_raw(vcpu);	/* a kick may be left over */
+	vcpu_set_mode(vcpu, MODE_LONG);
 	vcpu->state = self->good;
 	vcpu_set(vcpu, VMM_STATE_SYNC);
 	EXPECT_EQ(1, run_value(vcpu));
