@@ -73,6 +73,7 @@ enum cr_op {
 	CR_OP_READ,
 	CR_OP_CLTS,
 	CR_OP_LMSW,
+	CR_OP_SMSW,		/* its operand has been stored */
 };
 
 struct exit_io {

@@ -292,6 +292,9 @@ void state_exec_cr(struct vcpu *vcpu)
 	case CR_OP_LMSW:
 		ret = state_write_cr0(vcpu, lmsw(vcpu, vcpu->exit.cr.msw));
 		break;
+	case CR_OP_SMSW:
+		ret = 0;
+		break;
 	default:
 		ret = -1;
 		break;

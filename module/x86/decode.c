@@ -7,17 +7,18 @@
 #include <linux/errno.h>
 #include <linux/types.h>
 
+#include "hw.h"
 #include "vcpu.h"
 #include "x86/mmio.h"
 #include "x86/x86.h"
 
-#define NO_REGISTER	(-1)
-#define REG_RIP		16
+#define BASE_NONE	(-1)
+#define BASE_RIP		16
 
 /**
  * struct operand - a memory operand, as ModRM and SIB describe it
- * @base: enum cpu_gpr, REG_RIP or NO_REGISTER
- * @index: enum cpu_gpr or NO_REGISTER
+ * @base: enum cpu_gpr, BASE_RIP or BASE_NONE
+ * @index: enum cpu_gpr or BASE_NONE
  * @scale: of the index: a shift
  * @segment: the default, or the override
  * @disp: displacement
@@ -93,7 +94,9 @@ static u8 read_prefixes(struct decoder *d)
 		case 0x2e:
 		case 0x36:
 		case 0x3e:
-			insn->segment = (byte >> 3) & 3;
+			/* In 64-bit mode they mean nothing: an FS or GS before them counts. */
+			if (d->code_size != 8)
+				insn->segment = (byte >> 3) & 3;
 			break;
 		case 0x64:
 		case 0x65:
@@ -187,7 +190,7 @@ static void read_operand16(struct decoder *d)
 	};
 	static const s8 indices[] = {
 		CPU_RSI, CPU_RDI, CPU_RSI, CPU_RDI,
-		NO_REGISTER, NO_REGISTER, NO_REGISTER, NO_REGISTER,
+		BASE_NONE, BASE_NONE, BASE_NONE, BASE_NONE,
 	};
 	int mod = d->insn->modrm >> 6, rm = d->insn->modrm & 7;
 	struct operand *operand = &d->operand;
@@ -195,7 +198,7 @@ static void read_operand16(struct decoder *d)
 	operand->base = bases[rm];
 	operand->index = indices[rm];
 	if (mod == 0 && rm == 6) {
-		operand->base = NO_REGISTER;
+		operand->base = BASE_NONE;
 		operand->disp = next_number(d, 2);
 	} else if (mod) {
 		operand->disp = next_number(d, mod);
@@ -209,7 +212,7 @@ static void read_operand32(struct decoder *d)
 	struct operand *operand = &d->operand;
 	u8 rex = d->insn->rex;
 
-	operand->index = NO_REGISTER;
+	operand->index = BASE_NONE;
 	operand->base = rm | (rex & 1) << 3;
 	if (rm == 4) {
 		u8 sib = next_byte(d);
@@ -219,11 +222,11 @@ static void read_operand32(struct decoder *d)
 		operand->index = ((sib >> 3) & 7) | (rex & 2) << 2;
 		operand->scale = sib >> 6;
 		if (operand->index == CPU_RSP)
-			operand->index = NO_REGISTER;
+			operand->index = BASE_NONE;
 		if (mod == 0 && rm == 5)
-			operand->base = NO_REGISTER;
+			operand->base = BASE_NONE;
 	} else if (mod == 0 && rm == 5) {
-		operand->base = d->code_size == 8 ? REG_RIP : NO_REGISTER;
+		operand->base = d->code_size == 8 ? BASE_RIP : BASE_NONE;
 	}
 
 	if (mod == 1)
@@ -263,11 +266,11 @@ static u64 effective_address(struct vcpu *vcpu, const struct decoder *d, u64 ext
 	const struct operand *operand = &d->operand;
 	u64 address = operand->disp + extra;
 
-	if (operand->base == REG_RIP)
+	if (operand->base == BASE_RIP)
 		address += vcpu->regs.rip + d->pos;
-	else if (operand->base != NO_REGISTER)
+	else if (operand->base != BASE_NONE)
 		address += vcpu->regs.gpr[operand->base];
-	if (operand->index != NO_REGISTER)
+	if (operand->index != BASE_NONE)
 		address += vcpu->regs.gpr[operand->index] << operand->scale;
 	return low_bytes(address, d->address_size);
 }
@@ -425,6 +428,32 @@ static int take_lmsw(struct vcpu *vcpu, const struct decoder *d)
 	return ret;
 }
 
+/* SMSW, the only reader of CR0 besides MOV: stored here, so that nothing is left to do but its end */
+static int take_smsw(struct vcpu *vcpu, const struct decoder *d)
+{
+	u64 *reg = &vcpu->regs.gpr[modrm_rm(d->insn)];
+	struct cpu_event fault;
+	u16 msw = vcpu->cr0;
+	u32 access;
+	int ret;
+
+	vcpu->exit.cr.nr = 0;
+	vcpu->exit.cr.op = CR_OP_SMSW;
+	if (!d->memory) {
+		if (d->operand_size == 2)
+			*reg = (*reg & ~0xffffull) | msw;
+		else
+			*reg = low_bytes(vcpu->cr0, d->operand_size);
+		return 0;
+	}
+	access = ACCESS_WRITE | (hw->get_cpl(vcpu) == 3 ? ACCESS_USER : 0);
+	ret = guest_write(vcpu, linear_address(vcpu, d), &msw, sizeof(msw), access, &fault);
+	if (ret > 0)
+		vcpu_queue_exception(vcpu, fault.vector, fault.has_error, fault.error,
+				     fault.payload);
+	return ret;
+}
+
 static int take_cr(struct vcpu *vcpu, const struct decoder *d)
 {
 	const struct insn *insn = d->insn;
@@ -436,6 +465,8 @@ static int take_cr(struct vcpu *vcpu, const struct decoder *d)
 	}
 	if (is_two_byte(insn, 0x01) && ((insn->modrm >> 3) & 7) == 6)
 		return take_lmsw(vcpu, d);
+	if (is_two_byte(insn, 0x01) && ((insn->modrm >> 3) & 7) == 4)
+		return take_smsw(vcpu, d);
 	if (!is_two_byte(insn, 0x20) && !is_two_byte(insn, 0x22))
 		return -EINVAL;
 
@@ -607,8 +638,8 @@ static int decode_moffs(struct vcpu *vcpu, struct decoder *d, struct mmio_op *op
 
 	d->memory = true;
 	d->operand = (struct operand){
-		.base = NO_REGISTER,
-		.index = NO_REGISTER,
+		.base = BASE_NONE,
+		.index = BASE_NONE,
 		.segment = segment == INSN_NO_SEGMENT ? CPU_DS : segment,
 		.disp = next_number(d, d->address_size),
 	};
