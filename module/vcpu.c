@@ -295,7 +295,7 @@ static enum exit_verdict inner_loop(struct vcpu *vcpu)
 	do {
 		if (unlikely(READ_ONCE(vcpu->requests)))
 			take_window_requests(vcpu);
-		if (unlikely(must_end_window(vcpu))) {
+		if (unlikely(must_end_window(vcpu) || !pv_in_window(vcpu))) {
 			vcpu->exit.reason = EXIT_HOST;
 			return VERDICT_OUTSIDE;
 		}
@@ -370,7 +370,7 @@ static enum exit_verdict run_window(struct vcpu *vcpu)
 		verdict = enter_window(vcpu);
 		/* Soft interrupts may be held off as long as the FPU is ours: do not keep them waiting. */
 	} while (verdict == VERDICT_OUTSIDE && vcpu->exit.reason == EXIT_HOST &&
-		 !must_end_window(vcpu) && !local_softirq_pending());
+		 !must_end_window(vcpu) && !vcpu->pv->eoi_armed && !local_softirq_pending());
 
 	host_debug_unload(vcpu);
 	xstate_save_guest(vcpu);

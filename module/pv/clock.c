@@ -2,11 +2,11 @@
 /*
  * pvclock: the VM's clock as a function of the guest's TSC.
  *
- * One relation between the host's TSC and its boot time is taken at load, and again after each suspend.
- * A VM's clock is that line plus vm->clock_offset, and every vCPU is told the same line in ticks of its
- * own TSC: so the clocks of all vCPUs agree to the nanosecond, and what pv_clock_now() says is what the
- * guest reads. Where the host's TSC is not the same in all CPUs, or stops, each publication takes a
- * relation of its own and the guest is told not to trust it across vCPUs.
+ * One relation between the host's TSC and its boot time is taken at load, and again after each
+ * suspend. A VM's clock is that line plus vm->clock_offset, and every vCPU is told the same line in
+ * ticks of its own TSC: so the clocks of all vCPUs agree to the nanosecond, and what pv_clock_now()
+ * says is what the guest reads. Where the host's TSC is not the same in all CPUs, or stops, each
+ * publication takes a relation of its own and the guest is told not to trust it across vCPUs.
  */
 #include <linux/kernel.h>
 #include <linux/math64.h>
@@ -33,7 +33,7 @@ struct clock_point {
 static struct {
 	seqcount_t seq;			/* written with all other CPUs down, or before any VM */
 	struct clock_point point;
-	u64 tsc_lost;			/* ticks by which the TSC went back in suspends, all together */
+	u64 tsc_lost;			/* ticks by which the TSC went back in all suspends */
 	u64 tsc_at_suspend;
 } host_clock = {
 	.seq = SEQCNT_ZERO(host_clock.seq),
@@ -201,12 +201,14 @@ static int begin_write(struct vm *vm, u64 gpa, u32 *version)
 		return ret;
 	*version = (*version + 1) | 1;
 	ret = memory_write(vm, gpa, version, sizeof(*version));
+	/* Readers look at the version before and after the rest. */
 	smp_wmb();
 	return ret;
 }
 
 static int end_write(struct vm *vm, u64 gpa, u32 version)
 {
+	/* As in begin_write() */
 	smp_wmb();
 	version++;
 	return memory_write(vm, gpa, &version, sizeof(version));

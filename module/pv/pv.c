@@ -203,9 +203,11 @@ static void add_steal_time(struct vcpu *vcpu, u64 ns)
 	st.version |= 1;
 	if (memory_write(vm, version_gpa, &st.version, sizeof(st.version)))
 		return;
+	/* Readers who see an even version see all of one time: they read it before and after. */
 	smp_wmb();
 	st.steal += ns;
 	memory_write(vm, gpa + offsetof(struct kvm_steal_time, steal), &st.steal, sizeof(st.steal));
+	/* As above */
 	smp_wmb();
 	st.version++;
 	memory_write(vm, version_gpa, &st.version, sizeof(st.version));
@@ -243,6 +245,7 @@ static void arm_eoi(struct vcpu *vcpu)
 	if (!lapic_can_skip_eoi(vcpu))
 		return;
 	vcpu->pv->eoi_armed = !memory_write(vcpu->vm, eoi_gpa(vcpu), &skip, sizeof(skip));
+	vcpu->pv->eoi_fresh = true;
 }
 
 static void settle_eoi(struct vcpu *vcpu)
@@ -263,16 +266,22 @@ static void settle_eoi(struct vcpu *vcpu)
 /* Has the guest skipped its EOI meanwhile? What waits for it must be seen before the next entry. */
 bool pv_in_window_slow(struct vcpu *vcpu)
 {
+	struct pv_vcpu *pv = vcpu->pv;
 	u8 skip;
 
+	/* Memory that cannot be looked at here must not keep the guest from ever running. */
+	if (pv->eoi_fresh) {
+		pv->eoi_fresh = false;
+		return lapic_can_skip_eoi(vcpu);
+	}
 	if (memory_peek(vcpu, eoi_gpa(vcpu), &skip, sizeof(skip)))
 		return false;
 	if (!(skip & KVM_PV_EOI_ENABLED)) {
-		vcpu->pv->eoi_armed = false;
+		pv->eoi_armed = false;
 		lapic_skipped_eoi(vcpu);
 		return true;
 	}
-	/* An interrupt has come behind the one in service: the guest's EOI must be a real one again. */
+	/* An interrupt that came behind the one in service needs a real EOI. */
 	return lapic_can_skip_eoi(vcpu);
 }
 

@@ -20,13 +20,14 @@ struct vm;
 /* What is to be done around every window */
 #define PV_STEAL_TIME	2
 #define PV_EOI		4
-#define PV_CLOCK_DRIFTS	8		/* pvclock on a host whose TSC cannot be trusted for long */
+#define PV_CLOCK_DRIFTS	8		/* pvclock on a host whose TSC is not to be trusted */
 #define PV_WINDOW	(PV_STEAL_TIME | PV_EOI | PV_CLOCK_DRIFTS)
 
 /**
  * struct pv_vcpu - what a vCPU's paravirtual parts keep between windows
  * @active: PV_*: what vcpu->msrs has switched on
  * @eoi_armed: the guest has been told that it may skip its next EOI
+ * @eoi_fresh: it has not run since
  * @clock_generation: of the host clock that the guest was told of last
  * @tsc_lost: host TSC ticks lost in suspends that are in vcpu->tsc_offset already
  * @run_delay: of @thread, up to which steal time has been told, ns
@@ -35,6 +36,7 @@ struct vm;
 struct pv_vcpu {
 	u32 active;
 	bool eoi_armed;
+	bool eoi_fresh;
 	u32 clock_generation;
 	u64 tsc_lost;
 	u64 run_delay;

@@ -105,7 +105,7 @@ const u32 *msr_list(u32 *count);
 void msr_reset(struct vcpu *vcpu, bool init);
 /* The host's TSC lost @ticks: the guest's goes on without a step */
 void msr_shift_tsc(struct vcpu *vcpu, u64 ticks);
-/* Bits of IA32_ARCH_CAPABILITIES that hold for a guest too; at load, the rest of msr_list() with it */
+/* At load: which MSRs this host has for msr_list(), and what the constant ones say */
 void msr_init(void);
 
 /* ---- cr.c: registers as instructions write them ---- */
@@ -189,11 +189,15 @@ u64 xstate_supported_xcr0(void);
 u32 xstate_size(u64 mask, bool compacted);
 /* Size and offset of a component as leaf 0xd has them; false if we do not carry it */
 bool xstate_component(int nr, u32 *size, u32 *offset, bool *aligned);
-u32 xstate_area_size(void);		/* standard format, all of supported_xcr0; 512 without XSAVE */
+/* Of the standard format with all of xstate_supported_xcr0(); 512 without XSAVE */
+u32 xstate_area_size(void);
 int xstate_create(struct vcpu *vcpu);
 void xstate_destroy(struct vcpu *vcpu);
 void xstate_reset(struct vcpu *vcpu, bool init);
-/* Inside kernel_fpu_begin_mask() .. end: guest state in, and out again with the host's XCR0, XSS, PKRU back */
+/*
+ * Inside kernel_fpu_begin_mask() .. end: guest state in, and out again with the host's XCR0, XSS,
+ * PKRU back
+ */
 void xstate_load_guest(struct vcpu *vcpu);
 void xstate_save_guest(struct vcpu *vcpu);
 u64 xstate_xcr0(const struct vcpu *vcpu);
