@@ -556,7 +556,7 @@ int vmm_acpi_build(const struct vmm_acpi *acpi, void *buf, size_t size, uint64_t
 
 int vmm_acpi_install(struct vmm_vm *vm, const struct vmm_acpi *acpi, uint64_t *rsdp)
 {
-	size_t size = VMM_LOW_ROM_END - VMM_LOW_ROM;
+	size_t size = VMM_LOW_ACPI_END - VMM_LOW_ROM;
 	void *buf = vmm_memory_at(vm, VMM_LOW_ROM, size);
 	int ret;
 
@@ -565,8 +565,8 @@ int vmm_acpi_install(struct vmm_vm *vm, const struct vmm_acpi *acpi, uint64_t *r
 			    VMM_LOW_ROM);
 	/* Most of the area is read by nobody: leave it untouched. */
 	size = 4096 + 16 * (size_t)acpi->cpus;
-	if (size > VMM_LOW_ROM_END - VMM_LOW_ROM)
-		size = VMM_LOW_ROM_END - VMM_LOW_ROM;
+	if (size > VMM_LOW_ACPI_END - VMM_LOW_ROM)
+		size = VMM_LOW_ACPI_END - VMM_LOW_ROM;
 	ret = vmm_acpi_build(acpi, buf, size, VMM_LOW_ROM);
 	if (ret < 0)
 		return fail(&vm->message, ret, "ACPI tables for %u CPUs do not fit", acpi->cpus);

@@ -161,10 +161,10 @@ int check_placement(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
 		return fail(&vm->message, -ENOTSUP,
 			    "the image wants to lie at %#llx: below %#llx is the loader's",
 			    (unsigned long long)gpa, VMM_LOW_CMDLINE_END);
-	if (gpa < VMM_LOW_ROM_END && gpa + bytes > VMM_LOW_RESERVED)
+	if (gpa < VMM_LOW_ACPI_END && gpa + bytes > VMM_LOW_RESERVED)
 		return fail(&vm->message, -ENOTSUP,
 			    "the image wants to lie at %#llx: %#llx to %#llx is not usable memory",
-			    (unsigned long long)gpa, VMM_LOW_RESERVED, VMM_LOW_ROM_END);
+			    (unsigned long long)gpa, VMM_LOW_RESERVED, VMM_LOW_ACPI_END);
 	return 0;
 }
 

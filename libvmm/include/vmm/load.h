@@ -29,6 +29,7 @@ extern "C" {
 #define VMM_LOW_CMDLINE_END	0x00020000ULL
 #define VMM_LOW_RESERVED	0x0009fc00ULL	/* from here to the ROM area: not usable */
 #define VMM_LOW_ROM		0x000e0000ULL	/* ACPI tables */
+#define VMM_LOW_ACPI_END	0x000f0000ULL	/* from here to 1 MiB an image may lie */
 #define VMM_LOW_ROM_END		0x00100000ULL
 
 enum vmm_image_kind {
