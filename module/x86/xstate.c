@@ -266,6 +266,9 @@ void xstate_save_guest(struct vcpu *vcpu)
 {
 	struct xstate *x = vcpu->xstate;
 
+	x->xcr0 = xstate_xcr0(vcpu);
+	/* Asked for, not assumed: what lies below us may let the guest's XSETBV through. */
+	x->xcr0 = xstate_xcr0(vcpu);
 	x->live = false;
 	if (x->xss != host_xss)
 		wrmsrq(MSR_IA32_XSS, host_xss);
@@ -276,9 +279,15 @@ void xstate_save_guest(struct vcpu *vcpu)
 		wrpkru(x->host_pkru);
 }
 
+/*
+ * While the guest's state is live the register itself is asked: not every emulated CPU lets XSETBV
+ * leave, and the copy would be wrong there without anyone noticing.
+ */
 u64 xstate_xcr0(const struct vcpu *vcpu)
 {
-	return vcpu->xstate->xcr0;
+	const struct xstate *x = vcpu->xstate;
+
+	return x->live && supported_xcr0 ? xgetbv(XCR_XFEATURE_ENABLED_MASK) : x->xcr0;
 }
 
 u64 xstate_xss(const struct vcpu *vcpu)
@@ -303,7 +312,7 @@ u32 xstate_pkru(const struct vcpu *vcpu)
 void xstate_set_xcr0(struct vcpu *vcpu, u64 xcr0)
 {
 	vcpu->xstate->xcr0 = xcr0;
-	if (vcpu->xstate->live)
+	if (vcpu->xstate->live && supported_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, xcr0);
 }
 
