@@ -159,7 +159,8 @@ static void write_handlers(struct vm *vm, enum guest_mode mode)
 #define ATTR_CODE32	0xc9b
 #define ATTR_CODE64	0xa9b
 #define ATTR_DATA	0xc93
-#define ATTR_TSS	0x08b
+/* Not busy: an emulated CPU takes stacks from no other. A real one does not care. */
+#define ATTR_TSS	0x089
 #define ATTR_DPL3	0x060
 
 static u64 descriptor(u32 base, u32 limit, u16 attr)
