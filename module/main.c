@@ -4,6 +4,8 @@
  * in each online CPU from load to unload, and off whenever the CPU is not the
  * running kernel's: offline, suspended, rebooting, in another kernel by kexec.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/miscdevice.h>
