@@ -313,7 +313,9 @@ static bool x2apic_value_valid(struct lapic *lapic, u32 offset, u64 data)
 	case APIC_LVT0:
 	case APIC_LVT1:
 	case APIC_LVTERR:
-		return !(data & ~(u64)lvt_guest_writable(lapic, offset));
+		/* Delivery status and remote IRR are read-only, not reserved. */
+		return !(data & ~(u64)(lvt_guest_writable(lapic, offset) | APIC_SEND_PENDING |
+				       APIC_LVT_REMOTE_IRR));
 	default:
 		return false;
 	}
