@@ -5,6 +5,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/context_tracking.h>
 #include <linux/errno.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
@@ -507,16 +508,17 @@ static void entry_failed(struct vcpu *vcpu)
 	cpu->next_asid = svm_features.nr_asids;
 }
 
-static void svm_run(struct vcpu *vcpu)
+/* On a CPU without a tick RCU takes the guest for user code: nothing here may be traced. */
+static noinstr void svm_run(struct vcpu *vcpu)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb *vmcb = svm->vmcb;
+	struct svm_vcpu *svm = vcpu->hw;
 
+	context_tracking_guest_enter();
 	if (likely(!svm->guard.flags))
 		svm_vmrun(vcpu->regs.gpr, svm->vmcb_pa, svm->cpu->host_pa);
 	else
 		svm_vmrun_guarded(vcpu->regs.gpr, svm->vmcb_pa, svm->cpu->host_pa, &svm->guard);
-	vmcb->control.clean = svm_features.clean;
+	context_tracking_guest_exit();
 }
 
 static void svm_enter(struct vcpu *vcpu)
@@ -544,6 +546,7 @@ static void svm_enter(struct vcpu *vcpu)
 
 	svm_run(vcpu);
 
+	vmcb->control.clean = svm_features.clean;
 	vcpu->exit.hw_reason = vmcb->control.exit_code;
 	vcpu->exit.hw_info1 = vmcb->control.exit_info_1;
 	vcpu->exit.hw_info2 = vmcb->control.exit_info_2;

@@ -430,9 +430,10 @@ static struct vmcb_seg *vmcb_segment(struct vmcb *vmcb, int index)
 #define TSS_BUSY	2
 
 /*
- * The VMCB's attributes have our format. What a CPU leaves in bits that it does not use is
- * made what the architecture shows (15.5.1: CPL is a field of its own, and
- * SYSRET may leave another DPL in SS; TR is always busy; granularity follows the limit).
+ * The VMCB's attributes have our format, but CPUs leave anything in bits that they do not use. What
+ * is shown is what the architecture says: SS has the DPL of CPL, a field of its own (SYSRET may
+ * leave another in SS); granularity follows the limit; TR is busy. That bit is of use in memory
+ * alone: some CPUs keep it in TR, some never do and want it clear.
  */
 void svm_get_segment(struct vcpu *vcpu, int index, struct cpu_segment *seg)
 {
@@ -466,7 +467,7 @@ void svm_set_segment(struct vcpu *vcpu, int index, const struct cpu_segment *seg
 	struct vmcb_seg *to = vmcb_segment(vmcb, index);
 
 	to->selector = seg->selector;
-	to->attr = seg->attr;
+	to->attr = index == CPU_TR ? seg->attr & ~TSS_BUSY : seg->attr;
 	to->limit = seg->limit;
 	to->base = seg->base;
 	if (index == CPU_SS)
