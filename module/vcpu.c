@@ -14,7 +14,6 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
-#include <linux/context_tracking.h>
 #include <linux/interrupt.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
