@@ -2,17 +2,20 @@
 /*
  * pvclock: the VM's clock as a function of the guest's TSC.
  *
- * One relation between the host's TSC and its boot time is taken at load, and again after each
- * suspend. A VM's clock is that line plus vm->clock_offset, and every vCPU is told the same line in
- * ticks of its own TSC: so the clocks of all vCPUs agree to the nanosecond, and what pv_clock_now()
- * says is what the guest reads. Where the host's TSC is not the same in all CPUs, or stops, each
- * publication takes a relation of its own and the guest is told not to trust it across vCPUs.
+ * While the host keeps its own time by the TSC, that is good in all CPUs. One relation between it and
+ * the host's boot time is taken then, and again after each suspend: a VM's clock is that line plus
+ * vm->clock_offset, and every vCPU is told the same line in ticks of its own TSC. So the clocks of all
+ * vCPUs agree to the nanosecond, and what pv_clock_now() says is what the guest reads.
+ *
+ * While the host does not, each publication takes a relation of its own, the guest is told not to
+ * compare vCPUs, and is told anew on each CPU and every second.
  */
+#include <linux/jiffies.h>
 #include <linux/kernel.h>
+#include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/seqlock.h>
-#include <linux/ktime.h>
-#include <asm/cpufeature.h>
+#include <linux/smp.h>
 #include <asm/msr.h>
 #include <asm/pvclock.h>
 #include <asm/tsc.h>
@@ -24,23 +27,35 @@
 #include "vcpu.h"
 #include "vm.h"
 
-/* The line: at host TSC @tsc the host's clock said @ns. */
+/* How often the host is looked at */
+#define STABLE_INTERVAL		(8 * HZ)
+#define DRIFT_INTERVAL		HZ
+
+/* The line: at host TSC @tsc the host's boot time was @ns. */
 struct clock_point {
 	u64 tsc;
 	u64 ns;
 };
 
-static struct {
-	seqcount_t seq;			/* written with all other CPUs down, or before any VM */
+/**
+ * struct host_clock - what is known of the host's time
+ * @lock: for writing; reading goes by its sequence
+ * @stable: the host keeps time by the TSC
+ * @point: valid if @stable
+ * @tsc_lost: ticks by which the TSC went back in all suspends
+ * @tsc_at_suspend: where it was at the last one; the last CPU's own
+ */
+static struct host_clock {
+	seqlock_t lock;
+	bool stable;
 	struct clock_point point;
-	u64 tsc_lost;			/* ticks by which the TSC went back in all suspends */
+	u64 tsc_lost;
 	u64 tsc_at_suspend;
 } host_clock = {
-	.seq = SEQCNT_ZERO(host_clock.seq),
+	.lock = __SEQLOCK_UNLOCKED(host_clock.lock),
 };
 
 u32 pv_clock_generation;
-static bool tsc_stable;
 
 struct clock_scale {
 	u32 mul;
@@ -78,26 +93,68 @@ static struct clock_point now_point(void)
 	return point;
 }
 
-static struct clock_point line_point(void)
+/* Both from one moment. @point is that of the line, if there is one. */
+static bool read_line(struct clock_point *point, u64 *tsc_lost)
 {
-	struct clock_point point;
 	unsigned int seq;
+	bool stable;
 
-	if (!tsc_stable)
-		return now_point();
 	do {
-		seq = read_seqcount_begin(&host_clock.seq);
-		point = host_clock.point;
-	} while (read_seqcount_retry(&host_clock.seq, seq));
-	return point;
+		seq = read_seqbegin(&host_clock.lock);
+		stable = host_clock.stable;
+		*point = host_clock.point;
+		*tsc_lost = host_clock.tsc_lost;
+	} while (read_seqretry(&host_clock.lock, seq));
+	return stable;
+}
+
+static bool line_or_now(struct clock_point *point)
+{
+	bool stable;
+	u64 lost;
+
+	stable = read_line(point, &lost);
+	if (!stable)
+		*point = now_point();
+	return stable;
+}
+
+/* Does the host's clock source count as the TSC does? Then it is the TSC, and trusted. */
+static bool host_uses_tsc(void)
+{
+	struct system_time_snapshot now;
+	u64 before, after;
+
+	preempt_disable();
+	before = rdtsc_ordered();
+	ktime_get_snapshot(&now);
+	after = rdtsc_ordered();
+	preempt_enable();
+	return now.cycles >= before && now.cycles <= after;
+}
+
+static void begin_line(bool stable)
+{
+	host_clock.stable = stable;
+	host_clock.point = now_point();
+	WRITE_ONCE(pv_clock_generation, pv_clock_generation + 1);
+}
+
+static void look_at_host(void)
+{
+	bool stable = host_uses_tsc();
+
+	if (stable == READ_ONCE(host_clock.stable))
+		return;
+	write_seqlock(&host_clock.lock);
+	if (stable != host_clock.stable)
+		begin_line(stable);
+	write_sequnlock(&host_clock.lock);
 }
 
 void pv_clock_init(void)
 {
-	tsc_stable = boot_cpu_has(X86_FEATURE_CONSTANT_TSC) &&
-		     (boot_cpu_has(X86_FEATURE_NONSTOP_TSC) ||
-		      boot_cpu_has(X86_FEATURE_TSC_RELIABLE));
-	host_clock.point = now_point();
+	look_at_host();
 }
 
 void pv_clock_suspend(void)
@@ -107,60 +164,39 @@ void pv_clock_suspend(void)
 
 void pv_clock_resume(void)
 {
-	struct clock_point point = now_point();
+	u64 tsc = rdtsc_ordered();
 
-	write_seqcount_begin(&host_clock.seq);
-	if (point.tsc < host_clock.tsc_at_suspend)
-		host_clock.tsc_lost += host_clock.tsc_at_suspend - point.tsc;
-	host_clock.point = point;
-	write_seqcount_end(&host_clock.seq);
-	WRITE_ONCE(pv_clock_generation, pv_clock_generation + 1);
-}
-
-bool pv_clock_stable(void)
-{
-	return tsc_stable;
-}
-
-static u64 read_tsc_lost(void)
-{
-	unsigned int seq;
-	u64 lost;
-
-	do {
-		seq = read_seqcount_begin(&host_clock.seq);
-		lost = host_clock.tsc_lost;
-	} while (read_seqcount_retry(&host_clock.seq, seq));
-	return lost;
+	write_seqlock(&host_clock.lock);
+	if (tsc < host_clock.tsc_at_suspend)
+		host_clock.tsc_lost += host_clock.tsc_at_suspend - tsc;
+	begin_line(host_clock.stable);
+	write_sequnlock(&host_clock.lock);
 }
 
 /* Its TSC offset is made from the host's TSC of now, or is that of the first vCPU. */
 void pv_clock_start(struct vcpu *vcpu)
 {
 	struct pv_vcpu *pv = vcpu->pv;
+	struct clock_point point;
 
-	if (vcpu->index) {
-		const struct pv_vcpu *first = vcpu->vm->vcpus[0]->pv;
-
-		pv->clock_generation = READ_ONCE(first->clock_generation);
-		pv->tsc_lost = READ_ONCE(first->tsc_lost);
-	} else {
-		pv->clock_generation = READ_ONCE(pv_clock_generation);
-		pv->tsc_lost = read_tsc_lost();
-	}
+	pv->clock_generation = READ_ONCE(pv_clock_generation);
+	if (vcpu->index)
+		pv->tsc_lost = READ_ONCE(vcpu->vm->vcpus[0]->pv->tsc_lost);
+	else
+		read_line(&point, &pv->tsc_lost);
 }
 
 void pv_clock_catch_up(struct vcpu *vcpu)
 {
 	struct pv_vcpu *pv = vcpu->pv;
+	struct clock_point point;
 	u64 lost;
 
-	if (likely(pv->clock_generation == READ_ONCE(pv_clock_generation)))
+	read_line(&point, &lost);
+	if (likely(lost == pv->tsc_lost))
 		return;
-	pv->clock_generation = READ_ONCE(pv_clock_generation);
-	lost = read_tsc_lost() - pv->tsc_lost;
-	pv->tsc_lost += lost;
-	msr_shift_tsc(vcpu, lost);
+	msr_shift_tsc(vcpu, lost - pv->tsc_lost);
+	pv->tsc_lost = lost;
 }
 
 /* The VM's clock at host TSC @tsc, from the line through @point */
@@ -177,8 +213,9 @@ static u64 clock_at(const struct vm *vm, const struct clock_point *point, u64 ts
 
 u64 pv_clock_now(struct vm *vm)
 {
-	struct clock_point point = line_point();
+	struct clock_point point;
 
+	line_or_now(&point);
 	return clock_at(vm, &point, rdtsc_ordered());
 }
 
@@ -221,23 +258,53 @@ static int end_write(struct vm *vm, u64 gpa, u32 version)
 void pv_clock_update(struct vcpu *vcpu)
 {
 	u64 gpa = vcpu->msrs.pv_system_time & ~3ull;
-	struct clock_point point = line_point();
-	struct clock_scale scale = make_scale(vcpu->vm->tsc_khz);
-	struct pvclock_vcpu_time_info info = {
-		.tsc_timestamp = point.tsc + vcpu->tsc_offset,
-		.system_time = point.ns + vcpu->vm->clock_offset,
-		.tsc_to_system_mul = scale.mul,
-		.tsc_shift = scale.shift,
-		.flags = tsc_stable ? PVCLOCK_TSC_STABLE_BIT : 0,
-	};
 	size_t skip = offsetof(struct pvclock_vcpu_time_info, tsc_timestamp);
+	struct pvclock_vcpu_time_info info = { };
+	struct pv_vcpu *pv = vcpu->pv;
 	struct vm *vm = vcpu->vm;
+	struct clock_point point;
+	struct clock_scale scale;
 	u32 version;
 
-	if (!(vcpu->pv->active & PV_CLOCK) || begin_write(vm, gpa, &version))
+	if (!(pv->active & PV_CLOCK))
+		return;
+	pv->clock_cpu = raw_smp_processor_id();
+	pv->clock_generation = READ_ONCE(pv_clock_generation);
+	pv->clock_stable = line_or_now(&point);
+	scale = make_scale(vm->tsc_khz);
+	info.tsc_timestamp = point.tsc + vcpu->tsc_offset;
+	info.system_time = point.ns + vm->clock_offset;
+	info.tsc_to_system_mul = scale.mul;
+	info.tsc_shift = scale.shift;
+	info.flags = pv->clock_stable ? PVCLOCK_TSC_STABLE_BIT : 0;
+
+	/* Memory that the guest took away is its own loss. */
+	if (begin_write(vm, gpa, &version))
 		return;
 	memory_write(vm, gpa + skip, (u8 *)&info + skip, sizeof(info) - skip);
 	end_write(vm, gpa, version);
+}
+
+/**
+ * pv_clock_check - is what the guest was told still good?
+ * @vcpu: outside the window, with pvclock
+ *
+ * Called when the clock's generation or the CPU is another one, or the time is up.
+ */
+void pv_clock_check(struct vcpu *vcpu)
+{
+	struct pv_vcpu *pv = vcpu->pv;
+	bool due = time_after_eq(jiffies, pv->clock_due);
+
+	if (due)
+		look_at_host();
+	pv_clock_catch_up(vcpu);
+	if (pv->clock_generation != READ_ONCE(pv_clock_generation) || !pv->clock_stable)
+		pv_clock_update(vcpu);
+	pv->clock_generation = READ_ONCE(pv_clock_generation);
+	pv->clock_cpu = raw_smp_processor_id();
+	if (due)
+		pv->clock_due = jiffies + (pv->clock_stable ? STABLE_INTERVAL : DRIFT_INTERVAL);
 }
 
 /* Return: 0 or why the guest's memory could not be written */

@@ -115,7 +115,7 @@ void pv_msrs_changed(struct vcpu *vcpu)
 
 	pv->active = 0;
 	if (vcpu->msrs.pv_system_time & MSR_ENABLE)
-		pv->active |= pv_clock_stable() ? PV_CLOCK : PV_CLOCK | PV_CLOCK_DRIFTS;
+		pv->active |= PV_CLOCK;
 	if (vcpu->msrs.pv_steal_time & MSR_ENABLE)
 		pv->active |= PV_STEAL_TIME;
 	if (vcpu->lapic && vcpu->msrs.pv_eoi & MSR_ENABLE)
@@ -291,12 +291,6 @@ void pv_before_window_slow(struct vcpu *vcpu)
 {
 	struct pv_vcpu *pv = vcpu->pv;
 
-	if (pv->clock_generation != READ_ONCE(pv_clock_generation)) {
-		pv_clock_catch_up(vcpu);
-		pv_clock_update(vcpu);
-	} else if (pv->active & PV_CLOCK_DRIFTS) {
-		pv_clock_update(vcpu);
-	}
 	if (pv->active & PV_STEAL_TIME)
 		account_steal(vcpu);
 	if (pv->active & PV_EOI)

@@ -8,6 +8,8 @@
 #ifndef VMM_PV_H
 #define VMM_PV_H
 
+#include <linux/jiffies.h>
+#include <linux/smp.h>
 #include <linux/types.h>
 
 #include "../vcpu.h"
@@ -16,19 +18,20 @@
 struct task_struct;
 struct vm;
 
+/* What vcpu->msrs has switched on */
 #define PV_CLOCK	1
-/* What is to be done around every window */
 #define PV_STEAL_TIME	2
 #define PV_EOI		4
-#define PV_CLOCK_DRIFTS	8		/* pvclock on a host whose TSC is not to be trusted */
-#define PV_WINDOW	(PV_STEAL_TIME | PV_EOI | PV_CLOCK_DRIFTS)
 
 /**
  * struct pv_vcpu - what a vCPU's paravirtual parts keep between windows
  * @active: PV_*: what vcpu->msrs has switched on
  * @eoi_armed: the guest has been told that it may skip its next EOI
  * @eoi_fresh: it has not run since
- * @clock_generation: of the host clock that the guest was told of last
+ * @clock_stable: the guest was told that its vCPUs' clocks agree
+ * @clock_cpu: where it was told last
+ * @clock_generation: of the host clock that it was told of
+ * @clock_due: when the host's clock is to be looked at again, jiffies
  * @tsc_lost: host TSC ticks lost in suspends that are in vcpu->tsc_offset already
  * @run_delay: of @thread, up to which steal time has been told, ns
  * @thread: whose; compared, never followed
@@ -37,7 +40,10 @@ struct pv_vcpu {
 	u32 active;
 	bool eoi_armed;
 	bool eoi_fresh;
+	bool clock_stable;
+	int clock_cpu;
 	u32 clock_generation;
+	unsigned long clock_due;
 	u64 tsc_lost;
 	u64 run_delay;
 	const struct task_struct *thread;
@@ -69,10 +75,9 @@ void pv_clock_resume(void);
 /* Rises when the host's TSC has got a new relation to its clock */
 extern u32 pv_clock_generation;
 
-/* Can a guest take one vCPU's clock for another's? */
-bool pv_clock_stable(void);
 /* VCPU_REQ_CLOCK: publish time info. Outside the window */
 void pv_clock_update(struct vcpu *vcpu);
+void pv_clock_check(struct vcpu *vcpu);
 /* A new vCPU knows of all suspends that were */
 void pv_clock_start(struct vcpu *vcpu);
 /* After a suspend: the guest's TSC goes on from where it was. At rest or on the vCPU's thread */
@@ -90,15 +95,24 @@ void pv_before_window_slow(struct vcpu *vcpu);
 void pv_after_window_slow(struct vcpu *vcpu);
 bool pv_in_window_slow(struct vcpu *vcpu);
 
+static inline bool pv_clock_is_due(const struct pv_vcpu *pv)
+{
+	return pv->clock_generation != READ_ONCE(pv_clock_generation) ||
+	       (pv->active & PV_CLOCK && (time_after_eq(jiffies, pv->clock_due) ||
+		(!pv->clock_stable && pv->clock_cpu != raw_smp_processor_id())));
+}
+
 /**
- * pv_before_window - steal time, PV EOI, what a suspend did to the clock
+ * pv_before_window - steal time, PV EOI, what happened to the host's clock
  * @vcpu: outside the window, which comes next
  */
 static inline void pv_before_window(struct vcpu *vcpu)
 {
 	const struct pv_vcpu *pv = vcpu->pv;
 
-	if (pv->active & PV_WINDOW || pv->clock_generation != READ_ONCE(pv_clock_generation))
+	if (unlikely(pv_clock_is_due(pv)))
+		pv_clock_check(vcpu);
+	if (pv->active & (PV_STEAL_TIME | PV_EOI))
 		pv_before_window_slow(vcpu);
 }
 
