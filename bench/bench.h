@@ -70,8 +70,9 @@ void drop_memory(void *memory, size_t bytes);
 void start_urgent_thread(void *(*function)(void *), void *arg);
 void join_urgent_thread(void);
 
-/* Of /proc/meminfo, in bytes */
+/* In bytes: a line of /proc/meminfo; what no CPU and nobody else uses */
 long long meminfo(const char *field);
+long long free_memory(void);
 
 /* A figure is taken REPEAT times; the median discards the ticks of the host. */
 #define REPEAT	5

@@ -163,6 +163,19 @@ long long meminfo(const char *field)
 	return strtoll(strchr(at, ':') + 1, NULL, 10) * 1024;
 }
 
+/* MemFree leaves out the pages that each CPU keeps for itself, some megabytes. */
+long long free_memory(void)
+{
+	char *line = proc_file("/proc/zoneinfo");
+	long long pages = 0, n;
+
+	for (; line; line = strchr(line + 1, '\n'))
+		if (sscanf(line, "\n pages free %lld", &n) == 1 ||
+		    sscanf(line, "\n count: %lld", &n) == 1)
+			pages += n;
+	return pages * sysconf(_SC_PAGESIZE);
+}
+
 static int compare(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;

@@ -85,8 +85,8 @@ static void print_rows(const struct results *r)
 {
 	int i;
 
-	printf("%-10s %10s %10s %10s %8s   %-16s %s\n", "", "vmm", "kvm", "floor", "vmm/kvm",
-	       "aim", "what");
+	printf("%-10s %10s %10s %10s %8s   %-19s %s\n", "", "vmm", "kvm", "floor", "vmm/kvm",
+	       "share, aim", "what");
 	for (i = 0; i < NR_ROWS; i++) {
 		char aim[64] = "no figure";
 
@@ -96,13 +96,13 @@ static void print_rows(const struct results *r)
 		print_number(r->floor.row[i], 10);
 		if (has_figures(r, i)) {
 			printf(" %8.3f", ratio(r->vmm.row[i], r->kvm.row[i]));
-			snprintf(aim, sizeof(aim), "%.2f%s %.2f %s", share(r, i),
-				 rows[i].net ? "*" : "", rows[i].aim,
-				 share(r, i) <= rows[i].aim ? "met" : "missed");
+			snprintf(aim, sizeof(aim), "%.2f%s %s (%.2f)", share(r, i),
+				 rows[i].net ? "*" : " ",
+				 share(r, i) <= rows[i].aim ? "met" : "missed", rows[i].aim);
 		} else {
 			printf(" %8s", "-");
 		}
-		printf("   %-16s %s\n", aim, rows[i].what);
+		printf("   %-19s %s\n", aim, rows[i].what);
 	}
 }
 

@@ -233,26 +233,27 @@ static void crowd(const struct bed *bed, void *memory, struct machine **m, int n
 	}
 }
 
+/*
+ * The first ones fill up what earlier VMs have left half empty, and stay; then each further one takes
+ * what it needs from the free pages.
+ */
 static double vm_bytes(const struct bed *bed)
 {
-	struct machine *m[CROWD];
+	struct machine *m[2 * CROWD];
 	long long free[2], tables[2];
 	void *memory = guest_memory(GUEST_BYTES);
 	int k;
 
-	/* What is kept for the next VM is not this one's. */
-	crowd(bed, memory, m, VMS);
-	for (k = 0; k < VMS; k++)
-		bed->destroy(m[k]);
-	pause_ms(100);
-
-	free[0] = meminfo("MemFree");
-	tables[0] = bed->tables(m, 0);
 	crowd(bed, memory, m, CROWD);
-	pause_ms(100);
-	free[1] = meminfo("MemFree");
-	tables[1] = bed->tables(m, CROWD);
-	for (k = 0; k < CROWD; k++)
+	pause_ms(500);
+	free[0] = free_memory();
+	tables[0] = bed->tables(m, CROWD);
+	crowd(bed, memory, m + CROWD, CROWD);
+	pause_ms(500);
+	free[1] = free_memory();
+	tables[1] = bed->tables(m, 2 * CROWD);
+
+	for (k = 0; k < 2 * CROWD; k++)
 		bed->destroy(m[k]);
 	drop_memory(memory, GUEST_BYTES);
 	return (double)(free[0] - free[1] - (tables[1] - tables[0])) / CROWD;
