@@ -95,6 +95,22 @@ static enum exit_verdict handle_io(struct vcpu *vcpu)
 	return VERDICT_LEAVE;
 }
 
+/*
+ * After a write to a register: was it the EOI of a level-triggered interrupt, which an I/O APIC of
+ * the VMM's waits for?
+ */
+static enum exit_verdict leave_eoi(struct vcpu *vcpu)
+{
+	u8 vector;
+
+	if (likely((vcpu->vm->flags & (VMM_VM_LAPIC | VMM_VM_IOAPIC)) != VMM_VM_LAPIC) ||
+	    !lapic_take_user_eoi(vcpu, &vector))
+		return VERDICT_ENTER;
+	vcpu->exit.reason = EXIT_EOI;
+	vcpu->exit.eoi.vector = vector;
+	return VERDICT_LEAVE;
+}
+
 static enum exit_verdict leave_msr(struct vcpu *vcpu, bool unknown)
 {
 	vcpu->exit.msr.unknown = unknown;
@@ -141,7 +157,8 @@ static enum exit_verdict handle_msr(struct vcpu *vcpu)
 		gpr[CPU_RAX] = (u32)data;
 		gpr[CPU_RDX] = data >> 32;
 	}
-	return finish(vcpu);
+	finish(vcpu);
+	return write ? leave_eoi(vcpu) : VERDICT_ENTER;
 }
 
 /* The KVM hypercall ABI: number in RAX, arguments in RBX, RCX, RDX, RSI, result in RAX */
@@ -215,7 +232,7 @@ static enum exit_verdict mmio_verdict(struct vcpu *vcpu, enum mmio_result result
 {
 	switch (result) {
 	case MMIO_DONE:
-		return VERDICT_ENTER;
+		return leave_eoi(vcpu);
 	case MMIO_OUTSIDE:
 		return VERDICT_OUTSIDE;
 	case MMIO_USER:
