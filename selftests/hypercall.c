@@ -187,7 +187,11 @@ TEST_F(hypercall, breakpoint_leaves)
 
 	ASSERT_EQ(0, do_ioctl(vcpu->fd, VMM_SET_EXITS, &exits));
 	vcpu_load(vcpu, MODE_LONG, breakpoint);
-	e = run_until(vcpu, VMM_EXIT_DEBUG);
+	ASSERT_EQ(0, vcpu_run(vcpu));
+	e = &vcpu->run->exit;
+	if (e->reason == VMM_EXIT_IO && guest_trap(self->vm)->vector == 3)
+		SKIP(return, "this CPU does not tell INT3 from INT 3");
+	ASSERT_EQ(VMM_EXIT_DEBUG, e->reason);
 	EXPECT_EQ(VMM_DEBUG_BREAKPOINT, e->debug.kind);
 	EXPECT_EQ(3, e->debug.vector);
 	EXPECT_EQ(CODE_GPA + 1, e->debug.address);

@@ -115,7 +115,7 @@ TEST(events)
 	EXPECT_EQ(1, get_stat(vcpu->fd, "exceptions"));
 	faults = get_stat(vcpu->fd, "faults_mapped");
 	run_done(vcpu);
-	EXPECT_EQ(faults + 1, get_stat(vcpu->fd, "faults_mapped"));
+	EXPECT_LT(faults, get_stat(vcpu->fd, "faults_mapped"));
 	vm_destroy(vm);
 }
 

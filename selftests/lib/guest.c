@@ -93,8 +93,7 @@ GUEST_CODE(handler16, 16,
 
 static bool pushes_error(int vector)
 {
-	return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 ||
-	       vector == 29 || vector == 30;
+	return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
 }
 
 /* push $0 where the CPU pushes no error code; push $vector; jmp handler */
