@@ -38,7 +38,7 @@ unsigned int state_cpl(const struct vmm_state *state)
 
 static bool canonical(const struct vmm_state *state, uint64_t address)
 {
-	int unused = state->control.cr4 & (1ULL << 12) ? 7 : 16;	/* CR4.LA57 */
+	int unused = state->control.cr4 & CR4_LA57 ? 7 : 16;
 
 	return (uint64_t)((int64_t)(address << unused) >> unused) == address;
 }

@@ -460,24 +460,52 @@ static int pop(struct insn *insn)
 	return ret ? ret : insn_write(insn, 0, value);
 }
 
-static int jump(struct insn *insn, bool call)
+static int go_to(struct insn *insn, uint64_t target)
 {
 	unsigned int bytes = insn->z.operand_width / 8;
-	uint64_t target;
+	unsigned int unused = insn->emulator->state.control.cr4 & CR4_LA57 ? 7 : 16;
+
+	if (bytes == 8 && (int64_t)(target << unused) >> unused != (int64_t)target)
+		return insn_fault(insn, VECTOR_GP, true, 0);
+	insn->regs.rip = target & size_mask(bytes);
+	return 0;
+}
+
+/* Near jumps and calls: to a relative, a register's or memory's target */
+static int jump(struct insn *insn, bool call)
+{
+	uint64_t target, next = insn->regs.rip;
 	int ret;
 
-	if (insn->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ||
-	    insn->operands[0].type != ZYDIS_OPERAND_TYPE_MEMORY)
+	if (insn->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
 		return -ENOSYS;
 	ret = insn_read(insn, 0, &target);
-	if (!ret && call)
-		ret = push_value(insn, bytes, insn->regs.rip);
 	if (ret)
 		return ret;
-	if (bytes == 8 && (int64_t)(target << 7) >> 7 != (int64_t)target)
-		return insn_fault(insn, VECTOR_GP, true, 0);
-	insn->regs.rip = target;
-	return 0;
+	if (insn->operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+		target += next;
+	ret = go_to(insn, target);
+	if (!ret && call)
+		ret = push_value(insn, insn->z.operand_width / 8, next);
+	return ret;
+}
+
+/* Near return, with or without arguments to drop */
+static int jump_back(struct insn *insn)
+{
+	uint64_t target, arguments = 0;
+	int ret;
+
+	if (insn->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+		return -ENOSYS;
+	ret = pop_value(insn, insn->z.operand_width / 8, &target);
+	if (!ret && insn->operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+		ret = insn_read(insn, 0, &arguments);
+	if (ret)
+		return ret;
+	insn_set(insn, VMM_RSP, stack_bytes(insn),
+		 insn_get(insn, VMM_RSP, stack_bytes(insn)) + arguments);
+	return go_to(insn, target);
 }
 
 int insn_integer(struct insn *insn)
@@ -574,6 +602,8 @@ int insn_integer(struct insn *insn)
 		return jump(insn, true);
 	case ZYDIS_MNEMONIC_JMP:
 		return jump(insn, false);
+	case ZYDIS_MNEMONIC_RET:
+		return jump_back(insn);
 	case ZYDIS_MNEMONIC_NOP:
 		return 0;
 	default:

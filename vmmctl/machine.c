@@ -135,10 +135,14 @@ static int interrupted(void *opaque, struct vmm_vcpu *vcpu)
 static int fatal(struct machine *machine, struct vmm_vcpu *vcpu, const char *why)
 {
 	char state[4096];
+	size_t length;
 
 	if (vmm_vcpu_describe(vcpu, state, sizeof(state)) < 0)
 		snprintf(state, sizeof(state), "(its state cannot be read: %s)\n",
 			 vmm_vcpu_error(vcpu));
+	length = strlen(state);
+	if (length && state[length - 1] == '\n')
+		state[length - 1] = 0;
 	return machine_stop(machine, STATUS_GUEST, "vCPU %u: %s\n%s", vmm_vcpu_id(vcpu), why,
 			    state);
 }
