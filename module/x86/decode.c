@@ -13,7 +13,7 @@
 #include "x86/x86.h"
 
 #define BASE_NONE	(-1)
-#define BASE_RIP		16
+#define BASE_RIP	16
 
 /**
  * struct operand - a memory operand, as ModRM and SIB describe it
@@ -410,7 +410,7 @@ static int take_io(struct vcpu *vcpu, const struct decoder *d)
 static int take_lmsw(struct vcpu *vcpu, const struct decoder *d)
 {
 	struct cpu_event fault;
-	u16 msw;
+	u16 msw = 0;
 	int ret;
 
 	vcpu->exit.cr.nr = 0;

@@ -59,6 +59,7 @@ static inline bool test_and_clear_bit(int nr, unsigned long *bits)
 #define VMM_MEMORY_H
 struct vcpu;
 struct vm;
+bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access);
 int memory_read(struct vm *vm, u64 gpa, void *buf, size_t len);
 int memory_write(struct vm *vm, u64 gpa, const void *buf, size_t len);
 int memory_cmpxchg(struct vm *vm, u64 gpa, u64 old, u64 new, int size);
