@@ -605,6 +605,10 @@ int insn_integer(struct insn *insn)
 	case ZYDIS_MNEMONIC_RET:
 		return jump_back(insn);
 	case ZYDIS_MNEMONIC_NOP:
+	case ZYDIS_MNEMONIC_CLFLUSH:
+	case ZYDIS_MNEMONIC_CLFLUSHOPT:
+	case ZYDIS_MNEMONIC_CLWB:
+	case ZYDIS_MNEMONIC_CLDEMOTE:
 		return 0;
 	default:
 		break;
@@ -615,7 +619,6 @@ int insn_integer(struct insn *insn)
 	case ZYDIS_CATEGORY_CMOV:
 		return move_condition(insn);
 	case ZYDIS_CATEGORY_PREFETCH:
-	case ZYDIS_CATEGORY_CLFLUSHOPT:
 		return 0;
 	default:
 		return -ENOSYS;

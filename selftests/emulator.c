@@ -1,0 +1,942 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * libvmm's emulator against this CPU: each instruction form is run here, in user
+ * mode, and by vmm_emulate() on a copy of the same memory with the same
+ * registers. What memory and registers are afterwards must be equal, and so
+ * must the flags that the manuals define. Then what cannot be run here: other
+ * modes, faults, refusals. Needs no module.
+ */
+/* timeout: 120 */
+#include <cpuid.h>
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <vmm/emulate.h>
+
+#include "kselftest_harness.h"
+
+#define ROUNDS		60
+#define MEMORY_SIZE	0x3000
+#define SOURCE		0x0800	/* offsets in the memory: RSI, RDI and RSP point there */
+#define TARGET		0x1800
+#define STACK		0x2c00
+
+#define CF	0x001
+#define PF	0x004
+#define AF	0x010
+#define ZF	0x040
+#define SF	0x080
+#define OF	0x800
+#define ALL	0x8d5
+#define LOGIC	0x8c5		/* AF is undefined */
+#define BITS	0x001
+#define COUNT	0x041
+#define SCAN	0x040
+#define MULTIPLY 0x801
+#define NONE	0x000
+#define ONE	0xfff		/* shifts by one: all but AF */
+#define AVX	0x10000		/* the form needs AVX */
+
+/* ---- the forms ---- */
+
+struct form {
+	const void *code;
+	const void *end;
+	uint64_t flags;		/* that the instruction defines, and AVX */
+	const char *text;
+};
+
+#define STRING(x)	#x
+#define VALUE(x)	STRING(x)
+
+#define FORM(flags, text)						\
+	".pushsection .text.forms, \"ax\"\n"				\
+	"771:	" text "\n"						\
+	"772:	jmp *native_return(%rip)\n"				\
+	".popsection\n"							\
+	".pushsection .rodata.names, \"a\"\n"				\
+	"773:	.asciz \"" text "\"\n"					\
+	".popsection\n"							\
+	".pushsection forms, \"aw\"\n"					\
+	".quad 771b, 772b, " VALUE(flags) ", 773b\n"			\
+	".popsection\n"
+
+#define ALU(op)								\
+	FORM(ALL, op "b %al, (%rdi)") FORM(ALL, op "b %ch, 1(%rdi)")	\
+	FORM(ALL, op "w %ax, (%rdi)") FORM(ALL, op "l %ecx, 4(%rdi)")	\
+	FORM(ALL, op "q %r9, 8(%rdi)") FORM(ALL, op "b $-3, (%rdi)")	\
+	FORM(ALL, op "l $0x87654321, (%rdi)") FORM(ALL, op "q $-7, (%rdi)") \
+	FORM(ALL, op "b (%rsi), %dl") FORM(ALL, op "q (%rsi,%rbx,4), %r14") \
+	FORM(ALL, "lock " op "q %rax, (%rdi)")
+
+#define LOGICAL(op)							\
+	FORM(LOGIC, op "b %al, (%rdi)") FORM(LOGIC, op "w %ax, (%rdi)")	\
+	FORM(LOGIC, op "l %ecx, (%rdi)") FORM(LOGIC, op "q %r9, (%rdi)") \
+	FORM(LOGIC, op "l $0x12345678, (%rdi)") FORM(LOGIC, op "l (%rsi), %edx")
+
+#define UNARY(op, flags)						\
+	FORM(flags, op "b (%rdi)") FORM(flags, op "w (%rdi)")		\
+	FORM(flags, op "l (%rdi)") FORM(flags, "lock " op "q (%rdi)")
+
+/* By one all flags but AF are defined, by more OF is not (and in a rotation nothing else changes) */
+#define SHIFT(op)							\
+	FORM(LOGIC, op "b $1, (%rdi)") FORM(LOGIC, op "l $1, (%rdi)")	\
+	FORM(LOGIC, op "q $1, (%rdi)") FORM(0xc5, op "l $7, (%rdi)")	\
+	FORM(0xc5, op "q $63, (%rdi)") FORM(0xc4, op "l %cl, (%rdi)")	\
+	FORM(0xc4, op "q %cl, (%rdi)") FORM(LOGIC, op "l $0, (%rdi)")
+
+#define ROTATE(op)							\
+	FORM(ALL, op "b $1, (%rdi)") FORM(ALL, op "w $1, (%rdi)")	\
+	FORM(ALL, op "q $1, (%rdi)") FORM(0xd5, op "b $3, (%rdi)")	\
+	FORM(0xd5, op "w $11, (%rdi)") FORM(0xd5, op "l %cl, (%rdi)")	\
+	FORM(0xd5, op "q %cl, (%rdi)") FORM(0xd5, op "w %cl, (%rdi)")	\
+	FORM(0xd5, op "b %cl, (%rdi)")
+
+#define BIT(op)								\
+	FORM(BITS, op "l $5, (%rdi)") FORM(BITS, op "q $60, (%rdi)")	\
+	FORM(BITS, op "w %bp, (%rdi)") FORM(BITS, op "l %ebp, (%rdi)")	\
+	FORM(BITS, op "q %rbp, (%rdi)")
+
+#define CONDITION(cc)							\
+	FORM(ALL, "set" cc " (%rdi)") FORM(ALL, "cmov" cc "l (%rsi), %eax") \
+	FORM(ALL, "cmov" cc "q (%rsi), %r10")
+
+#define EACH_SIZE(flags, op, mem)					\
+	FORM(flags, op "b " mem) FORM(flags, op "w " mem)		\
+	FORM(flags, op "l " mem) FORM(flags, op "q " mem)
+
+#define VECTOR_MOVE(op)							\
+	FORM(ALL, op " (%rsi), %xmm3") FORM(ALL, op " %xmm9, (%rdi)")
+
+#define AVX_MOVE(op)							\
+	FORM(AVX, op " (%rsi), %xmm3") FORM(AVX, op " %xmm9, (%rdi)")	\
+	FORM(AVX, op " (%rsi), %ymm4") FORM(AVX, op " %ymm10, (%rdi)")
+
+#define BITWISE(op)							\
+	FORM(ALL, "p" op " (%rsi), %xmm5") FORM(AVX, "vp" op " (%rsi), %xmm6, %xmm7")
+
+asm(
+	ALU("add") ALU("adc") ALU("sub") ALU("sbb")
+	LOGICAL("and") LOGICAL("or") LOGICAL("xor")
+	FORM(ALL, "cmpb %al, (%rsi)") FORM(ALL, "cmpw $0x1234, (%rsi)")
+	FORM(ALL, "cmpl (%rsi), %eax") FORM(ALL, "cmpq $-1, (%rsi)")
+	FORM(LOGIC, "testb $0x5a, (%rsi)") FORM(LOGIC, "testq %rax, (%rsi)")
+	UNARY("inc", ALL) UNARY("dec", ALL) UNARY("neg", ALL) UNARY("not", ALL)
+
+	EACH_SIZE(ALL, "mov", "$0x12, (%rdi)")
+	FORM(ALL, "movb %ah, (%rdi)") FORM(ALL, "movb %sil, (%rdi)")
+	FORM(ALL, "movw %r8w, (%rdi)") FORM(ALL, "movl %r15d, (%rdi)")
+	FORM(ALL, "movq %rsp, (%rdi)") FORM(ALL, "movb (%rsi), %bh")
+	FORM(ALL, "movw (%rsi), %cx") FORM(ALL, "movl (%rsi), %ecx")
+	FORM(ALL, "movq -8(%rsi,%rbx,8), %rcx") FORM(ALL, "movq 772f(%rip), %rax")
+	FORM(ALL, "movl (%esi), %eax") FORM(ALL, "movw %ds, (%rdi)")
+	FORM(ALL, "movntil %eax, (%rdi)") FORM(ALL, "movntiq %rdx, (%rdi)")
+	FORM(ALL, "movzbw (%rsi), %ax") FORM(ALL, "movzbl (%rsi), %eax")
+	FORM(ALL, "movzwl (%rsi), %eax") FORM(ALL, "movzbq (%rsi), %rax")
+	FORM(ALL, "movsbw (%rsi), %ax") FORM(ALL, "movsbl (%rsi), %eax")
+	FORM(ALL, "movswq (%rsi), %rax") FORM(ALL, "movslq (%rsi), %rax")
+	FORM(ALL, "movbew (%rsi), %ax") FORM(ALL, "movbel (%rsi), %eax")
+	FORM(ALL, "movbeq (%rsi), %rax") FORM(ALL, "movbew %ax, (%rdi)")
+	FORM(ALL, "movbel %eax, (%rdi)") FORM(ALL, "movbeq %rax, (%rdi)")
+
+	FORM(ALL, "xchgb %al, (%rdi)") FORM(ALL, "xchgw %ax, (%rdi)")
+	FORM(ALL, "xchgl %ebx, (%rdi)") FORM(ALL, "xchgq %rcx, (%rdi)")
+	FORM(ALL, "xaddb %al, (%rdi)") FORM(ALL, "lock xaddw %dx, (%rdi)")
+	FORM(ALL, "xaddl %eax, (%rdi)") FORM(ALL, "lock xaddq %r11, (%rdi)")
+	FORM(ALL, "cmpxchgb %bl, (%rdi)") FORM(ALL, "cmpxchgw %cx, (%rdi)")
+	FORM(ALL, "lock cmpxchgl %ecx, (%rdi)") FORM(ALL, "cmpxchgq %rcx, (%rdi)")
+	FORM(ALL, "lock cmpxchg8b (%rdi)") FORM(ALL, "lock cmpxchg16b (%rdi)")
+
+	SHIFT("shl") SHIFT("shr") SHIFT("sar")
+	ROTATE("rol") ROTATE("ror") ROTATE("rcl") ROTATE("rcr")
+	FORM(LOGIC, "shldl $1, %eax, (%rdi)") FORM(0xc5, "shldq $13, %rax, (%rdi)")
+	FORM(0xc5, "shldw $9, %ax, (%rdi)") FORM(0xc4, "shldl %cl, %eax, (%rdi)")
+	FORM(LOGIC, "shrdl $1, %eax, (%rdi)") FORM(0xc5, "shrdq $13, %rax, (%rdi)")
+	FORM(0xc5, "shrdw $9, %ax, (%rdi)") FORM(0xc4, "shrdq %cl, %rax, (%rdi)")
+	BIT("bt") BIT("bts") BIT("btr") BIT("btc") FORM(BITS, "lock btsq %rbp, (%rdi)")
+	FORM(SCAN, "bsfl (%rsi), %eax") FORM(SCAN, "bsrq (%rsi), %rax")
+	FORM(SCAN, "bsfw (%rsi), %ax")
+	FORM(COUNT, "tzcntl (%rsi), %eax") FORM(COUNT, "tzcntq (%rsi), %rax")
+	FORM(COUNT, "lzcntw (%rsi), %ax") FORM(COUNT, "lzcntl (%rsi), %eax")
+	FORM(COUNT, "lzcntq (%rsi), %rax")
+	FORM(ALL, "popcntw (%rsi), %ax") FORM(ALL, "popcntq (%rsi), %rax")
+	EACH_SIZE(MULTIPLY, "mul", "(%rsi)") EACH_SIZE(MULTIPLY, "imul", "(%rsi)")
+	FORM(MULTIPLY, "imulw (%rsi), %ax") FORM(MULTIPLY, "imull (%rsi), %eax")
+	FORM(MULTIPLY, "imulq (%rsi), %rax") FORM(MULTIPLY, "imulq $-77, (%rsi), %rax")
+	FORM(MULTIPLY, "imull $0x1234567, (%rsi), %eax")
+
+	CONDITION("o") CONDITION("no") CONDITION("b") CONDITION("ae") CONDITION("e")
+	CONDITION("ne") CONDITION("be") CONDITION("a") CONDITION("s") CONDITION("ns")
+	CONDITION("p") CONDITION("np") CONDITION("l") CONDITION("ge") CONDITION("le")
+	CONDITION("g")
+
+	FORM(ALL, "pushq (%rsi)") FORM(ALL, "popq (%rdi)") FORM(ALL, "pushw (%rsi)")
+	FORM(ALL, "popw (%rdi)") FORM(ALL, "popq 8(%rsp)") FORM(ALL, "pushq 8(%rsp)")
+	FORM(ALL, "pushq %rax") FORM(ALL, "pushq %rsp") FORM(ALL, "pushq $-5")
+	FORM(ALL, "popq %rsp") FORM(ALL, "popq %r12")
+	FORM(ALL, "prefetcht0 (%rsi)") FORM(ALL, "clflush (%rsi)") FORM(ALL, "nopl (%rsi)")
+
+	FORM(ALL, "movsb") FORM(ALL, "movsw") FORM(ALL, "movsl") FORM(ALL, "movsq")
+	FORM(ALL, "stosb") FORM(ALL, "stosq") FORM(ALL, "lodsb") FORM(ALL, "lodsw")
+	FORM(ALL, "lodsl") FORM(ALL, "lodsq") FORM(ALL, "cmpsb") FORM(ALL, "cmpsw")
+	FORM(ALL, "cmpsl") FORM(ALL, "cmpsq") FORM(ALL, "scasb") FORM(ALL, "scasw")
+	FORM(ALL, "scasl") FORM(ALL, "scasq")
+	FORM(ALL, "rep movsb") FORM(ALL, "rep movsq") FORM(ALL, "rep stosl")
+	FORM(ALL, "rep lodsw") FORM(ALL, "repe cmpsb") FORM(ALL, "repne cmpsb")
+	FORM(ALL, "repe scasb") FORM(ALL, "repne scasw") FORM(ALL, "repne scasq")
+
+	VECTOR_MOVE("movups") VECTOR_MOVE("movupd") VECTOR_MOVE("movaps")
+	VECTOR_MOVE("movapd") VECTOR_MOVE("movdqu") VECTOR_MOVE("movdqa")
+	VECTOR_MOVE("movd") VECTOR_MOVE("movq") VECTOR_MOVE("movss") VECTOR_MOVE("movsd")
+	VECTOR_MOVE("movlps") VECTOR_MOVE("movhps") VECTOR_MOVE("movlpd")
+	VECTOR_MOVE("movhpd") FORM(ALL, "lddqu (%rsi), %xmm1")
+	FORM(ALL, "movntdq %xmm8, (%rdi)") FORM(ALL, "movntps %xmm8, (%rdi)")
+	FORM(ALL, "movntpd %xmm8, (%rdi)") FORM(ALL, "movntdqa (%rsi), %xmm8")
+	FORM(ALL, "movdqu 3(%rsi), %xmm15") FORM(ALL, "movups %xmm0, 5(%rdi)")
+	BITWISE("and") BITWISE("andn") BITWISE("or") BITWISE("xor")
+	FORM(ALL, "andps (%rsi), %xmm1") FORM(ALL, "andnpd (%rsi), %xmm1")
+	FORM(ALL, "orpd (%rsi), %xmm1") FORM(ALL, "xorps (%rsi), %xmm1")
+	FORM(ALL, "stmxcsr (%rdi)") FORM(ALL, "fnstcw (%rdi)")
+
+	AVX_MOVE("vmovups") AVX_MOVE("vmovupd") AVX_MOVE("vmovaps") AVX_MOVE("vmovapd")
+	AVX_MOVE("vmovdqu") AVX_MOVE("vmovdqa") FORM(AVX, "vlddqu (%rsi), %ymm1")
+	FORM(AVX, "vmovd (%rsi), %xmm2") FORM(AVX, "vmovq (%rsi), %xmm2")
+	FORM(AVX, "vmovd %xmm2, (%rdi)") FORM(AVX, "vmovq %xmm2, (%rdi)")
+	FORM(AVX, "vmovss (%rsi), %xmm2") FORM(AVX, "vmovsd %xmm2, (%rdi)")
+	FORM(AVX, "vmovlps (%rsi), %xmm2, %xmm3") FORM(AVX, "vmovhps (%rsi), %xmm2, %xmm3")
+	FORM(AVX, "vmovhpd %xmm3, (%rdi)") FORM(AVX, "vmovntdq %ymm8, (%rdi)")
+	FORM(AVX, "vbroadcastss (%rsi), %ymm5") FORM(AVX, "vbroadcastss (%rsi), %xmm5")
+	FORM(AVX, "vbroadcastsd (%rsi), %ymm5") FORM(AVX, "vbroadcastf128 (%rsi), %ymm5")
+	FORM(AVX, "vxorps (%rsi), %ymm1, %ymm2") FORM(AVX, "vandnpd (%rsi), %ymm1, %ymm2")
+);
+
+/* Jumps and calls have their target in memory: where this is */
+asm(
+	".pushsection .text.forms, \"ax\"\n"
+	"landing: jmp *native_return(%rip)\n"
+	"jump_form: jmp *(%rsi)\n"
+	"call_form: call *(%rsi)\n"
+	"call_form_end:\n"
+	"relative_form: call landing\n"
+	"ret_form: ret\n"
+	".popsection\n"
+);
+
+extern const struct form __start_forms[], __stop_forms[];
+extern const uint8_t landing[], jump_form[], call_form[], call_form_end[], relative_form[];
+extern const uint8_t ret_form[];
+
+/* ---- running one here ---- */
+
+struct context {
+	uint64_t gpr[16];
+	uint64_t rflags;
+	uint8_t xsave[4096] __attribute__((aligned(64)));
+};
+
+uint64_t native_return, native_rsp;
+const void *native_code;
+struct context *native_context;
+uint32_t native_mask;
+
+void run_native(void);
+
+asm(
+	".pushsection .text\n"
+	".globl run_native\n"
+	"run_native:\n"
+	"	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
+	"	mov %rsp, native_rsp(%rip)\n"
+	"	lea 1f(%rip), %rax\n"
+	"	mov %rax, native_return(%rip)\n"
+	"	mov native_context(%rip), %rbx\n"
+	"	mov native_mask(%rip), %eax\n"
+	"	xor %edx, %edx\n"
+	"	xrstor64 192(%rbx)\n"
+	"	push 128(%rbx)\n"
+	"	popf\n"
+	"	mov 0(%rbx), %rax; mov 8(%rbx), %rcx; mov 16(%rbx), %rdx\n"
+	"	mov 32(%rbx), %rsp; mov 40(%rbx), %rbp; mov 48(%rbx), %rsi; mov 56(%rbx), %rdi\n"
+	"	mov 64(%rbx), %r8; mov 72(%rbx), %r9; mov 80(%rbx), %r10; mov 88(%rbx), %r11\n"
+	"	mov 96(%rbx), %r12; mov 104(%rbx), %r13; mov 112(%rbx), %r14; mov 120(%rbx), %r15\n"
+	"	mov 24(%rbx), %rbx\n"
+	"	jmp *native_code(%rip)\n"
+	"1:	mov %rsp, native_return(%rip)\n"
+	"	mov native_rsp(%rip), %rsp\n"
+	"	pushf\n"
+	"	push %rbx\n"
+	"	mov native_context(%rip), %rbx\n"
+	"	mov %rax, 0(%rbx); mov %rcx, 8(%rbx); mov %rdx, 16(%rbx)\n"
+	"	mov %rbp, 40(%rbx); mov %rsi, 48(%rbx); mov %rdi, 56(%rbx)\n"
+	"	mov %r8, 64(%rbx); mov %r9, 72(%rbx); mov %r10, 80(%rbx); mov %r11, 88(%rbx)\n"
+	"	mov %r12, 96(%rbx); mov %r13, 104(%rbx); mov %r14, 112(%rbx); mov %r15, 120(%rbx)\n"
+	"	pop 24(%rbx)\n"
+	"	pop 128(%rbx)\n"
+	"	mov native_return(%rip), %rax\n"
+	"	mov %rax, 32(%rbx)\n"
+	"	mov native_mask(%rip), %eax\n"
+	"	xor %edx, %edx\n"
+	"	xsave64 192(%rbx)\n"
+	"	cld\n"
+	"	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+	"	ret\n"
+	".popsection\n"
+);
+
+_Static_assert(offsetof(struct context, xsave) == 192, "run_native() knows it");
+
+/* ---- the emulator's side ---- */
+
+/* The memory of the instruction, at its address below 4 GiB, and what the emulator makes of it */
+static uint8_t *memory;
+static uint8_t copy[MEMORY_SIZE];
+/* Linear addresses from here on fault */
+static uint64_t fault_from = ~0ULL;
+static int xstate_loads;
+static struct vmm_emulator_xstate xstate;
+
+static int locate(uint64_t linear, size_t bytes, uint32_t access, uint8_t **at,
+		  struct vmm_event *fault)
+{
+	uint64_t base = (uintptr_t)memory;
+
+	if (linear + bytes > fault_from) {
+		*fault = (struct vmm_event){
+			.type = VMM_EVENT_EXCEPTION, .vector = 14, .has_error = 1,
+			.error = access & VMM_ACCESS_WRITE ? 2 : 0, .payload = linear,
+		};
+		return 1;
+	}
+	/* The forms' own code, for what is relative to RIP */
+	if (linear - (uintptr_t)__start_forms[0].code < 1 << 20 && !(access & VMM_ACCESS_WRITE)) {
+		*at = (uint8_t *)(uintptr_t)linear;
+		return 0;
+	}
+	if (linear - base >= MEMORY_SIZE || linear - base + bytes > MEMORY_SIZE)
+		return -ERANGE;
+	*at = copy + (linear - base);
+	return 0;
+}
+
+static int emulator_read(void *opaque, uint64_t linear, void *buf, size_t bytes, uint32_t access,
+			 struct vmm_event *fault)
+{
+	uint8_t *at;
+	int ret = locate(linear, bytes, access, &at, fault);
+
+	if (!ret)
+		memcpy(buf, at, bytes);
+	return ret;
+}
+
+static int emulator_write(void *opaque, uint64_t linear, const void *buf, size_t bytes,
+			  uint32_t access, struct vmm_event *fault)
+{
+	uint8_t *at;
+	int ret = locate(linear, bytes, access, &at, fault);
+
+	if (!ret)
+		memcpy(at, buf, bytes);
+	return ret;
+}
+
+static const struct context *xstate_source;
+
+static int load_xstate(void *opaque, struct vmm_emulator_xstate *to)
+{
+	xstate_loads++;
+	memcpy(to->area, xstate_source->xsave, sizeof(to->area));
+	to->avx = native_mask & 4 ? 576 : 0;
+	to->opmask = 0;
+	to->zmm_hi256 = 0;
+	to->hi16_zmm = 0;
+	return 0;
+}
+
+static struct vmm_emulator emulator;
+
+static void flat_segments(uint16_t code_attr)
+{
+	int i;
+
+	for (i = VMM_ES; i <= VMM_GS; i++)
+		emulator.state.segments.seg[i] = (struct vmm_segment){
+			.limit = 0xffffffff, .attr = i == VMM_CS ? 0x89b | code_attr : 0xc93,
+		};
+}
+
+/* 64-bit mode, as this process */
+static void set_up(void)
+{
+	memset(&emulator, 0, sizeof(emulator));
+	emulator.read = emulator_read;
+	emulator.write = emulator_write;
+	emulator.load_xstate = load_xstate;
+	emulator.xstate = &xstate;
+	emulator.state.control.cr0 = 0x80050033;
+	emulator.state.control.cr4 = 0x406b0;
+	emulator.state.control.efer = 0xd01;
+	flat_segments(VMM_SEG_L);
+	emulator.state.regs.rflags = 2;
+	xstate.dirty = false;
+	fault_from = ~0ULL;
+}
+
+static uint64_t seed;
+
+static uint64_t random64(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed;
+}
+
+static void random_context(struct context *context)
+{
+	uint64_t *xsave = (uint64_t *)context->xsave;
+	unsigned int i;
+
+	for (i = 0; i < 16; i++)
+		context->gpr[i] = random64();
+	/* Now and then equal operands, and counts of all kinds */
+	context->gpr[VMM_RCX] = random64() % 70;
+	context->gpr[VMM_RBX] = random64() % 8;
+	context->gpr[VMM_RBP] = random64() % 4096 - 2048;
+	context->gpr[VMM_RSI] = (uintptr_t)memory + SOURCE;
+	context->gpr[VMM_RDI] = (uintptr_t)memory + TARGET;
+	context->gpr[VMM_RSP] = (uintptr_t)memory + STACK;
+	context->rflags = 2 | (random64() & ALL) | (random64() & 0x400);
+	memset(context->xsave, 0, sizeof(context->xsave));
+	for (i = 160 / 8; i < 416 / 8; i++)
+		xsave[i] = random64();
+	for (i = 576 / 8; i < 832 / 8; i++)
+		xsave[i] = random64();
+	context->xsave[0] = 0x7f;
+	context->xsave[1] = 0x03;
+	*(uint32_t *)(context->xsave + 24) = 0x1f80;
+	/* A component that is absent holds zeros */
+	xsave[512 / 8] = native_mask & (random64() % 4 ? 7 : random64());
+}
+
+static void random_memory(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < MEMORY_SIZE / 8; i++)
+		((uint64_t *)memory)[i] = random64() % 8 ? random64() : random64() % 3;
+	/* For comparisons that go on for a while */
+	if (random64() & 1)
+		memcpy(memory + TARGET, memory + SOURCE, 40);
+	if (random64() & 1)
+		memset(memory + TARGET, memory[TARGET], 24);
+	memcpy(copy, memory, MEMORY_SIZE);
+}
+
+static uint64_t read_vector(const struct context *context, unsigned int at)
+{
+	const uint64_t *xsave = (const uint64_t *)context->xsave;
+	unsigned int feature = at < 416 ? 1 : 2;
+
+	return xsave[512 / 8] & 1 << feature ? xsave[at / 8] : 0;
+}
+
+static bool vectors_equal(const struct context *a, const struct context *b)
+{
+	unsigned int at;
+
+	for (at = 160; at < 416; at += 8)
+		if (read_vector(a, at) != read_vector(b, at))
+			return false;
+	for (at = 576; at < 832 && (native_mask & 4); at += 8)
+		if (read_vector(a, at) != read_vector(b, at))
+			return false;
+	return true;
+}
+
+/* One round: @before and memory are set. What differs, or NULL */
+static const char *compare(const uint8_t *code, const uint8_t *end, uint64_t flags,
+			   const struct context *before)
+{
+	static char text[200];
+	struct context native = *before, emulated = *before;
+	unsigned int i;
+	int ret;
+
+	set_up();
+	memcpy(emulator.state.regs.gpr, before->gpr, sizeof(before->gpr));
+	emulator.state.regs.rflags = before->rflags;
+	emulator.state.regs.rip = (uintptr_t)code;
+	emulator.state.events.shadow = VMM_SHADOW_STI;
+	xstate_source = before;
+	ret = vmm_emulate(&emulator, code, 15);
+	if (ret) {
+		snprintf(text, sizeof(text), "vmm_emulate() returns %d: %s", ret, emulator.message);
+		return text;
+	}
+	native_code = code;
+	native_context = &native;
+	run_native();
+
+	memcpy(emulated.gpr, emulator.state.regs.gpr, sizeof(emulated.gpr));
+	if (xstate.dirty)
+		memcpy(emulated.xsave, xstate.area, sizeof(emulated.xsave));
+	for (i = 0; i < 16; i++) {
+		if (native.gpr[i] == emulated.gpr[i])
+			continue;
+		snprintf(text, sizeof(text), "register %u is %llx, not %llx", i,
+			 (unsigned long long)emulated.gpr[i], (unsigned long long)native.gpr[i]);
+		return text;
+	}
+	if ((native.rflags ^ emulator.state.regs.rflags) & (flags & ALL)) {
+		snprintf(text, sizeof(text), "flags are %llx, not %llx",
+			 (unsigned long long)emulator.state.regs.rflags,
+			 (unsigned long long)native.rflags);
+		return text;
+	}
+	if (memcmp(memory, copy, MEMORY_SIZE))
+		return "memory differs";
+	if (!vectors_equal(&native, &emulated))
+		return "vector registers differ";
+	if (emulator.state.regs.rip != (uintptr_t)end)
+		return "RIP is wrong";
+	if (emulator.state.events.shadow)
+		return "the interrupt shadow is still there";
+	return NULL;
+}
+
+static bool has_avx(void)
+{
+	return __builtin_cpu_supports("avx");
+}
+
+static int find_native_mask(void)
+{
+	uint32_t a, b, c, d;
+
+	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & 1 << 27))
+		return -1;
+	native_mask = has_avx() ? 7 : 3;
+	return 0;
+}
+
+static bool can_run(const struct form *form)
+{
+	if (form->flags & AVX)
+		return has_avx();
+	if (!strncmp(form->text, "movbe", 5)) {
+		uint32_t a, b, c, d;
+
+		return __get_cpuid(1, &a, &b, &c, &d) && (c & 1 << 22);
+	}
+	if (!strncmp(form->text, "tzcnt", 5))
+		return __builtin_cpu_supports("bmi");
+	if (!strncmp(form->text, "lzcnt", 5)) {
+		uint32_t a, b, c, d;
+
+		return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & 1 << 5);
+	}
+	return true;
+}
+
+FIXTURE(emulator) {
+	struct context context;
+};
+
+FIXTURE_SETUP(emulator)
+{
+	memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)memory);
+	seed = 0x123456789abcdefULL;
+	xstate_loads = 0;
+	if (find_native_mask())
+		SKIP(return, "this CPU has no XSAVE");
+}
+
+FIXTURE_TEARDOWN(emulator)
+{
+	munmap(memory, MEMORY_SIZE);
+}
+
+TEST_F(emulator, as_the_cpu_does)
+{
+	const struct form *form;
+	unsigned int round, forms = 0;
+
+	for (form = __start_forms; form < __stop_forms; form++) {
+		const char *wrong = NULL;
+
+		if (!can_run(form))
+			continue;
+		forms++;
+		for (round = 0; round < ROUNDS && !wrong; round++) {
+			random_context(&self->context);
+			random_memory();
+			/* The source of a scan is zero, or the destination would be undefined */
+			if (!strncmp(form->text, "bs", 2))
+				memory[SOURCE] = copy[SOURCE] = 0x10;
+			wrong = compare(form->code, form->end, form->flags & AVX ? ALL :
+					form->flags, &self->context);
+		}
+		EXPECT_EQ(NULL, wrong) TH_LOG("%s: round %u: %s", form->text, round, wrong);
+	}
+	TH_LOG("%u forms", forms);
+	EXPECT_LT(300, forms);
+}
+
+/* Divisions that do not fault here */
+TEST_F(emulator, divisions)
+{
+	static const struct {
+		uint8_t code[3];
+		unsigned int bytes;
+		bool is_signed;
+	} forms[] = {
+		{ { 0xf6, 0x36 }, 1, false }, { { 0xf7, 0x36 }, 4, false },
+		{ { 0x48, 0xf7, 0x36 }, 8, false }, { { 0xf6, 0x3e }, 1, true },
+		{ { 0xf7, 0x3e }, 4, true }, { { 0x48, 0xf7, 0x3e }, 8, true },
+	};
+	unsigned int i, round;
+
+	for (i = 0; i < ARRAY_SIZE(forms); i++) {
+		for (round = 0; round < 200; round++) {
+			__u64 *gpr = emulator.state.regs.gpr;
+			int64_t a, b, q, r;
+			uint64_t mask = forms[i].bytes == 8 ? ~0ULL :
+					(1ULL << 8 * forms[i].bytes) - 1;
+			int ret;
+
+			set_up();
+			random_memory();
+			a = random64() >> random64() % 64;
+			b = random64() >> random64() % 64;
+			if (forms[i].bytes == 1) {
+				a = (int8_t)a;
+				b = (int8_t)b;
+			} else if (forms[i].bytes == 4) {
+				a = (int32_t)a;
+				b = (int32_t)b;
+			}
+			if (!forms[i].is_signed) {
+				a &= mask;
+				b &= mask;
+			}
+			if (!(b & mask) || (b == -1 && a == INT64_MIN))
+				continue;
+			memcpy(copy + SOURCE, &b, 8);
+			gpr[VMM_RSI] = (uintptr_t)memory + SOURCE;
+			gpr[VMM_RAX] = forms[i].bytes == 1 ? a & 0xffff : a & mask;
+			gpr[VMM_RDX] = forms[i].is_signed && a < 0 ? mask : 0;
+			if (forms[i].is_signed) {
+				q = a / b;
+				r = a % b;
+			} else {
+				q = (uint64_t)a / (uint64_t)b;
+				r = (uint64_t)a % (uint64_t)b;
+			}
+			ret = vmm_emulate(&emulator, forms[i].code, 3);
+			if (forms[i].is_signed && forms[i].bytes < 8 &&
+			    (q > (int64_t)(mask >> 1) || q < -(int64_t)(mask >> 1) - 1)) {
+				EXPECT_EQ(1, ret);
+				EXPECT_EQ(0, emulator.fault.vector);
+				continue;
+			}
+			ASSERT_EQ(0, ret);
+			if (forms[i].bytes == 1) {
+				EXPECT_EQ((q & 0xff) | (r & 0xff) << 8, gpr[VMM_RAX] & 0xffff);
+			} else {
+				EXPECT_EQ(q & mask, gpr[VMM_RAX]);
+				EXPECT_EQ(r & mask, gpr[VMM_RDX]);
+			}
+		}
+	}
+}
+
+TEST_F(emulator, division_faults)
+{
+	static const uint8_t div[] = { 0xf7, 0x36 }, idiv[] = { 0xf7, 0x3e };
+	struct vmm_regs before;
+
+	set_up();
+	memset(copy, 0, sizeof(copy));
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
+	emulator.state.regs.gpr[VMM_RAX] = 0x80000000;
+	emulator.state.regs.gpr[VMM_RDX] = 0xffffffff;
+	before = emulator.state.regs;
+	EXPECT_EQ(1, vmm_emulate(&emulator, div, 2));
+	EXPECT_EQ(0, emulator.fault.vector);
+	EXPECT_EQ(0, emulator.fault.has_error);
+	copy[0] = 1;
+	EXPECT_EQ(1, vmm_emulate(&emulator, div, 2)) TH_LOG("too large a quotient");
+	EXPECT_EQ(0, vmm_emulate(&emulator, idiv, 2)) TH_LOG("the smallest integer by 1");
+	emulator.state.regs = before;
+	memset(copy, 0xff, 4);
+	EXPECT_EQ(1, vmm_emulate(&emulator, idiv, 2)) TH_LOG("the smallest integer by -1");
+	EXPECT_EQ(0, memcmp(&before, &emulator.state.regs, sizeof(before)));
+}
+
+TEST_F(emulator, jumps)
+{
+	struct context context;
+	uint64_t target = (uintptr_t)landing;
+
+	random_context(&context);
+	random_memory();
+	memcpy(memory + SOURCE, &target, 8);
+	memcpy(copy + SOURCE, &target, 8);
+	EXPECT_EQ(NULL, compare(jump_form, landing, ALL, &context));
+	EXPECT_EQ(NULL, compare(call_form, landing, ALL, &context));
+	EXPECT_EQ(NULL, compare(relative_form, landing, ALL, &context));
+	memcpy(memory + STACK, &target, 8);
+	memcpy(copy + STACK, &target, 8);
+	EXPECT_EQ(NULL, compare(ret_form, landing, ALL, &context));
+
+	target = 1ULL << 60;
+	memcpy(copy + SOURCE, &target, 8);
+	set_up();
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory + SOURCE;
+	emulator.state.regs.gpr[VMM_RSP] = (uintptr_t)memory + STACK;
+	EXPECT_EQ(1, vmm_emulate(&emulator, call_form, 2));
+	EXPECT_EQ(13, emulator.fault.vector);
+	EXPECT_EQ((uintptr_t)memory + STACK, emulator.state.regs.gpr[VMM_RSP]);
+}
+
+TEST_F(emulator, misaligned_vectors)
+{
+	static const uint8_t movaps[] = { 0x0f, 0x28, 0x06 }, movups[] = { 0x0f, 0x10, 0x06 };
+	static const uint8_t cmpxchg16b[] = { 0x48, 0x0f, 0xc7, 0x0e };
+
+	random_context(&self->context);
+	xstate_source = &self->context;
+	set_up();
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory + 8;
+	EXPECT_EQ(1, vmm_emulate(&emulator, movaps, 3));
+	EXPECT_EQ(13, emulator.fault.vector);
+	EXPECT_EQ(1, emulator.fault.has_error);
+	EXPECT_FALSE(xstate.dirty);
+	EXPECT_EQ(1, vmm_emulate(&emulator, cmpxchg16b, 4));
+	EXPECT_EQ(13, emulator.fault.vector);
+	EXPECT_EQ(0, vmm_emulate(&emulator, movups, 3));
+	EXPECT_TRUE(xstate.dirty);
+}
+
+/* Instructions on general registers do not ask for the extended state */
+TEST_F(emulator, no_needless_xstate)
+{
+	static const uint8_t inc[] = { 0xff, 0x07 };
+
+	set_up();
+	emulator.state.regs.gpr[VMM_RDI] = (uintptr_t)memory;
+	EXPECT_EQ(0, vmm_emulate(&emulator, inc, 2));
+	EXPECT_EQ(0, xstate_loads);
+}
+
+TEST_F(emulator, page_faults_change_nothing)
+{
+	static const uint8_t xchg[] = { 0x87, 0x07 }, push[] = { 0xff, 0x36 };
+	static const uint8_t cmpxchg[] = { 0x0f, 0xb1, 0x0f };
+	struct vmm_regs before;
+
+	set_up();
+	random_memory();
+	emulator.state.regs.gpr[VMM_RDI] = (uintptr_t)memory + TARGET;
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
+	emulator.state.regs.gpr[VMM_RSP] = (uintptr_t)memory + TARGET + 8;
+	emulator.state.events.shadow = VMM_SHADOW_MOV_SS;
+	before = emulator.state.regs;
+	fault_from = (uintptr_t)memory + TARGET;
+	EXPECT_EQ(1, vmm_emulate(&emulator, xchg, 2));
+	EXPECT_EQ(14, emulator.fault.vector);
+	EXPECT_EQ(2, emulator.fault.error) TH_LOG("a read that will be written counts as a write");
+	EXPECT_EQ((uintptr_t)memory + TARGET, emulator.fault.payload);
+	EXPECT_EQ(1, vmm_emulate(&emulator, cmpxchg, 3));
+	EXPECT_EQ(1, vmm_emulate(&emulator, push, 2));
+	EXPECT_EQ(0, memcmp(&before, &emulator.state.regs, sizeof(before)));
+	EXPECT_EQ(VMM_SHADOW_MOV_SS, emulator.state.events.shadow);
+	EXPECT_EQ(0, memcmp(memory, copy, MEMORY_SIZE));
+}
+
+/* What was moved before the fault stays moved, and the instruction goes on from there */
+TEST_F(emulator, fault_in_a_repetition)
+{
+	static const uint8_t movsb[] = { 0xf3, 0xa4 };
+
+	set_up();
+	random_memory();
+	emulator.state.regs.rip = 0x1000;
+	emulator.state.regs.gpr[VMM_RCX] = 100;
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
+	emulator.state.regs.gpr[VMM_RDI] = (uintptr_t)memory + TARGET;
+	fault_from = (uintptr_t)memory + TARGET + 30;
+	EXPECT_EQ(1, vmm_emulate(&emulator, movsb, 2));
+	EXPECT_EQ(70, emulator.state.regs.gpr[VMM_RCX]);
+	EXPECT_EQ(0x1000, emulator.state.regs.rip);
+	EXPECT_EQ((uintptr_t)memory + 30, emulator.state.regs.gpr[VMM_RSI]);
+	EXPECT_EQ(0, memcmp(copy, copy + TARGET, 30));
+	EXPECT_EQ(memory[TARGET + 30], copy[TARGET + 30]);
+	fault_from = ~0ULL;
+	EXPECT_EQ(0, vmm_emulate(&emulator, movsb, 2));
+	EXPECT_EQ(0x1002, emulator.state.regs.rip);
+	EXPECT_EQ(0, memcmp(copy, copy + TARGET, 100));
+}
+
+/* A long repetition comes back for signals and interrupts */
+TEST_F(emulator, long_repetition)
+{
+	static const uint8_t lodsb[] = { 0xf3, 0xac };
+	unsigned int calls = 0;
+
+	set_up();
+	emulator.state.regs.gpr[VMM_RCX] = 5000;
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
+	while (emulator.state.regs.rip == 0 && calls < 100) {
+		ASSERT_EQ(0, vmm_emulate(&emulator, lodsb, 2));
+		calls++;
+	}
+	EXPECT_EQ(2, emulator.state.regs.rip);
+	EXPECT_EQ(0, emulator.state.regs.gpr[VMM_RCX]);
+	EXPECT_LT(1, calls);
+}
+
+/* ---- other modes ---- */
+
+static void real_mode(void)
+{
+	int i;
+
+	set_up();
+	emulator.state.control.cr0 = 0x10;
+	emulator.state.control.efer = 0;
+	for (i = VMM_ES; i <= VMM_GS; i++)
+		emulator.state.segments.seg[i] = (struct vmm_segment){
+			.limit = 0xffff, .attr = 0x93,
+		};
+	emulator.state.segments.seg[VMM_DS].base = (uintptr_t)memory;
+	emulator.state.segments.seg[VMM_ES].base = (uintptr_t)memory + 0x1000;
+}
+
+TEST_F(emulator, real_mode)
+{
+	static const uint8_t inc[] = { 0xff, 0x47, 0x10 };	/* incw 0x10(%bx) */
+	static const uint8_t movsw[] = { 0xf3, 0xa5 }, es_inc[] = { 0x26, 0xff, 0x07 };
+
+	real_mode();
+	random_memory();
+	memset(copy + 0x20, 0xff, 2);
+	emulator.state.regs.rip = 0xffff;
+	emulator.state.regs.gpr[VMM_RBX] = 0x12340010;
+	EXPECT_EQ(0, vmm_emulate(&emulator, inc, 3));
+	EXPECT_EQ(0, copy[0x20] | copy[0x21]);
+	EXPECT_EQ(ZF, emulator.state.regs.rflags & ZF);
+	EXPECT_EQ(0x0002, emulator.state.regs.rip) TH_LOG("IP wraps at 64 KiB");
+
+	memset(copy + 0x1010, 0, 2);
+	EXPECT_EQ(0, vmm_emulate(&emulator, es_inc, 3));
+	EXPECT_EQ(1, copy[0x1010]);
+
+	emulator.state.regs.gpr[VMM_RCX] = 0x50004;
+	emulator.state.regs.gpr[VMM_RSI] = 0x70000;
+	emulator.state.regs.gpr[VMM_RDI] = 0x80100;
+	EXPECT_EQ(0, vmm_emulate(&emulator, movsw, 2));
+	EXPECT_EQ(0x50000, emulator.state.regs.gpr[VMM_RCX]) TH_LOG("the upper half stays");
+	EXPECT_EQ(0x70008, emulator.state.regs.gpr[VMM_RSI]);
+	EXPECT_EQ(0x80108, emulator.state.regs.gpr[VMM_RDI]);
+	EXPECT_EQ(0, memcmp(copy, copy + 0x1100, 8));
+}
+
+TEST_F(emulator, segment_limits)
+{
+	static const uint8_t inc[] = { 0xff, 0x07 };		/* incl (%edi) */
+	static const uint8_t cmp[] = { 0x39, 0x07 };		/* cmpl %eax, (%edi) */
+	static const uint8_t ss_inc[] = { 0x36, 0xff, 0x07 };
+	struct vmm_segment *ds = &emulator.state.segments.seg[VMM_DS];
+
+	set_up();
+	random_memory();
+	flat_segments(VMM_SEG_DB);
+	ds->base = (uintptr_t)memory;
+	ds->limit = 0x1002;
+	emulator.state.regs.gpr[VMM_RDI] = 0xffe;
+	EXPECT_EQ(0, vmm_emulate(&emulator, inc, 2));
+	emulator.state.regs.gpr[VMM_RDI] = 0x1000;
+	EXPECT_EQ(1, vmm_emulate(&emulator, inc, 2)) TH_LOG("a byte too far");
+	EXPECT_EQ(13, emulator.fault.vector);
+	ds->attr |= 4;		/* expands down */
+	EXPECT_EQ(1, vmm_emulate(&emulator, inc, 2));
+	emulator.state.regs.gpr[VMM_RDI] = 0x1003;
+	EXPECT_EQ(0, vmm_emulate(&emulator, inc, 2));
+	ds->attr = 0xc91;	/* read-only */
+	ds->limit = 0xffffffff;
+	EXPECT_EQ(0, vmm_emulate(&emulator, cmp, 2));
+	EXPECT_EQ(1, vmm_emulate(&emulator, inc, 2));
+	ds->attr = 0;		/* unusable */
+	EXPECT_EQ(1, vmm_emulate(&emulator, cmp, 2));
+	EXPECT_EQ(13, emulator.fault.vector);
+	emulator.state.segments.seg[VMM_SS].limit = 0x10;
+	EXPECT_EQ(1, vmm_emulate(&emulator, ss_inc, 3));
+	EXPECT_EQ(12, emulator.fault.vector);
+	EXPECT_EQ(0, emulator.fault.error);
+}
+
+TEST_F(emulator, not_canonical)
+{
+	static const uint8_t inc[] = { 0xff, 0x07 }, push[] = { 0xff, 0x36 };
+
+	set_up();
+	emulator.state.regs.gpr[VMM_RDI] = 0x800000000000;
+	EXPECT_EQ(1, vmm_emulate(&emulator, inc, 2));
+	EXPECT_EQ(13, emulator.fault.vector);
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
+	emulator.state.regs.gpr[VMM_RSP] = 0x800000000010;
+	EXPECT_EQ(1, vmm_emulate(&emulator, push, 2));
+	EXPECT_EQ(12, emulator.fault.vector);
+}
+
+/* What is not emulated is refused by name, and what is no instruction differently */
+TEST_F(emulator, refusals)
+{
+	static const uint8_t cpuid[] = { 0x0f, 0xa2 }, ud[] = { 0x0f, 0xff, 0xff, 0xff };
+	static const uint8_t paddd[] = { 0x66, 0x0f, 0xfe, 0x06 };
+	static const uint8_t lgdt[] = { 0x0f, 0x01, 0x16 }, cut[] = { 0x48, 0x8b };
+	struct vmm_regs before;
+
+	random_context(&self->context);
+	xstate_source = &self->context;
+	set_up();
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
+	before = emulator.state.regs;
+	EXPECT_EQ(-ENOSYS, vmm_emulate(&emulator, cpuid, 2));
+	EXPECT_NE(NULL, strstr(emulator.message, "cpuid"));
+	EXPECT_EQ(-ENOSYS, vmm_emulate(&emulator, paddd, 4));
+	EXPECT_NE(NULL, strstr(emulator.message, "paddd"));
+	EXPECT_EQ(-ENOSYS, vmm_emulate(&emulator, lgdt, 3));
+	EXPECT_EQ(-EILSEQ, vmm_emulate(&emulator, ud, 2));
+	EXPECT_EQ(-EILSEQ, vmm_emulate(&emulator, cut, 2));
+	EXPECT_EQ(0, memcmp(&before, &emulator.state.regs, sizeof(before)));
+}
+
+/* Any bytes: refused or carried out, but nothing worse, and never outside of the memory given */
+TEST_F(emulator, random_bytes)
+{
+	unsigned int round, i;
+
+	for (round = 0; round < 20000; round++) {
+		uint8_t code[15];
+		int ret;
+
+		random_context(&self->context);
+		xstate_source = &self->context;
+		set_up();
+		if (round & 1)
+			real_mode();
+		memcpy(emulator.state.regs.gpr, self->context.gpr, sizeof(self->context.gpr));
+		for (i = 0; i < sizeof(code); i++)
+			code[i] = random64() >> 20;
+		ret = vmm_emulate(&emulator, code, 1 + round % 15);
+		EXPECT_TRUE(ret == 0 || ret == 1 || ret == -ENOSYS || ret == -EILSEQ ||
+			    ret == -ERANGE) TH_LOG("returned %d", ret);
+	}
+}
+
+TEST_HARNESS_MAIN
