@@ -330,7 +330,9 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 	vtime_account_guest_enter();
 	rcu_note_context_switch(false);
 	hw->load(vcpu);
-	WRITE_ONCE(vcpu->mode, VCPU_IN_WINDOW);
+	/* Before the mode: memory_flush() asks who is in a window, then where. */
+	WRITE_ONCE(vcpu->cpu, smp_processor_id());
+	smp_store_release(&vcpu->mode, VCPU_IN_WINDOW);
 	/* Pairs with vcpu_kick() and memory_flush(): requests and generations are read after this. */
 	smp_mb();
 
