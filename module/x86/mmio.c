@@ -311,15 +311,29 @@ static enum mmio_result leave(struct vcpu *vcpu, u64 gpa, int size, u64 data)
 
 /* ---- Accesses ---- */
 
-/* @size bytes at @gpa. 0; ENXIO: for the VMM to do; EFAULT */
+/*
+ * Is the operand that is to be read now memory? Where one of several pages or operands may be; or
+ * where the fault was the write of an instruction that reads its operand first, in a read-only slot.
+ */
+static bool reads_memory(struct vcpu *vcpu, const struct mmio_op *op, u64 gpa)
+{
+	return op->step == STEP_READ && (!gpa_known(op) || mmio_writes(op)) &&
+	       !memory_is_mmio(vcpu->vm, gpa, ACCESS_READ);
+}
+
+/* @size bytes at @gpa. 0; ENXIO: for the VMM to do; EAGAIN: outside the window; EFAULT */
 static int access_gpa(struct vcpu *vcpu, const struct mmio_op *op, u64 gpa, int size, u64 *data)
 {
 	bool write = op->step == STEP_WRITE;
 	int ret = -ENXIO;
 
-	if (!gpa_known(op)) {
-		ret = write ? memory_write(vcpu->vm, gpa, data, size) :
-			      memory_read(vcpu->vm, gpa, data, size);
+	if (reads_memory(vcpu, op, gpa)) {
+		if (vcpu_in_window(vcpu))
+			return -EAGAIN;
+		return memory_read(vcpu->vm, gpa, data, size);
+	}
+	if (write && !gpa_known(op)) {
+		ret = memory_write(vcpu->vm, gpa, data, size);
 		if (ret != -ENXIO)
 			return ret;
 	}
@@ -398,7 +412,7 @@ static int probe(struct vcpu *vcpu, u64 gva, int size, u32 access, struct cpu_ev
 	access |= user_access(vcpu);
 	ret = guest_translate(vcpu, gva, access, &gpa, fault);
 	if (!ret && crosses_page(gva, size))
-		ret = guest_translate(vcpu, gva + size - 1, access, &gpa, fault);
+		ret = guest_translate(vcpu, (gva | (MMIO_PAGE - 1)) + 1, access, &gpa, fault);
 	return ret;
 }
 
