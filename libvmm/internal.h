@@ -8,7 +8,9 @@
 #include <pthread.h>
 #include <vmm/vmm.h>
 
+#ifndef ARRAY_SIZE
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#endif
 #define PAGE_SIZE	4096ULL
 
 #define MESSAGE_SIZE	256
