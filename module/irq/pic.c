@@ -413,6 +413,9 @@ int pic_create(struct irq_controllers *irq)
 		return -ENOMEM;
 	raw_spin_lock_init(&pic->lock);
 	pic->irq = irq;
+	/* Not initialized, so without vectors: as firmware does, nothing is let through. */
+	pic->chip[0].imr = 0xff;
+	pic->chip[1].imr = 0xff;
 	irq->pic = pic;
 	return 0;
 }
