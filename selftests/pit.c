@@ -3,6 +3,7 @@
  * The 8254 and port 0x61: each mode's output and count, latches and read-back, gates,
  * the interrupts of channel 0, and that all of it is in the state.
  */
+/* hosts: deterministic */
 #include "kselftest_harness.h"
 #include "remote.h"
 
