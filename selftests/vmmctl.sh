@@ -1,0 +1,138 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# vmmctl: exit statuses, messages, the serial port with input from a pipe,
+# multiboot with the test device, a Linux guest and what it costs.
+#
+# timeout: 120
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp" || exit 1
+count=0
+
+# check NAME COMMAND...: one test, passed if the command succeeds
+check()
+{
+	count=$((count + 1))
+	name=$1
+	shift
+	if "$@"; then
+		echo "ok $count $name"
+	else
+		echo "not ok $count $name"
+		sed 's/^/# /' out err
+	fi
+}
+
+# status WANTED COMMAND...: its output goes to out and err
+status()
+{
+	wanted=$1
+	shift
+	"$@" >out 2>err
+	got=$?
+	[ $got = "$wanted" ] && return
+	echo "# status $got, not $wanted: $*"
+	return 1
+}
+
+# flat BYTES: a flat image, in printf's notation
+flat()
+{
+	# shellcheck disable=SC2059
+	printf "$1" >flat.bin
+}
+
+has()
+{
+	grep -q -- "$1" "$2"
+}
+
+echo "TAP version 13"
+echo "1..41"
+
+# ---- the other commands ----
+check "no command" status 2 vmmctl
+check "an unknown command" status 2 vmmctl frobnicate
+check "help" status 0 vmmctl help
+check "help of a command" status 0 vmmctl help run
+check "it is that command's" has "--debug-exit" out
+check "version" status 0 vmmctl version --json
+check "info" status 0 vmmctl info
+check "info names the vendor" has "^vendor " out
+check "info as JSON" status 0 vmmctl info --json
+check "it has capabilities" has '"capabilities": \[".*"\], "gpa_bits": [0-9]' out
+
+# ---- usage ----
+check "no image" status 2 vmmctl run
+check "two images" status 2 vmmctl run --kernel a --flat b
+check "no such option" status 2 vmmctl run --frobnicate
+check "a bad size" status 2 vmmctl run --kernel a --memory 12Q
+check "no CPUs" status 2 vmmctl run --kernel a --cpus 0
+check "real mode above 1 MiB" status 2 vmmctl run --flat a --entry 0x100000
+check "no such file" status 8 vmmctl run --kernel /no/such/file
+check "it is named" has "/no/such/file: No such file" err
+echo "not a kernel" >text
+check "no kernel" status 8 vmmctl run --kernel text
+check "it says what it could be" has "multiboot" err
+
+# ---- ends ----
+flat '\xb8\x00\x34\xba\x04\x06\xef\xf4'		# PM1_CNT = SLP_EN | S5
+check "power-off" status 0 vmmctl run --flat flat.bin --memory 1M
+flat '\xb0\xfe\xe6\x64\xf4'
+check "reset by port 0x64" status 4 vmmctl run --flat flat.bin --memory 1M
+flat '\xb0\x01\xe6\x92\xf4'
+check "reset by port 0x92" status 4 vmmctl run --flat flat.bin --memory 1M
+flat '\xb0\x06\xba\xf9\x0c\xee\xf4'
+check "reset by port 0xcf9" status 4 vmmctl run --flat flat.bin --memory 1M
+flat '\x0f\x01\x1e\x00\x11\xcc'			# lidt of zeros, int3
+check "triple fault" status 4 vmmctl run --flat flat.bin --memory 1M
+check "it says so" has "triple fault" err
+flat '\x66\xb8\x7f\x00\x00\x00\x66\xe7\xf4'	# outl
+check "debug exit" status 255 vmmctl run --flat flat.bin --memory 1M --debug-exit 0xf4
+flat '\x0f\x01\x15\x00\x00\x00\xfe'		# lgdt of device memory
+check "what cannot be emulated" status 6 vmmctl run --flat flat.bin --mode protected
+check "it is named" has "not emulated: lgdt" err
+check "registers are shown" has "^CR0 .*CR3 " err
+check "the bytes at RIP are shown" has "^code at RIP: 0f 01 15" err
+flat '\xeb\xfe'
+check "a signal" status 143 timeout -s TERM 1 vmmctl run --flat flat.bin --memory 1M
+flat '\xfa\xf4'
+check "a signal in HLT" status 143 timeout -s TERM 1 vmmctl run --flat flat.bin --memory 1M
+
+# ---- the serial port ----
+# Echo by polling, until "Q": then power-off
+flat '\xba\xfd\x03\xec\xa8\x01\x74\xf8\xba\xf8\x03\xec\x3c\x51\x74\x03\xee\xeb\xed\xb8\x00\x34\xba\x04\x06\xef\xf4'
+i=0
+while [ $i -lt 1200 ]; do
+	echo "line $i"
+	i=$((i + 1))
+done >lines
+(cat lines; echo Q) >input
+# shellcheck disable=SC2094
+check "input of 10 KB from a pipe" status 0 sh -c 'cat input | vmmctl run --flat flat.bin --memory 1M'
+check "comes out as it went in" cmp out lines
+
+# ---- multiboot ----
+echo "first module" >one
+echo "second module" >two
+check "multiboot and the test device" status 43 \
+	vmmctl run --kernel /guest/multiboot.bin --append "a b=c" --test-device \
+	--debug-exit 0xf4 --module "one with words" --module two
+printf '%s\n' "/guest/multiboot.bin a b=c" libvmm "one with words" "first module" two \
+	"second module" >wanted
+check "command lines and modules" cmp out wanted
+
+# ---- Linux ----
+check "Linux" status 0 vmmctl run --kernel /guest/vmlinuz --initrd /guest/initrd \
+	--append "console=ttyS0 quiet panic=-1" --stats
+check "reaches userspace" has "userspace reached" out
+exits=$(sed -n 's/^exits to user space: //p' err)
+echo "# $exits exits to user space"
+check "under 3,000 exits to user space" [ "${exits:-99999}" -lt 3000 ]
+(echo "echo sum \$((40 + 2))"; echo "poweroff -f") >input
+# shellcheck disable=SC2094
+check "a shell with its commands from a pipe" sh -c 'vmmctl run --kernel /guest/vmlinuz \
+	--initrd /guest/initrd --append "console=ttyS0 quiet panic=-1 shell" \
+	<input >out 2>err && grep -q "^sum 42" out'
