@@ -82,6 +82,7 @@ struct vmm_hw_caps {
  * @get_segment: @index is an enum cpu_segment_index
  * @set_segment: likewise
  * @get_cpl: the current privilege level
+ * @get_code_size: default operand size of the code that runs, by EFER.LMA and CS: 2, 4 or 8
  * @set_cr0: @set_cr4, @set_efer: the guest's new value is in vcpu->cr0, cr4, efer
  * @get_cr2: @set_cr2, @get_cr3, @set_cr3: these change without exits
  * @get_dr6: @set_dr7: DR6 as the guest left it; DR7 in force (guest's or debugger's)
@@ -125,6 +126,7 @@ struct vmm_hw {
 	void (*get_segment)(struct vcpu *vcpu, int index, struct cpu_segment *seg);
 	void (*set_segment)(struct vcpu *vcpu, int index, const struct cpu_segment *seg);
 	u8 (*get_cpl)(struct vcpu *vcpu);
+	int (*get_code_size)(struct vcpu *vcpu);
 	void (*set_cr0)(struct vcpu *vcpu);
 	void (*set_cr4)(struct vcpu *vcpu);
 	void (*set_efer)(struct vcpu *vcpu);

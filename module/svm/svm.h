@@ -172,6 +172,7 @@ void svm_set_cr8(struct vcpu *vcpu, u8 cr8);
 void svm_get_segment(struct vcpu *vcpu, int index, struct cpu_segment *seg);
 void svm_set_segment(struct vcpu *vcpu, int index, const struct cpu_segment *seg);
 u8 svm_get_cpl(struct vcpu *vcpu);
+int svm_get_code_size(struct vcpu *vcpu);
 void svm_set_cr0(struct vcpu *vcpu);
 void svm_set_cr4(struct vcpu *vcpu);
 void svm_set_efer(struct vcpu *vcpu);

@@ -480,6 +480,15 @@ u8 svm_get_cpl(struct vcpu *vcpu)
 	return to_svm(vcpu)->vmcb->save.cpl;
 }
 
+int svm_get_code_size(struct vcpu *vcpu)
+{
+	u16 attr = to_svm(vcpu)->vmcb->save.cs.attr;
+
+	if ((vcpu->efer & EFER_LMA) && (attr & SEG_L))
+		return 8;
+	return attr & SEG_DB ? 4 : 2;
+}
+
 /*
  * CR0.CD would make this CPU's accesses to memory uncached. EPT guests do not feel it, and a VMM
  * that starts a guest from reset values would wonder. So it is hidden from the CPU, and reads

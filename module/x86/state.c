@@ -66,12 +66,7 @@ static u8 linear_bits(const struct vcpu *vcpu)
 
 static bool in_64bit_mode(struct vcpu *vcpu)
 {
-	struct cpu_segment cs;
-
-	if (!(vcpu->efer & EFER_LMA))
-		return false;
-	hw->get_segment(vcpu, CPU_CS, &cs);
-	return cs.attr & SEG_L;
+	return hw->get_code_size(vcpu) == 8;
 }
 
 u64 state_linear(struct vcpu *vcpu, int segment, u64 offset)
@@ -90,12 +85,7 @@ u64 state_linear(struct vcpu *vcpu, int segment, u64 offset)
 
 int state_code_size(struct vcpu *vcpu)
 {
-	struct cpu_segment cs;
-
-	hw->get_segment(vcpu, CPU_CS, &cs);
-	if ((vcpu->efer & EFER_LMA) && (cs.attr & SEG_L))
-		return 8;
-	return cs.attr & SEG_DB ? 4 : 2;
+	return hw->get_code_size(vcpu);
 }
 
 u64 state_mask_rip(struct vcpu *vcpu, u64 rip)
@@ -280,6 +270,9 @@ static bool valid_event(const struct cpu_event *event)
 {
 	bool soft = event->type == EVENT_SOFT_INT || event->type == EVENT_SOFT_EXC;
 
+	/* What is left of an event that was has no meaning. */
+	if (event->type == EVENT_NONE)
+		return true;
 	if (event->has_error > 1 || (event->has_error && event->type != EVENT_EXCEPTION))
 		return false;
 	if (soft ? event->insn_len < 1 || event->insn_len > 15 : event->insn_len)
@@ -288,7 +281,6 @@ static bool valid_event(const struct cpu_event *event)
 		return false;
 
 	switch (event->type) {
-	case EVENT_NONE:
 	case EVENT_INTERRUPT:
 	case EVENT_SOFT_INT:
 		return true;
@@ -325,12 +317,21 @@ int state_check_events(struct vcpu *vcpu, const struct cpu_events *events)
 	return 0;
 }
 
+static void clear_if_none(struct cpu_event *event)
+{
+	if (event->type == EVENT_NONE)
+		memset(event, 0, sizeof(*event));
+}
+
 /* A request that is still on its way is part of the state: it becomes what it asks for. */
 void state_get_events(struct vcpu *vcpu, struct cpu_events *events)
 {
 	if (vcpu_take_request(vcpu, VCPU_REQ_NMI) && vcpu->events.nmi_pending < 2)
 		vcpu->events.nmi_pending++;
 	*events = vcpu->events;
+	clear_if_none(&events->interrupted);
+	clear_if_none(&events->exception);
+	clear_if_none(&events->interrupt);
 	if (vcpu->lapic)
 		lapic_get_init_sipi(vcpu, events);
 }
