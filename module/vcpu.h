@@ -214,6 +214,7 @@ struct vcpu {
 	struct cpu_events events;	/* [m] */
 	struct cpu_pending pending;	/* [m] */
 	struct vcpu_exit exit;		/* [m] */
+	struct code_page code_page;	/* [t] spares walks of the guest's tables */
 	struct xstate *xstate;		/* [m] contents; [I] pointer */
 	struct cpuid_table *cpuid;	/* [m] */
 	struct cpu_features features;	/* [m] what follows from cpuid */

@@ -533,6 +533,31 @@ static int take_insn(struct vcpu *vcpu, const struct decoder *d)
 	return match ? 0 : -EINVAL;
 }
 
+/*
+ * Length of the instructions that leave most often, if they are written as they mostly are, without
+ * prefixes; or 0. That the CPU left for such an instruction proves that these bytes are it.
+ */
+static int plain_length(const struct vcpu_exit *exit, const struct insn_bytes *code)
+{
+	const u8 *bytes = code->bytes;
+
+	if (code->count < 3)
+		return 0;
+	switch (exit->reason) {
+	case EXIT_HLT:
+		return bytes[0] == 0xf4 ? 1 : 0;
+	case EXIT_CPUID:
+		return bytes[0] == 0x0f && bytes[1] == 0xa2 ? 2 : 0;
+	case EXIT_MSR:
+		return bytes[0] == 0x0f && bytes[1] == (exit->msr.write ? 0x30 : 0x32) ? 2 : 0;
+	case EXIT_HYPERCALL:
+		return bytes[0] == 0x0f && bytes[1] == 0x01 &&
+		       (bytes[2] == 0xd9 || bytes[2] == 0xc1) ? 3 : 0;
+	default:
+		return 0;
+	}
+}
+
 int decode_next_rip(struct vcpu *vcpu)
 {
 	struct insn_bytes code = { .size = 0 };
@@ -550,11 +575,15 @@ int decode_next_rip(struct vcpu *vcpu)
 		}
 		if (ret)
 			break;
+		insn.length = plain_length(&vcpu->exit, &code);
+		if (likely(insn.length))
+			goto known;
 		ret = read_simple(&d, code.bytes, code.count, code.size, &insn);
 	} while (ret == -ENODATA);
 
 	if (!ret)
 		ret = take_insn(vcpu, &d);
+known:
 	if (!ret)
 		vcpu->exit.next_rip = low_bytes(vcpu->regs.rip + insn.length,
 						code.size == 8 ? 8 : 4);

@@ -9,6 +9,8 @@
 
 #include <linux/types.h>
 
+struct tdp;
+
 enum cpu_gpr {
 	CPU_RAX, CPU_RCX, CPU_RDX, CPU_RBX, CPU_RSP, CPU_RBP, CPU_RSI, CPU_RDI,
 	CPU_R8, CPU_R9, CPU_R10, CPU_R11, CPU_R12, CPU_R13, CPU_R14, CPU_R15,
@@ -176,6 +178,31 @@ struct cpu_features {
 	bool spec_ctrl;
 	bool arch_capabilities;
 	bool amd;
+};
+
+#define WALK_MAX_LEVELS	5
+
+/**
+ * struct code_page - the page that code was last fetched from in the window, and why it is that one
+ * @host: the page in the host's memory; NULL: none
+ * @linear: its linear address
+ * @tdp: @flush_gen: the second-level table, and its generation, by which @host and @entry are right
+ * @cr0: @cr3, @cr4, @efer: what the walk followed from
+ * @levels: entries on the way
+ * @entry: they, in the host's memory
+ * @value: what they were
+ *
+ * While all of this is as it was, another walk would end at the same page.
+ */
+struct code_page {
+	const u8 *host;
+	u64 linear;
+	const struct tdp *tdp;
+	u64 flush_gen;
+	u64 cr0, cr3, cr4, efer;
+	int levels;
+	const u64 *entry[WALK_MAX_LEVELS];
+	u64 value[WALK_MAX_LEVELS];
 };
 
 /**

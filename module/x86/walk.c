@@ -13,6 +13,7 @@
 
 #include "hw.h"
 #include "memory.h"
+#include "tdp.h"
 #include "vcpu.h"
 #include "x86/mmio.h"
 #include "x86/x86.h"
@@ -27,7 +28,7 @@
 #define ENTRY_ADDRESS	GENMASK_ULL(51, 12)
 #define ENTRY_KEY(e)	(((e) >> 59) & 15)
 
-#define MAX_LEVELS	5
+#define MAX_LEVELS	WALK_MAX_LEVELS
 
 /* How often an entry may change under the walk before its A and D bits are left alone */
 #define MAX_RETRIES	16
@@ -45,6 +46,7 @@
  * @table: the next table
  * @rights: ENTRY_WRITE and ENTRY_USER, as far as all entries grant them; ENTRY_NX if any has it
  * @gpa: where each entry read lies; by level - 1
+ * @host: where the host has it; in the window
  * @entry: what was there
  */
 struct walk {
@@ -59,6 +61,7 @@ struct walk {
 	u64 table;
 	u64 rights;
 	u64 gpa[MAX_LEVELS];
+	const void *host[MAX_LEVELS];
 	u64 entry[MAX_LEVELS];
 };
 
@@ -154,20 +157,37 @@ static int read_guest(struct vcpu *vcpu, u64 gpa, void *buf, size_t len)
 	return memory_read(vcpu->vm, gpa, buf, len);
 }
 
+/* Where the host has a guest-physical address, in the window; NULL: nowhere, now */
+static const void *host_address(struct vcpu *vcpu, u64 gpa)
+{
+	u64 address = tdp_translate(vcpu->tdp, gpa);
+
+	return address == TDP_UNMAPPED ? NULL : __va(address);
+}
+
+static int peek_entry(struct walk *w, int level, u64 gpa, u64 *entry)
+{
+	const void *host = host_address(w->vcpu, gpa);
+
+	if (!host)
+		return -EAGAIN;
+	w->host[level - 1] = host;
+	/* It may change under us: it is read in one piece. */
+	*entry = w->entry_size == 8 ? READ_ONCE(*(const u64 *)host) :
+				      READ_ONCE(*(const u32 *)host);
+	return 0;
+}
+
 static int read_entry(struct walk *w, int level, u64 *entry)
 {
 	u64 index = (w->gva >> level_shift(w, level)) & ((1u << w->index_bits) - 1);
 	u64 gpa = w->table + index * w->entry_size;
-	u32 entry32;
 	int ret;
 
 	w->gpa[level - 1] = gpa;
-	if (w->entry_size == 8) {
-		ret = read_guest(w->vcpu, gpa, entry, sizeof(*entry));
-	} else {
-		ret = read_guest(w->vcpu, gpa, &entry32, sizeof(entry32));
-		*entry = entry32;
-	}
+	*entry = 0;
+	ret = vcpu_in_window(w->vcpu) ? peek_entry(w, level, gpa, entry) :
+					memory_read(w->vcpu->vm, gpa, entry, w->entry_size);
 	w->entry[level - 1] = *entry;
 	return ret;
 }
@@ -418,22 +438,14 @@ int guest_write(struct vcpu *vcpu, u64 gva, const void *buf, size_t len, u32 acc
 	return 0;
 }
 
-/* Where the code is and how it is to be read: what state_linear() and state_code_size() would say */
+/* Where the code is and how it is to be read */
 static void locate_code(struct vcpu *vcpu, struct insn_bytes *code)
 {
-	struct cpu_segment cs;
-
-	hw->get_segment(vcpu, CPU_CS, &cs);
 	code->access = ACCESS_EXEC;
 	if (hw->get_cpl(vcpu) == 3)
 		code->access |= ACCESS_USER;
-	if (long_mode(vcpu) && (cs.attr & SEG_L)) {
-		code->size = 8;
-		code->linear = vcpu->regs.rip;
-	} else {
-		code->size = cs.attr & SEG_DB ? 4 : 2;
-		code->linear = (u32)(cs.base + vcpu->regs.rip);
-	}
+	code->size = state_code_size(vcpu);
+	code->linear = state_linear(vcpu, CPU_CS, vcpu->regs.rip);
 }
 
 void insn_given(struct vcpu *vcpu, struct insn_bytes *code, const u8 *bytes, int count)
@@ -441,6 +453,75 @@ void insn_given(struct vcpu *vcpu, struct insn_bytes *code, const u8 *bytes, int
 	locate_code(vcpu, code);
 	code->count = count;
 	memcpy(code->bytes, bytes, count);
+}
+
+/* ---- the page that code was fetched from last ---- */
+
+/* Is it @linear's, still? In the window, where neither the host's pages nor its tables go away */
+static const u8 *find_code_page(struct vcpu *vcpu, u64 linear)
+{
+	const struct code_page *page = &vcpu->code_page;
+	int i;
+
+	if (!page->host || page->linear != linear || page->tdp != vcpu->tdp ||
+	    page->flush_gen != atomic64_read(&vcpu->tdp->flush_gen) ||
+	    page->cr0 != vcpu->cr0 || page->cr4 != vcpu->cr4 || page->efer != vcpu->efer ||
+	    page->cr3 != hw->get_cr3(vcpu))
+		return NULL;
+	for (i = 0; i < page->levels; i++)
+		if (READ_ONCE(*page->entry[i]) != page->value[i])
+			return NULL;
+	return page->host;
+}
+
+/* Walk to @linear, and remember the way. Return: the page; NULL: the caller's walk shall say why */
+static const u8 *note_code_page(struct vcpu *vcpu, u64 linear, u32 access)
+{
+	struct code_page *page = &vcpu->code_page;
+	struct cpu_event ignored;
+	struct walk w;
+	int leaf, i;
+
+	page->host = NULL;
+	page->tdp = vcpu->tdp;
+	page->flush_gen = atomic64_read(&vcpu->tdp->flush_gen);
+	begin_walk(&w, vcpu, linear, access);
+	leaf = find_leaf(&w, &ignored);
+	if (leaf <= 0)
+		return NULL;
+	page->levels = w.levels - leaf + 1;
+	for (i = 0; i < page->levels; i++) {
+		page->entry[i] = w.host[leaf - 1 + i];
+		page->value[i] = w.entry[leaf - 1 + i];
+	}
+	page->linear = linear;
+	page->cr0 = vcpu->cr0;
+	page->cr3 = hw->get_cr3(vcpu);
+	page->cr4 = vcpu->cr4;
+	page->efer = vcpu->efer;
+	page->host = host_address(vcpu, leaf_gpa(&w, leaf));
+	return page->host;
+}
+
+/*
+ * Up to the page's end, where the CPU has fetched from: its checks need not be repeated. False: by
+ * another way.
+ */
+static bool fetch_in_window(struct vcpu *vcpu, struct insn_bytes *code, u64 gva)
+{
+	u64 linear = gva & PAGE_MASK;
+	const u8 *page;
+	size_t part;
+
+	page = find_code_page(vcpu, linear);
+	if (!page)
+		page = note_code_page(vcpu, linear, code->access);
+	if (!page)
+		return false;
+	part = left_in_page(gva, INSN_MAX - code->count);
+	memcpy(code->bytes + code->count, page + offset_in_page(gva), part);
+	code->count += part;
+	return true;
 }
 
 int insn_fetch(struct vcpu *vcpu, struct insn_bytes *code, struct cpu_event *fault)
@@ -454,6 +535,8 @@ int insn_fetch(struct vcpu *vcpu, struct insn_bytes *code, struct cpu_event *fau
 	gva = code->linear + code->count;
 	if (code->size != 8)
 		gva = (u32)gva;
+	if (code->size == 8 && vcpu_in_window(vcpu) && fetch_in_window(vcpu, code, gva))
+		return 0;
 
 	part = left_in_page(gva, INSN_MAX - code->count);
 	ret = guest_translate(vcpu, gva, code->access, &gpa, fault);
