@@ -38,7 +38,7 @@ host --no-module --cpu-flags -svm -- "$try_load"
 refused "no SVM" "No such device" SVM
 
 host --no-module --cpu-flags -npt -- "$try_load"
-refused "no nested paging" "Operation not supported" "[Nn]ested paging"
+refused "no nested paging" "No such device" "nested paging"
 
 host --no-module --cpus 2 --cpu-flags vendor=GenuineIntel -- "$try_load"
 refused "another vendor's CPU" "No such device" ""
@@ -46,10 +46,10 @@ refused "another vendor's CPU" "No such device" ""
 skip "SVM disabled by firmware" "the emulator has no VM_CR"
 
 host --with-kvm --cpus 2 -- "modprobe kvm_amd; /add/hold-kvm sh -c '$try_load'"
-refused "KVM has a VM" "Resource busy" "modprobe -r kvm_amd"
+refused "KVM has a VM" "Device or resource busy" "modprobe -r kvm_amd"
 
 host --with-kvm --kernel 6.12 --cpus 2 -- "modprobe kvm_amd; $try_load"
-refused "KVM holds SVM from its own load on" "Resource busy" "modprobe -r kvm_amd"
+refused "KVM holds SVM from its own load on" "Device or resource busy" "modprobe -r kvm_amd"
 
 host --with-kvm --cpus 2 -- '
 	modprobe kvm_amd && /add/hold-kvm true && modprobe vmm || exit 1
