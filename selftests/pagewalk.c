@@ -19,9 +19,25 @@
 #define FLAG_IOPL	(3ULL << 12)
 #define FLAG_AC		(1ULL << 18)
 
-/* Flush the TLB, then go where the stack says: to one of the accesses, in ring 0 or 3. */
-GUEST_CODE(enter64, 64, "mov %cr3, %rdx\n mov %rdx, %cr3\n iretq\n");
-GUEST_CODE(enter32, 32, "mov %cr3, %edx\n mov %edx, %cr3\n iretl\n");
+/*
+ * Flush the TLB and load PKRU from EBX; then go where the stack says: to one of the accesses, in
+ * ring 0 or 3, with EBP in EAX.
+ */
+GUEST_CODE(enter64, 64,
+	"mov %cr3, %rdx; mov %rdx, %cr3\n"
+	"mov %cr4, %rax\n"
+	"bt $22, %eax\n"
+	"jnc 1f\n"
+	"mov %ebx, %eax; xor %ecx, %ecx; xor %edx, %edx; wrpkru\n"
+	"1: mov %ebp, %eax\n"
+	"out %al, $PORT_DONE\n"
+	"iretq\n");
+
+GUEST_CODE(enter32, 32,
+	"mov %cr3, %edx; mov %edx, %cr3\n"
+	"mov %ebp, %eax\n"
+	"out %al, $PORT_DONE\n"
+	"iretl\n");
 
 /* In 64-bit code these mean the same with RDI. */
 static const u8 load_code[] = { 0x8b, 0x07, 0xe7, PORT_VALUE };	/* mov (%edi), %eax; out %eax */
@@ -32,7 +48,7 @@ static const u8 target_code[] = { 0xe7, PORT_VALUE };
 FIXTURE(pagewalk) {
 	struct vm *vm;
 	struct vcpu *vcpu;
-	bool smep, smap, gbpages;
+	bool smep, smap, pku;
 };
 
 FIXTURE_SETUP(pagewalk)
@@ -46,8 +62,7 @@ FIXTURE_SETUP(pagewalk)
 	leaf = find_cpuid(entries, count, 7, 0);
 	self->smep = leaf && (leaf->ebx & 1 << 7);
 	self->smap = leaf && (leaf->ebx & 1 << 20);
-	leaf = find_cpuid(entries, count, 0x80000001, 0);
-	self->gbpages = leaf && (leaf->edx & 1 << 26);
+	self->pku = leaf && (leaf->ecx & 1 << 3);
 	free(entries);
 }
 
@@ -151,6 +166,9 @@ static void write_walk(struct vm *vm, u64 gva, int level, u64 table)
 		entry |= random_frame(vm, level);
 		if (level > 1)
 			entry |= PTE_PS;
+		/* The protection key: reserved with PAE, ignored without CR4.PKE */
+		if (vm->mode == MODE_LONG || vm->mode == MODE_LA57)
+			entry |= (rnd() & 15) << 59;
 		if (level > 1 && one_in(16))	/* reserved, or the PAT bit */
 			entry |= 1ULL << (12 + rnd() % (is_legacy(vm) ? 10 : 8));
 		if (level > 3 && one_in(16))
@@ -245,19 +263,21 @@ static void load_trial(FIXTURE_DATA(pagewalk) *self, const struct trial *trial)
 	vcpu->state.regs.rflags = FLAG_FIXED;
 	vcpu->state.regs.gpr[VMM_RSP] = rsp;
 	vcpu->state.regs.gpr[VMM_RDI] = trial->gva;
-	vcpu->state.regs.gpr[VMM_RAX] = 0x77777777;
+	vcpu->state.regs.gpr[VMM_RBP] = 0x77777777;
+	vcpu->state.regs.gpr[VMM_RBX] = (u32)rnd();
 }
 
-/* CR0.WP, SMEP, SMAP and NX, as far as the host has them */
+/* CR0.WP, SMEP, SMAP, PKE and NX, as far as the host has them */
 static void random_control(FIXTURE_DATA(pagewalk) *self)
 {
 	struct vmm_control *control = &self->vcpu->state.control;
 
 	control->cr0 &= ~CR0_WP;
 	control->cr0 |= one_in(2) ? CR0_WP : 0;
-	control->cr4 &= ~(CR4_SMEP | CR4_SMAP);
+	control->cr4 &= ~(CR4_SMEP | CR4_SMAP | CR4_PKE);
 	control->cr4 |= self->smep && one_in(2) ? CR4_SMEP : 0;
 	control->cr4 |= self->smap && one_in(2) ? CR4_SMAP : 0;
+	control->cr4 |= self->pku && one_in(2) ? CR4_PKE : 0;
 	control->efer &= ~EFER_NXE;
 	control->efer |= one_in(4) ? 0 : EFER_NXE;
 }
@@ -334,7 +354,9 @@ static const char *check_trial(FIXTURE_DATA(pagewalk) *self, const struct trial 
 	*t = (struct vmm_translate){
 		.size = sizeof(*t), .gva = trial->gva, .access = trial->access,
 	};
+	run_done(vcpu);
 	/* The access is made with these flags, not with those of the code before it. */
+	vcpu_get(vcpu, VMM_STATE_REGS);
 	vcpu->state.regs.rflags |= trial->rflags & FLAG_AC;
 	vcpu_set(vcpu, VMM_STATE_REGS);
 	if (do_ioctl(vcpu->fd, VMM_TRANSLATE, t))
