@@ -630,7 +630,20 @@ static bool valid_mtrrs(struct vcpu *vcpu, struct cpu_msrs *msrs)
 	return true;
 }
 
-/* What WRMSR would refuse, an address or not */
+static bool is_address(u32 index)
+{
+	switch (index) {
+	case MSR_LSTAR:
+	case MSR_CSTAR:
+	case MSR_KERNEL_GS_BASE:
+	case MSR_IA32_SYSENTER_ESP:
+	case MSR_IA32_SYSENTER_EIP:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int state_check_msrs(struct vcpu *vcpu, const struct cpu_msrs *msrs)
 {
 	static const u32 others[] = {
@@ -641,7 +654,7 @@ int state_check_msrs(struct vcpu *vcpu, const struct cpu_msrs *msrs)
 
 	for (i = 0; i < ARRAY_SIZE(hw_msrs); i++)
 		if (!valid_slot(vcpu, hw_msrs[i], msr_slot(&copy, hw_msrs[i])))
-			return -EINVAL;
+			return is_address(hw_msrs[i]) ? -ERANGE : -EINVAL;
 	for (i = 0; i < ARRAY_SIZE(others); i++)
 		if (!valid_slot(vcpu, others[i], msr_slot(&copy, others[i])))
 			return -EINVAL;

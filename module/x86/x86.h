@@ -138,8 +138,7 @@ void state_load_dr7(struct vcpu *vcpu);
 
 /*
  * What a group may not be by itself: EINVAL (reserved bits, impossible combinations), ERANGE (an
- * address that is not canonical; in MSRs EINVAL, as any value that WRMSR refuses). Change nothing.
- * After them the state_set_* below cannot fail.
+ * address that is not canonical). Change nothing. After them the state_set_* below cannot fail.
  */
 int state_check_regs(struct vcpu *vcpu, const struct cpu_regs *regs);
 int state_check_segments(struct vcpu *vcpu, const struct cpu_segments *segs);
