@@ -134,7 +134,8 @@ udevdir := $(PREFIX)/lib/udev/rules.d
 KRELEASE = $(shell sed -n 's/^.define UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h)
 moduledir = /lib/modules/$(KRELEASE)/updates
 
-$(B)/vmm.pc: Makefile
+.PHONY: FORCE
+$(B)/vmm.pc: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' \
 		'includedir=$${prefix}/include' '' 'Name: vmm' \
