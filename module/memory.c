@@ -57,7 +57,7 @@ cleanup_srcu:
 
 /**
  * memory_destroy - the opposite
- * @vm: the VM; no vCPU is left
+ * @vm: the VM; its vCPUs run no more, but are still there for a notification that is under way
  */
 void memory_destroy(struct vm *vm)
 {

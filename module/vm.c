@@ -69,11 +69,11 @@ static void vm_free(struct kref *ref)
 	struct vcpu *vcpu;
 	int i;
 
-	/* Sources of interrupts end before the vCPUs that they would kick. */
+	/* Interrupts and the mm's notifications end before the vCPUs that they would kick. */
 	irq_destroy(vm);
+	memory_destroy(vm);
 	vm_for_each_vcpu(vm, vcpu, i)
 		vcpu_destroy(vcpu);
-	memory_destroy(vm);
 	msr_policy_free(vm);
 	hw->vm_destroy(vm);
 	mmdrop(vm->mm);
