@@ -309,11 +309,11 @@ TEST_F(api, bad_pointers)
 {
 	u8 *two = map_memory(2 * PAGE);
 	const struct call *call;
+	u32 file, there;
 	union any *arg;
-	u32 file;
 	int fd;
 
-	munmap(two + PAGE, PAGE);
+	mprotect(two + PAGE, PAGE, PROT_NONE);
 	for_each_call(call, file) {
 		fd = fd_of(self, file);
 		EXPECT_EQ(-EFAULT, do_ioctl(fd, call->request, NULL)) TH_LOG("%s", call->name);
@@ -321,8 +321,9 @@ TEST_F(api, bad_pointers)
 			TH_LOG("%s", call->name);
 		/* All but the last bytes are there. */
 		arg = make(call);
-		memcpy(two + PAGE - 8, arg, 8);
-		EXPECT_EQ(-EFAULT, do_ioctl(fd, call->request, two + PAGE - 8))
+		there = call->size - 4;
+		memcpy(two + PAGE - there, arg, there);
+		EXPECT_EQ(-EFAULT, do_ioctl(fd, call->request, two + PAGE - there))
 			TH_LOG("%s", call->name);
 	}
 }
@@ -825,7 +826,8 @@ TEST_F(api, caller_of_32_bits)
 	struct vcpu *vcpu = self->vcpu;
 	const struct call *call;
 	union any *arg = (void *)low;
-	u32 file;
+	struct vmm_cpuid_entry *entries;
+	u32 file, count;
 
 	ASSERT_NE(MAP_FAILED, low);
 	for_each_call(call, file) {
@@ -835,7 +837,11 @@ TEST_F(api, caller_of_32_bits)
 	}
 
 	/* The same state by both gates, and a guest that runs */
+	entries = get_supported_cpuid(self->vm->dev, &count);
+	ASSERT_EQ(0, vcpu_set_cpuid(vcpu, entries, count));
 	vcpu_load(vcpu, MODE_PROTECTED, answer32);
+	memset(&vcpu->state.events, 0, sizeof(vcpu->state.events));
+	vcpu_set(vcpu, VMM_STATE_EVENTS);
 	memset(low, 0, 64 * KIB);
 	arg->state.size = sizeof(arg->state);
 	arg->state.groups = VMM_STATE_SYNC;

@@ -15,7 +15,7 @@ FIXTURE(badstate) {
 	int mark;
 };
 
-#define GROUPS	(VMM_STATE_SYNC | VMM_STATE_MSRS)
+#define GROUPS	(VMM_STATE_SYNC | VMM_STATE_MSRS | VMM_STATE_PENDING)
 
 GUEST_CODE(counting, 64,
 	"1: inc %rax; out %al, $PORT_VALUE; jmp 1b\n");
@@ -206,8 +206,6 @@ TEST_F(badstate, events)
 
 TEST_F(badstate, pending)
 {
-	memset(&self->good.pending, 0, sizeof(self->good.pending));
-	self->vcpu->state = self->good;
 	REFUSED(PENDING, -EINVAL, s->pending.kind = 6);
 	REFUSED(PENDING, -EINVAL, s->pending.kind = ~0);
 	REFUSED(PENDING, -EINVAL, s->pending.reserved = 1);
@@ -222,9 +220,9 @@ TEST_F(badstate, pending)
 TEST_F(badstate, msrs)
 {
 	REFUSED(MSRS, -EINVAL, s->msrs.pat = 0x0606060606060602);
-	REFUSED(MSRS, -EINVAL, s->msrs.lstar = 0x0000900000000000);
-	REFUSED(MSRS, -EINVAL, s->msrs.kernel_gs_base = 0x1000000000000000);
-	REFUSED(MSRS, -EINVAL, s->msrs.sysenter_eip = 0x0000800000000000);
+	REFUSED(MSRS, -ERANGE, s->msrs.lstar = 0x0000900000000000);
+	REFUSED(MSRS, -ERANGE, s->msrs.kernel_gs_base = 0x1000000000000000);
+	REFUSED(MSRS, -ERANGE, s->msrs.sysenter_eip = 0x0000800000000000);
 	REFUSED(MSRS, -EINVAL, s->msrs.reserved[3] = 1);
 	REFUSED(MSRS, -EINVAL, s->msrs.mtrr_def_type = ~0ULL);
 	REFUSED(MSRS, -EINVAL, s->msrs.mtrr_fixed[0] = 0x0202020202020202);
