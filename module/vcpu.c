@@ -328,7 +328,6 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 
 	local_irq_disable();
 	vtime_account_guest_enter();
-	rcu_note_context_switch(false);
 	hw->load(vcpu);
 	/* Before the mode: memory_flush() asks who is in a window, then where. */
 	WRITE_ONCE(vcpu->cpu, smp_processor_id());
@@ -346,6 +345,8 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 		local_irq_enable();
 		barrier();
 		local_irq_disable();
+		/* RCU is told of a thread that may stay in its guest for long, at the host's ticks. */
+		rcu_note_context_switch(false);
 	}
 	vtime_account_guest_exit();
 	local_irq_enable();
@@ -364,7 +365,6 @@ static enum exit_verdict run_window(struct vcpu *vcpu)
 	pv_before_window(vcpu);
 	kernel_fpu_begin_mask(0);
 	xstate_load_guest(vcpu);
-	host_debug_load(vcpu);
 	spec_enter_vm(vcpu);
 
 	do {
@@ -373,8 +373,9 @@ static enum exit_verdict run_window(struct vcpu *vcpu)
 	} while (verdict == VERDICT_OUTSIDE && vcpu->exit.reason == EXIT_HOST &&
 		 !must_end_window(vcpu) && !vcpu->pv->eoi_armed && !local_softirq_pending());
 
-	host_debug_unload(vcpu);
 	xstate_save_guest(vcpu);
+	/* User space may follow without another look. */
+	spec_leave_vm(vcpu);
 	kernel_fpu_end();
 	pv_after_window(vcpu);
 	return verdict;
