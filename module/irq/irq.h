@@ -104,19 +104,20 @@ void lapic_destroy(struct vcpu *vcpu);
 void lapic_reset(struct vcpu *vcpu, bool init);
 
 /**
- * irq_pending - the vector that the vCPU should take now, or -1
+ * irq_pending - the vector that the vCPU should take now, IRQ_NONE or IRQ_HELD_BACK
  *
  * The LAPIC's highest request above PPR, or IRQ_EXTINT when the PIC pair requests and LVT0 (or
  * I/O APIC pin 0, or a disabled or absent LAPIC) lets it through: that vector is known only after
  * the acknowledge cycle. Does not change anything. vCPU thread, window or outside.
  */
 #define IRQ_EXTINT	256
+#define IRQ_NONE	(-1)
+#define IRQ_HELD_BACK	(-2)	/* by priorities: see lapic_tpr_threshold() */
 int irq_pending(struct vcpu *vcpu);
 
 /* Take it: the acknowledge cycle. Returns the vector (a spurious one if it went away). */
 int irq_acknowledge(struct vcpu *vcpu);
-/* TPR / CR8 (0-15), for V_TPR and the TPR threshold */
-u8 lapic_get_cr8(struct vcpu *vcpu);
+/* The guest has written CR8 (0-15), which is vcpu->cr8 */
 void lapic_set_cr8(struct vcpu *vcpu, u8 cr8);
 /* CR8 at or above which the highest request is held back, or 0 if none is: see hw->set_tpr_threshold */
 u8 lapic_tpr_threshold(struct vcpu *vcpu);

@@ -106,14 +106,16 @@ static bool extint_pending(struct vcpu *vcpu)
 	return unlikely(READ_ONCE(vcpu->vm->irq->pic_output)) && takes_extint(vcpu);
 }
 
-/* The highest vector that priorities let through, or -1 */
+/* The highest vector that priorities let through, IRQ_NONE or IRQ_HELD_BACK */
 static int deliverable_vector(struct lapic *lapic)
 {
 	int vector = highest_irr(lapic);
 
-	if (vector < 0 || lapic->mode == LAPIC_DISABLED ||
+	if (vector < 0)
+		return IRQ_NONE;
+	if (lapic->mode == LAPIC_DISABLED ||
 	    (vector & 0xf0) <= (lapic_get(lapic, APIC_PROCPRI) & 0xf0))
-		return -1;
+		return IRQ_HELD_BACK;
 	return vector;
 }
 
@@ -124,7 +126,7 @@ int irq_pending(struct vcpu *vcpu)
 	if (extint_pending(vcpu))
 		return IRQ_EXTINT;
 	if (!lapic || !READ_ONCE(lapic->irr_map))
-		return -1;
+		return IRQ_NONE;
 	return deliverable_vector(lapic);
 }
 
@@ -181,23 +183,26 @@ bool lapic_take_user_eoi(struct vcpu *vcpu, u8 *vector)
 	return true;
 }
 
-void lapic_set_tpr(struct lapic *lapic, u32 tpr)
+/* After a change of TPR, or of all registers */
+static void tpr_changed(struct lapic *lapic)
 {
-	lapic_set(lapic, APIC_TASKPRI, tpr);
+	struct vcpu *vcpu = lapic->vcpu;
+
+	vcpu->cr8 = lapic_get(lapic, APIC_TASKPRI) >> 4;
+	vcpu->cr8_changed = true;
 	update_ppr(lapic);
 }
 
-u8 lapic_get_cr8(struct vcpu *vcpu)
+void lapic_set_tpr(struct lapic *lapic, u32 tpr)
 {
-	return vcpu->lapic ? lapic_get(vcpu->lapic, APIC_TASKPRI) >> 4 : 0;
+	lapic_set(lapic, APIC_TASKPRI, tpr);
+	tpr_changed(lapic);
 }
 
 void lapic_set_cr8(struct vcpu *vcpu, u8 cr8)
 {
-	struct lapic *lapic = vcpu->lapic;
-
-	if (lapic && lapic_get(lapic, APIC_TASKPRI) >> 4 != cr8)
-		lapic_set_tpr(lapic, (cr8 & 0xf) << 4);
+	if (vcpu->lapic && vcpu->cr8 != cr8)
+		lapic_set_tpr(vcpu->lapic, (cr8 & 0xf) << 4);
 }
 
 u8 lapic_tpr_threshold(struct vcpu *vcpu)
@@ -495,7 +500,7 @@ static void rebuild(struct lapic *lapic)
 	}
 	WRITE_ONCE(lapic->irr_map, irr_map);
 	lapic->isr_map = isr_map;
-	update_ppr(lapic);
+	tpr_changed(lapic);
 }
 
 /* Registers as after power-up (SDM 11.4.7); mode and id stay */

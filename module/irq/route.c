@@ -170,9 +170,13 @@ int irq_set_routes(struct vm *vm, const struct irq_route *routes, u32 count)
 
 static int install_default_routes(struct irq_controllers *irq)
 {
-	struct irq_route routes[PIC_PINS + IOAPIC_PINS] = {};
+	struct irq_route *routes;
 	u32 count = 0, i;
+	int ret;
 
+	routes = kcalloc(PIC_PINS + IOAPIC_PINS, sizeof(*routes), GFP_KERNEL);
+	if (!routes)
+		return -ENOMEM;
 	for (i = 0; irq->pic && i < PIC_PINS; i++)
 		routes[count++] = (struct irq_route){ .gsi = i, .type = VMM_ROUTE_PIC, .pin = i };
 	for (i = 0; irq->ioapic && i < IOAPIC_PINS; i++)
@@ -181,7 +185,9 @@ static int install_default_routes(struct irq_controllers *irq)
 			.type = VMM_ROUTE_IOAPIC,
 			.pin = i ? i : 2,
 		};
-	return install_routes(irq, routes, count);
+	ret = install_routes(irq, routes, count);
+	kfree(routes);
+	return ret;
 }
 
 /* ---- ports and addresses ---- */
