@@ -153,6 +153,20 @@ static void read_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 err
 	exit->exception.payload = payload;
 }
 
+/* Type of breakpoint @nr in DR7: 0 is instruction fetch */
+#define DR7_TYPE(dr7, nr)	(((dr7) >> (DR_CONTROL_SHIFT + (nr) * DR_CONTROL_SIZE)) & 3)
+
+/* An instruction breakpoint is a fault: whoever goes on at RIP must not hit it again (13.1.1.3). */
+static bool is_fetch_breakpoint(u64 conditions, u64 dr7)
+{
+	int nr;
+
+	for (nr = 0; nr < 4; nr++)
+		if ((conditions & BIT(nr)) && !DR7_TYPE(dr7, nr))
+			return true;
+	return false;
+}
+
 /*
  * DR6 in the VMCB is DR6_INIT before each entry (all of the guest's own accesses leave), so
  * what is different now are the conditions of this very #DB. One that has none of ours is the
@@ -166,6 +180,8 @@ static void read_debug(struct vcpu *vcpu)
 	svm->vmcb->save.dr6 = DR6_INIT;
 	vmcb_dirty(svm->vmcb, CLEAN_DRX);
 	svm->dr6_loaded = true;
+	if (is_fetch_breakpoint(conditions, svm->vmcb->save.dr7))
+		vcpu->regs.rflags |= X86_EFLAGS_RF;
 	if (conditions)
 		read_exception(vcpu, X86_TRAP_DB, false, 0, conditions);
 	else

@@ -286,11 +286,13 @@ void svm_end_step(struct vcpu *vcpu)
 	if (svm->step == STEP_IRET)
 		vcpu->events.nmi_blocked = 0;
 	cancel_step(vcpu);
-	if (!trap || svm->step_tf)
-		return;
-	exit->exception.payload &= ~(u64)DR_STEP;
-	if (!exit->exception.payload)
-		exit->reason = svm->window & HW_WINDOW_NMI ? EXIT_NMI_WINDOW : EXIT_RESUME;
+	if (trap && !svm->step_tf) {
+		exit->exception.payload &= ~(u64)DR_STEP;
+		if (!exit->exception.payload)
+			exit->reason = EXIT_RESUME;
+	}
+	if (exit->reason == EXIT_RESUME && (svm->window & HW_WINDOW_NMI))
+		exit->reason = EXIT_NMI_WINDOW;
 }
 
 /* ---- Intercepts that depend on the VMM's wishes ---- */
