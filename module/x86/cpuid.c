@@ -407,31 +407,14 @@ static bool host_has(u32 function)
 	return function <= cpuid_eax(function & 0x80000000);
 }
 
-/* Every feature that the lists name and the host has, into its place. @words: by word */
-static void add_features(const u32 *words)
+static u32 host_reg(u32 function, u32 index, enum cpuid_reg reg)
 {
-	struct cpuid_entry *entry;
-	u32 regs[4], *reg;
-	int i;
+	u32 regs[4];
 
-	for (i = 0; i < ARRAY_SIZE(feature_words); i++) {
-		entry = find_leaf(supported, feature_words[i].function, feature_words[i].index);
-		if (entry)
-			*reg_of(entry, feature_words[i].reg) = words[feature_words[i].word];
-	}
-	for (i = 0; i < ARRAY_SIZE(nameless_features); i++) {
-		entry = find_leaf(supported, nameless_features[i].function,
-				  nameless_features[i].index);
-		if (!entry || !host_has(nameless_features[i].function))
-			continue;
-		cpuid_count(nameless_features[i].function, nameless_features[i].index,
-			    &regs[EAX], &regs[EBX], &regs[ECX], &regs[EDX]);
-		reg = reg_of(entry, nameless_features[i].reg);
-		*reg |= regs[nameless_features[i].reg] & nameless_features[i].bits;
-	}
-	entry = find_leaf(supported, 0x80000001, 0);
-	if (entry && boot_cpu_data.x86_vendor != X86_VENDOR_INTEL)
-		entry->edx |= words[CPUID_1_EDX] & AMD_ALIASES;
+	if (!host_has(function))
+		return 0;
+	cpuid_count(function, index, &regs[EAX], &regs[EBX], &regs[ECX], &regs[EDX]);
+	return regs[reg];
 }
 
 static void drop(u32 *words, u16 feature)
@@ -439,6 +422,7 @@ static void drop(u32 *words, u16 feature)
 	words[feature / 32] &= ~BIT(feature % 32);
 }
 
+/* What of passed_features this host's kernel has, by word */
 static void choose_features(u32 *words)
 {
 	int i;
@@ -451,7 +435,6 @@ static void choose_features(u32 *words)
 			words[feature / 32] |= BIT(feature % 32);
 	}
 
-	/* What the kernel says, beyond the feature itself. */
 	if (!xstate_supported_xcr0()) {
 		drop(words, X86_FEATURE_XSAVE);
 		drop(words, X86_FEATURE_AVX);
@@ -464,15 +447,45 @@ static void choose_features(u32 *words)
 		drop(words, X86_FEATURE_RTM);
 		drop(words, X86_FEATURE_TSXLDTRK);
 	}
+}
 
+/* Every feature that the lists name, into its place */
+static void add_features(void)
+{
+	u32 passed[NCAPINTS] = { }, emulated[NCAPINTS] = { };
+	struct cpuid_entry *entry;
+	int i;
+
+	choose_features(passed);
 	for (i = 0; i < ARRAY_SIZE(emulated_features); i++)
-		words[emulated_features[i] / 32] |= BIT(emulated_features[i] % 32);
+		emulated[emulated_features[i] / 32] |= BIT(emulated_features[i] % 32);
+
+	for (i = 0; i < ARRAY_SIZE(feature_words); i++) {
+		u32 function = feature_words[i].function, index = feature_words[i].index;
+		u8 reg = feature_words[i].reg, word = feature_words[i].word;
+
+		/* The kernel also adds: what is left over from other places, or what it emulates. */
+		entry = find_leaf(supported, function, index);
+		if (entry)
+			*reg_of(entry, reg) = (passed[word] & host_reg(function, index, reg)) |
+					      emulated[word];
+	}
+	for (i = 0; i < ARRAY_SIZE(nameless_features); i++) {
+		u32 function = nameless_features[i].function, index = nameless_features[i].index;
+		u8 reg = nameless_features[i].reg;
+
+		entry = find_leaf(supported, function, index);
+		if (entry)
+			*reg_of(entry, reg) |= host_reg(function, index, reg) &
+					       nameless_features[i].bits;
+	}
+	entry = find_leaf(supported, 0x80000001, 0);
+	if (entry && boot_cpu_data.x86_vendor != X86_VENDOR_INTEL)
+		entry->edx |= leaf_reg(supported, 1, 0, EDX) & AMD_ALIASES;
 }
 
 int cpuid_init(void)
 {
-	u32 words[NCAPINTS] = { };
-
 	supported = kzalloc(struct_size(supported, entries, CPUID_MAX_ENTRIES), GFP_KERNEL);
 	if (!supported)
 		return -ENOMEM;
@@ -480,8 +493,7 @@ int cpuid_init(void)
 	add_paravirtual();
 	add_extended();
 	index_table(supported);
-	choose_features(words);
-	add_features(words);
+	add_features();
 	return 0;
 }
 
