@@ -521,7 +521,7 @@ static void store_exit(struct vcpu *vcpu, struct vmm_run *run)
 	to->cr8 = state_read_cr8(vcpu);
 	to->interruptible = vcpu_interruptible(vcpu);
 	to->nmi_allowed = vcpu_nmi_allowed(vcpu);
-	to->cpl = hw->get_cpl(vcpu);
+	to->cpl = hw_call(get_cpl)(vcpu);
 	to->long_mode = state_code_size(vcpu) == 8;
 	store_exit_detail(from, to);
 
@@ -814,13 +814,12 @@ static long abi_get_stats(struct vm *vm, struct vcpu *one, void __user *arg)
 
 /* ---- the vCPU file ---- */
 
-static long vcpu_ioctl_locked(struct vcpu *vcpu, unsigned int cmd, unsigned long arg)
+static noinline_for_stack long vcpu_ioctl_locked(struct vcpu *vcpu, unsigned int cmd,
+						 unsigned long arg)
 {
 	void __user *user = (void __user *)arg;
 
 	switch (cmd) {
-	case VMM_RUN:
-		return arg ? -EINVAL : abi_run(vcpu);
 	case VMM_GET_STATE:
 		return abi_get_state(vcpu, user);
 	case VMM_SET_STATE:
@@ -842,6 +841,25 @@ static long vcpu_ioctl_locked(struct vcpu *vcpu, unsigned int cmd, unsigned long
 	}
 }
 
+/* Those that may meet a running vCPU */
+static noinline_for_stack long vcpu_ioctl_any_time(struct vcpu *vcpu, unsigned int cmd,
+						   unsigned long arg)
+{
+	void __user *user = (void __user *)arg;
+
+	switch (cmd) {
+	case VMM_KICK:
+		if (arg)
+			return -EINVAL;
+		vcpu_request(vcpu, VCPU_REQ_EXIT);
+		return 0;
+	case VMM_INJECT:
+		return abi_inject(vcpu, user);
+	default:
+		return abi_get_stats(vcpu->vm, vcpu, user);
+	}
+}
+
 static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct vcpu *vcpu = file->private_data;
@@ -850,23 +868,15 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	/* State refers to the memory of the process that created the VM. */
 	if (vcpu->vm->mm != current->mm)
 		return -EXDEV;
-
-	/* Those that may meet a running vCPU */
-	switch (cmd) {
-	case VMM_KICK:
-		if (arg)
-			return -EINVAL;
-		vcpu_request(vcpu, VCPU_REQ_EXIT);
-		return 0;
-	case VMM_INJECT:
-		return abi_inject(vcpu, (void __user *)arg);
-	case VMM_GET_STATS:
-		return abi_get_stats(vcpu->vm, vcpu, (void __user *)arg);
-	}
+	if (cmd == VMM_KICK || cmd == VMM_INJECT || cmd == VMM_GET_STATS)
+		return vcpu_ioctl_any_time(vcpu, cmd, arg);
 
 	if (mutex_lock_interruptible(&vcpu->mutex))
 		return -EINTR;
-	ret = vcpu_ioctl_locked(vcpu, cmd, arg);
+	if (likely(cmd == VMM_RUN))
+		ret = arg ? -EINVAL : abi_run(vcpu);
+	else
+		ret = vcpu_ioctl_locked(vcpu, cmd, arg);
 	mutex_unlock(&vcpu->mutex);
 	return ret;
 }

@@ -12,6 +12,7 @@
 #ifndef VMM_HW_H
 #define VMM_HW_H
 
+#include <linux/static_call.h>
 #include <linux/types.h>
 
 struct cpu_event;
@@ -151,5 +152,29 @@ extern const struct vmm_hw *hw;
 extern struct vmm_hw_caps hw_caps;
 
 extern const struct vmm_hw svm_hw;
+
+/*
+ * The verbs of the hot path: hw_call(enter)(vcpu) is hw->enter(vcpu) by a direct call, which
+ * hw_use() puts there.
+ */
+#define HW_HOT_VERBS(V)								\
+	V(load)									\
+	V(unload)								\
+	V(enter)								\
+	V(inject)								\
+	V(request_window)							\
+	V(get_cr8)								\
+	V(set_cr8)								\
+	V(get_cpl)								\
+	V(get_code_size)							\
+	V(get_cr3)
+
+#define V(verb)	DECLARE_STATIC_CALL(hw_##verb, *((struct vmm_hw *)NULL)->verb);
+HW_HOT_VERBS(V)
+#undef V
+
+#define hw_call(verb)	static_call(hw_##verb)
+
+void hw_use(const struct vmm_hw *backend);
 
 #endif

@@ -25,6 +25,22 @@
 const struct vmm_hw *hw;
 struct vmm_hw_caps hw_caps;
 
+#define V(verb)	DEFINE_STATIC_CALL_NULL(hw_##verb, *((struct vmm_hw *)NULL)->verb);
+HW_HOT_VERBS(V)
+#undef V
+
+/**
+ * hw_use - choose the backend, once, before any of its verbs is called
+ * @backend: it
+ */
+void hw_use(const struct vmm_hw *backend)
+{
+	hw = backend;
+#define V(verb)	static_call_update(hw_##verb, backend->verb);
+	HW_HOT_VERBS(V)
+#undef V
+}
+
 static int online_state;
 
 static int cpu_online_callback(unsigned int cpu)
@@ -110,7 +126,7 @@ static int __init find_backend(void)
 		pr_err("Intel processors are not supported yet\n");
 		return -ENODEV;
 	}
-	hw = &svm_hw;
+	hw_use(&svm_hw);
 	return hw->init(&hw_caps);
 }
 

@@ -7,23 +7,25 @@
 
 #include <linux/tracepoint.h>
 
+#include "vcpu.h"
+
 TRACE_EVENT(vmm_entry,
-	TP_PROTO(u32 vcpu, u64 rip),
-	TP_ARGS(vcpu, rip),
+	TP_PROTO(const struct vcpu *vcpu),
+	TP_ARGS(vcpu),
 	TP_STRUCT__entry(
 		__field(u32, vcpu)
 		__field(u64, rip)
 	),
 	TP_fast_assign(
-		__entry->vcpu = vcpu;
-		__entry->rip = rip;
+		__entry->vcpu = vcpu->id;
+		__entry->rip = vcpu->regs.rip;
 	),
 	TP_printk("vcpu %u rip 0x%llx", __entry->vcpu, __entry->rip)
 );
 
 TRACE_EVENT(vmm_exit,
-	TP_PROTO(u32 vcpu, u32 reason, u64 rip, u64 hw_reason, u64 info1, u64 info2),
-	TP_ARGS(vcpu, reason, rip, hw_reason, info1, info2),
+	TP_PROTO(const struct vcpu *vcpu),
+	TP_ARGS(vcpu),
 	TP_STRUCT__entry(
 		__field(u32, vcpu)
 		__field(u32, reason)
@@ -33,12 +35,12 @@ TRACE_EVENT(vmm_exit,
 		__field(u64, info2)
 	),
 	TP_fast_assign(
-		__entry->vcpu = vcpu;
-		__entry->reason = reason;
-		__entry->rip = rip;
-		__entry->hw_reason = hw_reason;
-		__entry->info1 = info1;
-		__entry->info2 = info2;
+		__entry->vcpu = vcpu->id;
+		__entry->reason = vcpu->exit.reason;
+		__entry->rip = vcpu->exit.rip;
+		__entry->hw_reason = vcpu->exit.hw_reason;
+		__entry->info1 = vcpu->exit.hw_info1;
+		__entry->info2 = vcpu->exit.hw_info2;
 	),
 	TP_printk("vcpu %u reason %u rip 0x%llx hw 0x%llx info 0x%llx 0x%llx",
 		  __entry->vcpu, __entry->reason, __entry->rip, __entry->hw_reason,

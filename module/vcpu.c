@@ -192,10 +192,8 @@ static void take_init_sipi(struct vcpu *vcpu)
 }
 
 /* All of them. Return: 0, or why the run ends. */
-static int take_requests(struct vcpu *vcpu)
+static noinline int take_requests(struct vcpu *vcpu)
 {
-	if (likely(!READ_ONCE(vcpu->requests)))
-		return 0;
 	if (test_bit(VCPU_REQ_DEAD, &vcpu->requests))
 		return -EIO;
 	if (vcpu_take_request(vcpu, VCPU_REQ_EXIT))
@@ -238,7 +236,7 @@ static int wait_runnable(struct vcpu *vcpu)
 	int ret;
 
 	for (;;) {
-		ret = take_requests(vcpu);
+		ret = unlikely(READ_ONCE(vcpu->requests)) ? take_requests(vcpu) : 0;
 		if (ret)
 			return ret;
 		switch (vcpu->events.mp_state) {
@@ -264,16 +262,24 @@ static int wait_runnable(struct vcpu *vcpu)
 	}
 }
 
-/* CR8 and what waits for it: SDM vol. 3 11.8.6, APM vol. 2 15.21.2 */
-static void sync_tpr(struct vcpu *vcpu)
+/*
+ * With a LAPIC CR8 is its TPR, which the guest also reaches without leaving: SDM vol. 3 11.8.6, APM
+ * vol. 2 15.21.2
+ */
+static void load_cr8(struct vcpu *vcpu)
 {
-	u8 threshold = lapic_tpr_threshold(vcpu);
-
-	hw->set_cr8(vcpu, lapic_get_cr8(vcpu));
-	if (threshold != vcpu->tpr_threshold) {
-		vcpu->tpr_threshold = threshold;
-		hw->set_tpr_threshold(vcpu, threshold);
+	if (unlikely(vcpu->cr8_changed)) {
+		vcpu->cr8_changed = false;
+		hw_call(set_cr8)(vcpu, vcpu->cr8);
 	}
+}
+
+static void save_cr8(struct vcpu *vcpu)
+{
+	u8 cr8 = hw_call(get_cr8)(vcpu);
+
+	if (unlikely(cr8 != vcpu->cr8))
+		lapic_set_cr8(vcpu, cr8);
 }
 
 /* Does anything wait that needs the run loop: a request, work of the thread, a guest that halts? */
@@ -305,16 +311,14 @@ static enum exit_verdict inner_loop(struct vcpu *vcpu)
 			return VERDICT_LEAVE;
 		}
 		vcpu_inject_events(vcpu);
-		if (vcpu->lapic)
-			sync_tpr(vcpu);
+		load_cr8(vcpu);
 
-		trace_vmm_entry(vcpu->id, vcpu->regs.rip);
+		trace_vmm_entry(vcpu);
 		vcpu->stats.entries++;
-		hw->enter(vcpu);
+		hw_call(enter)(vcpu);
 		if (vcpu->lapic)
-			lapic_set_cr8(vcpu, hw->get_cr8(vcpu));
-		trace_vmm_exit(vcpu->id, vcpu->exit.reason, vcpu->exit.rip, vcpu->exit.hw_reason,
-			       vcpu->exit.hw_info1, vcpu->exit.hw_info2);
+			save_cr8(vcpu);
+		trace_vmm_exit(vcpu);
 
 		verdict = vcpu_handle_exit(vcpu);
 	} while (verdict == VERDICT_ENTER);
@@ -328,7 +332,7 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 
 	local_irq_disable();
 	vtime_account_guest_enter();
-	hw->load(vcpu);
+	hw_call(load)(vcpu);
 	/* Before the mode: memory_flush() asks who is in a window, then where. */
 	WRITE_ONCE(vcpu->cpu, smp_processor_id());
 	smp_store_release(&vcpu->mode, VCPU_IN_WINDOW);
@@ -339,7 +343,7 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 	verdict = inner_loop(vcpu);
 
 	WRITE_ONCE(vcpu->mode, VCPU_OUTSIDE);
-	hw->unload(vcpu);
+	hw_call(unload)(vcpu);
 	if (vcpu->exit.reason == EXIT_HOST) {
 		/* The interrupt that ended the guest's time is taken as the guest's: so does a tick count. */
 		local_irq_enable();
@@ -409,7 +413,7 @@ int vcpu_run(struct vcpu *vcpu)
 	if (ret)
 		return ret;
 
-	verdict = vcpu_complete(vcpu);
+	verdict = vcpu->pending.kind ? vcpu_complete(vcpu) : VERDICT_ENTER;
 	if (verdict == VERDICT_ENTER && vcpu->state_changed) {
 		wrong = state_check(vcpu);
 		if (wrong) {

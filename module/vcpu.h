@@ -14,6 +14,7 @@
 #include <linux/rcuwait.h>
 #include <linux/sched.h>
 #include <linux/types.h>
+#include <asm/processor-flags.h>
 
 #include "stats.h"
 #include "x86/types.h"
@@ -235,6 +236,8 @@ struct vcpu {
 
 	unsigned int window_requested;	/* [t] what hw->request_window() was told last */
 	u8 tpr_threshold;		/* [t] and hw->set_tpr_threshold() */
+	u8 cr8;				/* [m] with a LAPIC: bits 7:4 of its TPR ... */
+	bool cr8_changed;		/* [m] ... which the hardware has yet to be told */
 
 	unsigned long requests;		/* [a] enum vcpu_request */
 	int mode;			/* [a] enum vcpu_mode */
@@ -308,8 +311,18 @@ static inline void vcpu_queue_gp(struct vcpu *vcpu, u32 error)
  */
 void vcpu_finish_insn(struct vcpu *vcpu, u64 next_rip);
 
-bool vcpu_interruptible(const struct vcpu *vcpu);
-bool vcpu_nmi_allowed(const struct vcpu *vcpu);
+/* Would the guest take an external interrupt now? */
+static inline bool vcpu_interruptible(const struct vcpu *vcpu)
+{
+	return (vcpu->regs.rflags & X86_EFLAGS_IF) && !vcpu->events.shadow;
+}
+
+/* Would it take an NMI? Both shadows hold one back (SDM vol. 3 table 25-3). */
+static inline bool vcpu_nmi_allowed(const struct vcpu *vcpu)
+{
+	return !vcpu->events.nmi_blocked && !vcpu->events.shadow;
+}
+
 bool vcpu_halt_ends(struct vcpu *vcpu);
 void vcpu_inject_events(struct vcpu *vcpu);
 

@@ -96,9 +96,17 @@ void vcpu_queue_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 erro
 	events->exception = event;
 }
 
+/* RIP of code that is not 64-bit code goes round at 4 GiB; what is above it now is 64-bit code. */
+static u64 wrap_rip(struct vcpu *vcpu, u64 rip)
+{
+	if (likely(rip <= U32_MAX || vcpu->regs.rip > U32_MAX))
+		return rip;
+	return hw_call(get_code_size)(vcpu) == 8 ? rip : (u32)rip;
+}
+
 void vcpu_finish_insn(struct vcpu *vcpu, u64 next_rip)
 {
-	vcpu->regs.rip = state_mask_rip(vcpu, next_rip);
+	vcpu->regs.rip = wrap_rip(vcpu, next_rip);
 	if (unlikely(vcpu->events.shadow)) {
 		vcpu->events.shadow = 0;
 		hw->set_shadow(vcpu);
@@ -144,27 +152,7 @@ static void deliver_payload(struct vcpu *vcpu, const struct cpu_event *event)
 static void inject(struct vcpu *vcpu, const struct cpu_event *event)
 {
 	trace_vmm_inject(vcpu->id, event->type, event->vector, event->error);
-	hw->inject(vcpu, event);
-}
-
-/**
- * vcpu_interruptible - would the guest take an external interrupt now?
- * @vcpu: the vCPU, by its own thread or at rest
- */
-bool vcpu_interruptible(const struct vcpu *vcpu)
-{
-	return (vcpu->regs.rflags & X86_EFLAGS_IF) && !vcpu->events.shadow;
-}
-
-/**
- * vcpu_nmi_allowed - would it take an NMI?
- * @vcpu: the vCPU, by its own thread or at rest
- *
- * Both shadows hold one back (SDM vol. 3 table 25-3).
- */
-bool vcpu_nmi_allowed(const struct vcpu *vcpu)
-{
-	return !vcpu->events.nmi_blocked && !vcpu->events.shadow;
+	hw_call(inject)(vcpu, event);
 }
 
 static void inject_interrupt(struct vcpu *vcpu)
@@ -195,14 +183,19 @@ bool vcpu_halt_ends(struct vcpu *vcpu)
 	       (vcpu_interruptible(vcpu) && interrupt_waits(vcpu));
 }
 
-/**
- * vcpu_inject_events - put the event that comes first into the next entry
- * @vcpu: the vCPU, in its window
- *
- * The order is that of SDM vol. 3 table 6-2: what was under way, exceptions, NMI, interrupts. Asks
- * for a window exit for what has to wait.
- */
-void vcpu_inject_events(struct vcpu *vcpu)
+/* Leave when the guest lowers its CR8 below what a request of the LAPIC waits for. */
+static void set_tpr_threshold(struct vcpu *vcpu)
+{
+	u8 threshold = vcpu->lapic ? lapic_tpr_threshold(vcpu) : 0;
+
+	if (threshold != vcpu->tpr_threshold) {
+		vcpu->tpr_threshold = threshold;
+		hw->set_tpr_threshold(vcpu, threshold);
+	}
+}
+
+/* The order is that of SDM vol. 3 table 6-2: what was under way, exceptions, NMI, interrupts. */
+static noinline void inject_first_event(struct vcpu *vcpu)
 {
 	struct cpu_events *events = &vcpu->events;
 	unsigned int window = 0;
@@ -254,6 +247,25 @@ void vcpu_inject_events(struct vcpu *vcpu)
 		window |= HW_WINDOW_NMI;
 	if (window != vcpu->window_requested) {
 		vcpu->window_requested = window;
-		hw->request_window(vcpu, window);
+		hw_call(request_window)(vcpu, window);
 	}
+	set_tpr_threshold(vcpu);
+}
+
+/**
+ * vcpu_inject_events - put the event that comes first into the next entry
+ * @vcpu: the vCPU, in its window
+ *
+ * Asks for an exit at the moment when the guest can take what has to wait.
+ */
+void vcpu_inject_events(struct vcpu *vcpu)
+{
+	const struct cpu_events *events = &vcpu->events;
+
+	/* Mostly there is nothing to do, nor anything to take back. */
+	if (unlikely(events->interrupted.type | events->exception.type | events->interrupt.type |
+		     events->nmi_pending | vcpu->want_interrupt_window | vcpu->want_nmi_window |
+		     vcpu->window_requested | vcpu->tpr_threshold) ||
+	    irq_pending(vcpu) != IRQ_NONE)
+		inject_first_event(vcpu);
 }

@@ -168,7 +168,7 @@ enum msr_result pv_msr_write(struct vcpu *vcpu, u32 index, u64 data, bool host)
 
 u64 pv_hypercall(struct vcpu *vcpu, u64 nr, const u64 args[4])
 {
-	if (hw->get_cpl(vcpu))
+	if (hw_call(get_cpl)(vcpu))
 		return -KVM_EPERM;
 	/* An exit is all that it is for. */
 	if (nr == KVM_HC_VAPIC_POLL_IRQ)

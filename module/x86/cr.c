@@ -161,13 +161,13 @@ int state_write_cr8(struct vcpu *vcpu, u64 cr8)
 		return 1;
 	if (vcpu->lapic)
 		lapic_set_cr8(vcpu, cr8);
-	hw->set_cr8(vcpu, cr8);
+	hw_call(set_cr8)(vcpu, cr8);
 	return 0;
 }
 
 u64 state_read_cr8(struct vcpu *vcpu)
 {
-	return vcpu->lapic ? lapic_get_cr8(vcpu) : hw->get_cr8(vcpu);
+	return vcpu->lapic ? vcpu->cr8 : hw_call(get_cr8)(vcpu);
 }
 
 /* LMA is the CPU's to say: what the instruction has there is ignored. */

@@ -66,7 +66,7 @@ static u8 linear_bits(const struct vcpu *vcpu)
 
 static bool in_64bit_mode(struct vcpu *vcpu)
 {
-	return hw->get_code_size(vcpu) == 8;
+	return hw_call(get_code_size)(vcpu) == 8;
 }
 
 u64 state_linear(struct vcpu *vcpu, int segment, u64 offset)
@@ -85,15 +85,7 @@ u64 state_linear(struct vcpu *vcpu, int segment, u64 offset)
 
 int state_code_size(struct vcpu *vcpu)
 {
-	return hw->get_code_size(vcpu);
-}
-
-u64 state_mask_rip(struct vcpu *vcpu, u64 rip)
-{
-	/* Code that is above 4 GiB now can only be 64-bit code. */
-	if (rip <= U32_MAX || vcpu->regs.rip > U32_MAX)
-		return rip;
-	return in_64bit_mode(vcpu) ? rip : (u32)rip;
+	return hw_call(get_code_size)(vcpu);
 }
 
 /* ---- general registers ---- */
@@ -218,7 +210,7 @@ void state_get_control(struct vcpu *vcpu, struct cpu_control *ctl)
 	*ctl = (struct cpu_control){
 		.cr0 = vcpu->cr0,
 		.cr2 = hw->get_cr2(vcpu),
-		.cr3 = hw->get_cr3(vcpu),
+		.cr3 = hw_call(get_cr3)(vcpu),
 		.cr4 = vcpu->cr4,
 		.cr8 = state_read_cr8(vcpu),
 		.efer = vcpu->efer,
@@ -237,7 +229,7 @@ void state_set_control(struct vcpu *vcpu, const struct cpu_control *ctl)
 	hw->set_cr3(vcpu, ctl->cr3);
 	/* A LAPIC's TPR belongs to the LAPIC's group. */
 	if (!vcpu->lapic)
-		hw->set_cr8(vcpu, ctl->cr8);
+		hw_call(set_cr8)(vcpu, ctl->cr8);
 	hw->flush_tlb(vcpu);
 }
 

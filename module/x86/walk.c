@@ -78,7 +78,7 @@ static bool has_nx(const struct vcpu *vcpu)
 static void begin_walk(struct walk *w, struct vcpu *vcpu, u64 gva, u32 access)
 {
 	u64 beyond = ~0ull << vcpu->features.gpa_bits;
-	u64 cr3 = hw->get_cr3(vcpu);
+	u64 cr3 = hw_call(get_cr3)(vcpu);
 
 	w->vcpu = vcpu;
 	w->gva = gva;
@@ -442,7 +442,7 @@ int guest_write(struct vcpu *vcpu, u64 gva, const void *buf, size_t len, u32 acc
 static void locate_code(struct vcpu *vcpu, struct insn_bytes *code)
 {
 	code->access = ACCESS_EXEC;
-	if (hw->get_cpl(vcpu) == 3)
+	if (hw_call(get_cpl)(vcpu) == 3)
 		code->access |= ACCESS_USER;
 	code->size = state_code_size(vcpu);
 	code->linear = state_linear(vcpu, CPU_CS, vcpu->regs.rip);
@@ -466,7 +466,7 @@ static const u8 *find_code_page(struct vcpu *vcpu, u64 linear)
 	if (!page->host || page->linear != linear || page->tdp != vcpu->tdp ||
 	    page->flush_gen != atomic64_read(&vcpu->tdp->flush_gen) ||
 	    page->cr0 != vcpu->cr0 || page->cr4 != vcpu->cr4 || page->efer != vcpu->efer ||
-	    page->cr3 != hw->get_cr3(vcpu))
+	    page->cr3 != hw_call(get_cr3)(vcpu))
 		return NULL;
 	for (i = 0; i < page->levels; i++)
 		if (READ_ONCE(*page->entry[i]) != page->value[i])
@@ -496,7 +496,7 @@ static const u8 *note_code_page(struct vcpu *vcpu, u64 linear, u32 access)
 	}
 	page->linear = linear;
 	page->cr0 = vcpu->cr0;
-	page->cr3 = hw->get_cr3(vcpu);
+	page->cr3 = hw_call(get_cr3)(vcpu);
 	page->cr4 = vcpu->cr4;
 	page->efer = vcpu->efer;
 	page->host = host_address(vcpu, leaf_gpa(&w, leaf));

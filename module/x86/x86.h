@@ -177,8 +177,6 @@ u8 state_register_bits(void);
 u64 state_linear(struct vcpu *vcpu, int segment, u64 offset);
 /* 2, 4, 8: default operand size of the code that runs (8: 64-bit mode) */
 int state_code_size(struct vcpu *vcpu);
-/* Cut a RIP or offset to what the mode has */
-u64 state_mask_rip(struct vcpu *vcpu, u64 rip);
 
 /* ---- xstate.c ---- */
 

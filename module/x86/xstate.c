@@ -267,8 +267,6 @@ void xstate_save_guest(struct vcpu *vcpu)
 	struct xstate *x = vcpu->xstate;
 
 	x->xcr0 = xstate_xcr0(vcpu);
-	/* Asked for, not assumed: what lies below us may let the guest's XSETBV through. */
-	x->xcr0 = xstate_xcr0(vcpu);
 	x->live = false;
 	if (x->xss != host_xss)
 		wrmsrq(MSR_IA32_XSS, host_xss);
