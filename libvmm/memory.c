@@ -10,6 +10,8 @@
 
 #include "internal.h"
 
+#define HUGE_SIZE	(2ULL << 20)
+
 /* Position of the first region that ends behind @gpa. With vm->lock */
 static unsigned int region_after(const struct vmm_vm *vm, uint64_t gpa)
 {
@@ -110,11 +112,31 @@ out:
 	return err;
 }
 
+/*
+ * Huge pages, the host's and those of the second-level table, need an address here that is
+ * congruent to the guest's. Reserve more than that takes, and give back the rest.
+ */
+static void *reserve_aligned(uint64_t gpa, uint64_t bytes)
+{
+	uint64_t room = bytes + HUGE_SIZE, skip;
+	uint8_t *start = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			      -1, 0);
+
+	if (start == MAP_FAILED)
+		return start;
+	skip = (gpa - (uintptr_t)start) % HUGE_SIZE;
+	if (skip)
+		munmap(start, skip);
+	munmap(start + skip + bytes, HUGE_SIZE - skip);
+	return start + skip;
+}
+
 static int map_region(struct vmm_vm *vm, struct region *region)
 {
 	uint32_t flags = region->public.flags;
 	int map = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 	uint64_t bytes = region->public.bytes;
+	void *place = NULL;
 	int err;
 
 	if (flags & VMM_MEMORY_SHARED) {
@@ -131,9 +153,19 @@ static int map_region(struct vmm_vm *vm, struct region *region)
 	} else if (flags & VMM_MEMORY_HUGE) {
 		map |= MAP_HUGETLB;
 	}
-	region->public.host = mmap(NULL, bytes, PROT_READ | PROT_WRITE, map, region->fd, 0);
+	/* hugetlbfs chooses an address of its own size. */
+	if (bytes >= HUGE_SIZE && !(flags & VMM_MEMORY_HUGE)) {
+		place = reserve_aligned(region->public.gpa, bytes);
+		if (place == MAP_FAILED)
+			place = NULL;
+		else
+			map |= MAP_FIXED;
+	}
+	region->public.host = mmap(place, bytes, PROT_READ | PROT_WRITE, map, region->fd, 0);
 	if (region->public.host == MAP_FAILED) {
 		err = -errno;
+		if (place)
+			munmap(place, bytes);
 		if (region->fd >= 0)
 			close(region->fd);
 		return fail(&vm->message, err, "cannot map %llu bytes of guest memory: %s%s",
