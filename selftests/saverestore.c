@@ -241,8 +241,9 @@ static bool answer(struct world *w, const struct vmm_exit *e)
 	note(w, e->rip);
 	switch (e->reason) {
 	case VMM_EXIT_IO:
-		note(w, e->io.port | (u64)e->io.size << 16 | (u64)e->io.count << 24);
+		note(w, e->io.port | (u64)e->io.size << 16);
 		if (e->io.string) {
+			note(w, e->io.count);
 			do_string(w, e);
 		} else if (e->io.in) {
 			to->io.data = next_answer(w);
@@ -294,6 +295,8 @@ static bool answer(struct world *w, const struct vmm_exit *e)
 
 /* ---- one run ---- */
 
+#define MAX_LOG		1024
+
 struct result {
 	u64 digest;
 	u64 memory;
@@ -301,6 +304,11 @@ struct result {
 	u32 moves;
 	struct vmm_state state;
 	u8 xsave[8192];
+	struct {
+		u64 digest;
+		u64 rip;
+		u32 reason;
+	} log[MAX_LOG];
 };
 
 static u64 digest_of(const u8 *bytes, size_t size)
@@ -347,6 +355,11 @@ static void run_scenario(const struct scenario *scenario, enum moment moment,
 		more = answer(&w, &e);
 		if (moment == AFTER_ANSWER)
 			move(&w);
+		if (w.exits < MAX_LOG) {
+			result->log[w.exits].digest = w.digest;
+			result->log[w.exits].rip = e.rip;
+			result->log[w.exits].reason = e.reason;
+		}
 	}
 
 	get_all(&w);
@@ -362,6 +375,21 @@ static void run_scenario(const struct scenario *scenario, enum moment moment,
 	result->state.lapic.regs[0x390 / 4] = 0;
 	result->state.xsave.area = 0;
 	vm_destroy(w.vm);
+}
+
+/* The first exit at which two runs were not the same */
+static void print_difference(const struct result *quiet, const struct result *moved)
+{
+	u32 i;
+
+	for (i = 1; i < MAX_LOG && i <= quiet->exits && i <= moved->exits; i++) {
+		if (quiet->log[i].digest == moved->log[i].digest)
+			continue;
+		fprintf(stderr, "# exit %u: %s at %#llx, without moves %s at %#llx\n", i,
+			exit_name(moved->log[i].reason), moved->log[i].rip,
+			exit_name(quiet->log[i].reason), quiet->log[i].rip);
+		return;
+	}
 }
 
 #define SAME(group) \
@@ -389,7 +417,8 @@ static void check(struct __test_metadata *_metadata, const struct scenario *scen
 			continue;
 		SAME(regs);
 		SAME(events);
-		EXPECT_EQ(quiet.digest, moved.digest);
+		EXPECT_EQ(quiet.digest, moved.digest)
+			print_difference(&quiet, &moved);
 		EXPECT_EQ(quiet.memory, moved.memory);
 		EXPECT_EQ(quiet.exits, moved.exits);
 	}
@@ -522,7 +551,8 @@ GUEST_CODE(guest_events, 64,
 	     "int3; int $0x80; xor %eax, %eax\n"
 	     /* a shadow, with an exit inside it */
 	     "mov $1, %al; out %al, $PORT_COMMAND; sti; in $PORT_VALUE, %al; cli\n"
-	     "mov $1, %al; out %al, $PORT_COMMAND; mov %ss, %ecx; sti; mov %ecx, %ss\n"
+	     "mov $1, %al; out %al, $PORT_COMMAND; mov %ss, %ecx; mov %ecx, %ss\n"
+	     "sti; mov %ecx, %ss\n"
 	     "in $PORT_VALUE, %al; cli\n"
 	     /* all at once */
 	     "mov $1, %al; out %al, $PORT_COMMAND; mov $2, %al; out %al, $PORT_COMMAND\n"
@@ -624,9 +654,9 @@ GUEST_CODE(guest_lapic, 64,
 	/* two nested: the handler of 0x66 is entered inside that of 0x55 */
 	"movl $0xb, 0x3e0(%rbx)\n"
 	LOOP(4,
-	     "movl $0x71, 0x320(%rbx); movl $20000, 0x380(%rbx); in $PORT_VALUE, %al\n"
+	     "movl $0x71, 0x320(%rbx); movl $200000, 0x380(%rbx); in $PORT_VALUE, %al\n"
 	     "sti; hlt; cli\n")
-	"movl $0x20072, 0x320(%rbx); movl $30000, 0x380(%rbx)\n"
+	"movl $0x20072, 0x320(%rbx); movl $5000000, 0x380(%rbx)\n"
 	LOOP(6, "in $PORT_VALUE, %al; sti; hlt; cli\n")
 	"movl $0x10072, 0x320(%rbx); movl $0, 0x380(%rbx)\n"
 	"out %al, $PORT_DONE\n");
@@ -675,8 +705,8 @@ SCENARIO(pc, MODE_LONG, .flags = VMM_VM_IRQCHIPS, .prepare = prepare_pc, .timed 
 
 /* Mixes registers, memory and flags; hardly ever leaves by itself. */
 GUEST_CODE(guest_compute, 64,
-	"mov $1, %rax; mov $0x1234, %ebx; mov $12, %r15d\n"
-	"1: mov $2000, %ecx\n"
+	"mov $1, %rax; mov $0x1234, %ebx; mov $200, %r15d\n"
+	"1: mov $5000, %ecx\n"
 	"2: imul $0x41c64e6d, %rax, %rax; adc $12345, %rax; ror $7, %rbx; xor %rax, %rbx\n"
 	"mov %rbx, DATA_GPA(,%rcx,8); push %rax; addl $3, (%rsp); pop %rdx; add %rdx, %rbx\n"
 	"int3\n"
