@@ -290,6 +290,8 @@ static enum mmio_result leave(struct vcpu *vcpu, u64 gpa, int size, u64 data)
 	bool write = op->step == STEP_WRITE;
 
 	vcpu->exit.reason = EXIT_MMIO;
+	vcpu->exit.rip = vcpu->pending.rip;
+	vcpu->exit.next_rip = op->next_rip;
 	vcpu->exit.mmio = (struct exit_mmio){
 		.gpa = gpa,
 		.size = size,
