@@ -696,7 +696,7 @@ static long abi_inject(struct vcpu *vcpu, void __user *arg)
 	if (ret)
 		return ret;
 	if (inject.event.type == VMM_EVENT_NMI) {
-		vcpu_request(vcpu, VCPU_REQ_NMI);
+		vcpu_nmi(vcpu);
 		return 0;
 	}
 

@@ -153,14 +153,30 @@ void vcpu_request(struct vcpu *vcpu, enum vcpu_request request)
 		vcpu_kick(vcpu);
 }
 
+void vcpu_nmi(struct vcpu *vcpu)
+{
+	atomic_inc(&vcpu->nmis);
+	vcpu_request(vcpu, VCPU_REQ_NMI);
+}
+
+/* The CPU keeps one NMI behind the one that is being handled: SDM vol. 3 6.7.1, APM vol. 2 8.2.3 */
+void vcpu_take_nmis(struct vcpu *vcpu)
+{
+	struct cpu_events *events = &vcpu->events;
+	bool handled = events->nmi_blocked || events->interrupted.type == EVENT_NMI;
+	unsigned int nmis = events->nmi_pending + atomic_xchg(&vcpu->nmis, 0);
+
+	events->nmi_pending = max_t(u8, events->nmi_pending, min(nmis, handled ? 1u : 2u));
+}
+
 /* Requests that can be granted with interrupts off; the others make the inner loop end. */
 #define WINDOW_REQUESTS	(BIT(VCPU_REQ_NMI) | BIT(VCPU_REQ_TIMER) | BIT(VCPU_REQ_FLUSH) | \
 			 BIT(VCPU_REQ_EVENT))
 
 static void take_window_requests(struct vcpu *vcpu)
 {
-	if (vcpu_take_request(vcpu, VCPU_REQ_NMI) && vcpu->events.nmi_pending < 2)
-		vcpu->events.nmi_pending++;
+	if (vcpu_take_request(vcpu, VCPU_REQ_NMI))
+		vcpu_take_nmis(vcpu);
 	if (vcpu_take_request(vcpu, VCPU_REQ_TIMER))
 		lapic_timer_expired(vcpu);
 	if (vcpu_take_request(vcpu, VCPU_REQ_FLUSH))

@@ -185,7 +185,7 @@ struct cpu_pending {
 enum vcpu_request {
 	VCPU_REQ_EXIT,		/* leave to the front end with EXIT_INTR */
 	VCPU_REQ_EVENT,		/* look at interrupts, INIT, SIPI again */
-	VCPU_REQ_NMI,		/* one more NMI (events.nmi_pending is the thread's own) */
+	VCPU_REQ_NMI,		/* vcpu->nmis (events.nmi_pending is the thread's own) */
 	VCPU_REQ_CLOCK,		/* publish pvclock again */
 	VCPU_REQ_FLUSH,		/* TLB */
 	VCPU_REQ_TIMER,		/* the LAPIC timer's callback has fired */
@@ -240,6 +240,7 @@ struct vcpu {
 	bool cr8_changed;		/* [m] ... which the hardware has yet to be told */
 
 	unsigned long requests;		/* [a] enum vcpu_request */
+	atomic_t nmis;			/* that were sent since the thread last looked */
 	int mode;			/* [a] enum vcpu_mode */
 	int cpu;			/* [t] of the last window, -1 before */
 	struct task_struct __rcu *thread;/* who runs it now; read under RCU */
@@ -276,6 +277,10 @@ enum exit_verdict vcpu_complete(struct vcpu *vcpu);
  */
 void vcpu_request(struct vcpu *vcpu, enum vcpu_request request);
 void vcpu_kick(struct vcpu *vcpu);
+
+/* Send an NMI, from any context; and the thread's side of it: VCPU_REQ_NMI has been taken. */
+void vcpu_nmi(struct vcpu *vcpu);
+void vcpu_take_nmis(struct vcpu *vcpu);
 
 static inline bool vcpu_take_request(struct vcpu *vcpu, enum vcpu_request request)
 {

@@ -330,7 +330,7 @@ bool lapic_accept(struct lapic *lapic, const struct irq_message *msg)
 	case APIC_DELIVERY_MODE_LOWESTPRIO:
 		return accept_vector(lapic, msg->vector, msg->level);
 	case APIC_DELIVERY_MODE_NMI:
-		vcpu_request(vcpu, VCPU_REQ_NMI);
+		vcpu_nmi(vcpu);
 		return true;
 	case APIC_DELIVERY_MODE_INIT:
 		/* SDM 9.4.4: what came before it is gone */

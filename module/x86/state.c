@@ -318,8 +318,8 @@ static void clear_if_none(struct cpu_event *event)
 /* A request that is still on its way is part of the state: it becomes what it asks for. */
 void state_get_events(struct vcpu *vcpu, struct cpu_events *events)
 {
-	if (vcpu_take_request(vcpu, VCPU_REQ_NMI) && vcpu->events.nmi_pending < 2)
-		vcpu->events.nmi_pending++;
+	if (vcpu_take_request(vcpu, VCPU_REQ_NMI))
+		vcpu_take_nmis(vcpu);
 	*events = vcpu->events;
 	clear_if_none(&events->interrupted);
 	clear_if_none(&events->exception);
@@ -331,6 +331,7 @@ void state_get_events(struct vcpu *vcpu, struct cpu_events *events)
 void state_set_events(struct vcpu *vcpu, const struct cpu_events *events)
 {
 	clear_bit(VCPU_REQ_NMI, &vcpu->requests);
+	atomic_set(&vcpu->nmis, 0);
 	vcpu->events = *events;
 	hw->set_shadow(vcpu);
 	if (vcpu->lapic)
