@@ -821,6 +821,46 @@ TEST_F(ipi, sipi_starts)
 	EXPECT_EQ(0x4900, v[2]->state.segments.seg[VMM_CS].selector);
 }
 
+/* One NMI waits behind the one that is handled, however many are sent. */
+GUEST_CODE(nmi_storm, 64,
+	"mov $0xfee00300, %ebx\n"
+	"movl $0x44400, (%rbx)\n"	/* NMI to itself */
+	"nop; nop; nop; nop\n"
+	"out %al, $PORT_DONE\n");
+
+GUEST_CODE(nmi_handler, 64,
+	"incq DATA_GPA\n"
+	"cmpq $1, DATA_GPA; jne 1f\n"
+	"movl $0x44400, (%rbx)\n"
+	"movl $0x44400, (%rbx)\n"
+	"movl $0x44400, (%rbx)\n"
+	"1: iretq\n");
+
+TEST_F(lapic, nmis)
+{
+	struct vcpu *v = self->v;
+
+	vcpu_load(v, MODE_LONG, nmi_storm);
+	memcpy(guest_ptr(self->vm, STUBS_GPA + 2 * 16, 16), "\xe9", 1);
+	*(s32 *)guest_ptr(self->vm, STUBS_GPA + 2 * 16 + 1, 4) =
+		DATA_GPA + 0x100 - (STUBS_GPA + 2 * 16 + 5);
+	memcpy(guest_ptr(self->vm, DATA_GPA + 0x100, code_size(nmi_handler)), nmi_handler,
+	       code_size(nmi_handler));
+	guest_u64(self->vm, DATA_GPA) = 0;
+	run_done(v);
+	EXPECT_EQ(2, guest_u64(self->vm, DATA_GPA));
+	/* Two at once, from outside, are both taken: the second waits for the first's end. */
+	guest_u64(self->vm, DATA_GPA) = 1;
+	EXPECT_EQ(1, send_msi(self->vm, 0, NMI));
+	EXPECT_EQ(1, send_msi(self->vm, 0, NMI));
+	EXPECT_EQ(1, send_msi(self->vm, 0, NMI));
+	vcpu_get(v, VMM_STATE_REGS);
+	v->state.regs.rip = CODE_GPA + code_size(nmi_storm) - 6;
+	vcpu_set(v, VMM_STATE_REGS);
+	run_done(v);
+	EXPECT_EQ(3, guest_u64(self->vm, DATA_GPA));
+}
+
 /* ---- timer ---------------------------------------------------------------------- */
 
 TEST_F(lapic, one_shot)
