@@ -4,6 +4,8 @@
  */
 #include "insn.h"
 
+/* So that user mode can say that it is through */
+#define IOPL_3		(3 << 12)
 #define OUT_DONE	"\xe6\xe0"	/* out %al, $PORT_DONE */
 
 int guest_exec(struct vcpu *vcpu, const void *insn, size_t size)
@@ -17,6 +19,7 @@ int guest_exec(struct vcpu *vcpu, const void *insn, size_t size)
 	memcpy(code, insn, size);
 	memcpy(code + size, OUT_DONE, 2);
 	regs->rip = vcpu->vm->mode == MODE_REAL ? 0 : CODE_GPA;
+	regs->rflags |= IOPL_3;
 	vcpu_set(vcpu, VMM_STATE_REGS);
 	ret = vcpu_run(vcpu);
 	if (ret)

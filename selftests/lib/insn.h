@@ -14,8 +14,8 @@
  *        vcpu->state.regs, but for RIP
  * @insn: the code, @size bytes; it is followed by an OUT to PORT_DONE
  *
- * vcpu->state.regs are what the code left. After an exception RIP and RSP are as
- * they were before.
+ * vcpu->state.regs are what the code left. After an exception RSP is as it was
+ * before; the rest of the vCPU is in the exception's handler, at CPL 0.
  * Return: 0, the vector of an exception, or the negative of an exit's reason if the code left
  * otherwise.
  */
