@@ -170,8 +170,7 @@ static void publish_slots(struct vm *vm, struct memory_slots *changed,
 	rcu_assign_pointer(memory->slots, changed);
 	if (old)
 		tdp_zap(memory->tdp, old->gfn, old->gfn + old->pages, &zapped);
-	/* Pairs with memory_fault(): who sees this number sees these slots. */
-	smp_store_release(&memory->invalidate_seq, memory->invalidate_seq + 1);
+	memory_changed(memory, 0, ULONG_MAX);
 	write_unlock(&memory->lock);
 
 	memory_flush(vm);
@@ -283,11 +282,26 @@ static int get_page_at(unsigned long hva, u32 access, struct page **page, unsign
 	return ret ? ret : -EAGAIN;
 }
 
+static bool covers(const struct memory_range *range, unsigned long hva)
+{
+	return hva >= range->start && hva < range->end;
+}
+
 /* Does an invalidation of @hva run? memory.lock is held for reading. */
 static bool invalidating(const struct memory *memory, unsigned long hva)
 {
-	return unlikely(memory->invalidate_running) && hva >= memory->invalidate_start &&
-	       hva < memory->invalidate_end;
+	return unlikely(memory->invalidate_running) && covers(&memory->invalidating, hva);
+}
+
+/* Has one ended since invalidate_seq was @seq? Likewise. */
+static bool invalidated_since(const struct memory *memory, unsigned long seq, unsigned long hva)
+{
+	if (memory->invalidate_seq - seq > MEMORY_HISTORY)
+		return true;
+	for (; seq != memory->invalidate_seq; seq++)
+		if (covers(&memory->invalidated[seq % MEMORY_HISTORY], hva))
+			return true;
+	return false;
 }
 
 /*
@@ -298,12 +312,13 @@ static int install(struct memory *memory, const struct memory_slot *slot, u64 gp
 		   unsigned long seq, struct page *page, unsigned int flags,
 		   struct tdp_cache *cache)
 {
+	unsigned long hva = slot_hva(slot, gpa);
 	int ret;
 
 	read_lock(&memory->lock);
-	if (invalidating(memory, slot_hva(slot, gpa)))
+	if (invalidating(memory, hva))
 		ret = -EBUSY;
-	else if (memory->invalidate_seq != seq)
+	else if (invalidated_since(memory, seq, hva))
 		ret = -EAGAIN;
 	else
 		ret = tdp_map(memory->tdp, gpa >> PAGE_SHIFT, page_to_pfn(page), 1, flags, cache);
@@ -331,7 +346,7 @@ static bool none_invalidating(struct memory *memory, unsigned long hva)
 static int try_fault(struct vm *vm, u64 gpa, u32 access, struct tdp_cache *cache)
 {
 	struct memory *memory = &vm->memory;
-	/* Pairs with publish_slots() and the end of an invalidation: read before slots and pages. */
+	/* Pairs with memory_changed(): read before slots and pages. */
 	unsigned long seq = smp_load_acquire(&memory->invalidate_seq);
 	struct memory_slot slot;
 	unsigned int flags;

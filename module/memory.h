@@ -8,15 +8,16 @@
  * the present array:
  *
  *  - memory_fault() notes invalidate_seq, looks up the slot, gets the page, and
- *    installs it with the lock held for reading, if the number has not changed and no
- *    invalidation of that address runs. Otherwise it begins again.
+ *    installs it with the lock held for reading, if no invalidation of that address
+ *    runs, and none has ended since. Otherwise it begins again.
  *  - An invalidation raises invalidate_running, zaps with the lock held for writing,
  *    and flushes, before the host changes its tables. It raises the number
- *    afterwards: a fault that saw the old page finds one or the other.
+ *    afterwards and leaves its range in invalidated[]: a fault that saw the old page finds
+ *    one or the other, and one elsewhere is not disturbed.
  *  - A change of slots publishes the new array, zaps what the old slot mapped and
- *    raises the number, all with the lock held for writing. So a fault that looked
- *    into the old array either installed before, and is zapped, or begins again; and
- *    an invalidation never misses a mapping because its slot has just gone.
+ *    raises the number, for all addresses, with the lock held for writing. So a fault
+ *    that looked into the old array either installed before, and is zapped, or begins again;
+ *    and an invalidation never misses a mapping because its slot has just gone.
  */
 #ifndef VMM_MEMORY_H
 #define VMM_MEMORY_H
@@ -58,6 +59,15 @@ struct memory_slots {
 	struct memory_slot slot[];
 };
 
+/* Host addresses from @start up to @end */
+struct memory_range {
+	unsigned long start;
+	unsigned long end;
+};
+
+/* Invalidations that a fault can tell from its own before it must assume the worst */
+#define MEMORY_HISTORY	16
+
 /**
  * struct memory - the memory of a VM
  *
@@ -74,8 +84,8 @@ struct memory {
 	rwlock_t lock;				/* of the second-level table, see tdp.h */
 	unsigned long invalidate_seq;		/* [lock] read without it by memory_fault() */
 	long invalidate_running;		/* [lock] */
-	unsigned long invalidate_start;		/* [lock] bounds of those that run */
-	unsigned long invalidate_end;
+	struct memory_range invalidating;	/* [lock] bounds of those that run */
+	struct memory_range invalidated[MEMORY_HISTORY];/* [lock] by number, the last that ended */
 	wait_queue_head_t invalidate_wait;	/* for none to run */
 	struct tdp *tdp;			/* [I] the default view */
 	spinlock_t flush_lock;
@@ -162,5 +172,18 @@ void memory_flush(struct vm *vm);
 /* notifier.c, for memory.c alone: the notifier's life. EINTR, ENOMEM */
 int memory_watch(struct vm *vm);
 void memory_unwatch(struct vm *vm);
+
+/*
+ * What faults between these addresses have seen is no longer so; memory.lock is held for writing.
+ * The release pairs with try_fault(): who sees this number sees the new slots and the
+ * host's new entries.
+ */
+static inline void memory_changed(struct memory *memory, unsigned long start, unsigned long end)
+{
+	unsigned long seq = memory->invalidate_seq;
+
+	memory->invalidated[seq % MEMORY_HISTORY] = (struct memory_range){ start, end };
+	smp_store_release(&memory->invalidate_seq, seq + 1);
+}
 
 #endif

@@ -56,15 +56,15 @@ static int invalidate_range_start(struct mmu_notifier *notifier,
 {
 	struct vm *vm = notifier_vm(notifier);
 	struct memory *memory = &vm->memory;
+	struct memory_range *bounds = &memory->invalidating;
 	LIST_HEAD(zapped);
 
 	write_lock(&memory->lock);
 	if (memory->invalidate_running++) {
-		memory->invalidate_start = min(memory->invalidate_start, range->start);
-		memory->invalidate_end = max(memory->invalidate_end, range->end);
+		bounds->start = min(bounds->start, range->start);
+		bounds->end = max(bounds->end, range->end);
 	} else {
-		memory->invalidate_start = range->start;
-		memory->invalidate_end = range->end;
+		*bounds = (struct memory_range){ range->start, range->end };
 	}
 	zap_hva(memory, range->start, range->end, &zapped);
 	write_unlock(&memory->lock);
@@ -81,8 +81,7 @@ static void invalidate_range_end(struct mmu_notifier *notifier,
 	bool last;
 
 	write_lock(&memory->lock);
-	/* Pairs with memory_fault(): who sees this number sees the host's new entries. */
-	smp_store_release(&memory->invalidate_seq, memory->invalidate_seq + 1);
+	memory_changed(memory, range->start, range->end);
 	last = !--memory->invalidate_running;
 	write_unlock(&memory->lock);
 
@@ -134,7 +133,7 @@ static void release(struct mmu_notifier *notifier, struct mm_struct *mm)
 	WRITE_ONCE(vm->dead, true);
 	write_lock(&memory->lock);
 	zap_hva(memory, 0, ULONG_MAX, &zapped);
-	smp_store_release(&memory->invalidate_seq, memory->invalidate_seq + 1);
+	memory_changed(memory, 0, ULONG_MAX);
 	write_unlock(&memory->lock);
 
 	memory_flush(vm);
