@@ -1157,12 +1157,13 @@ static int get_controllers(struct vm *vm, struct vmm_vm_state *state)
 	u64 groups = state->groups;
 	int ret = 0;
 
-	if (groups & VMM_VM_STATE_PIC)
+	/* The PIT raises an interrupt that is due when it is read. */
+	if (groups & VMM_VM_STATE_PIT)
+		ret = irq_get_pit(vm, (struct pit_state *)&state->pit);
+	if (!ret && (groups & VMM_VM_STATE_PIC))
 		ret = irq_get_pic(vm, (struct pic_state *)state->pic);
 	if (!ret && (groups & VMM_VM_STATE_IOAPIC))
 		ret = irq_get_ioapic(vm, (struct ioapic_state *)&state->ioapic);
-	if (!ret && (groups & VMM_VM_STATE_PIT))
-		ret = irq_get_pit(vm, (struct pit_state *)&state->pit);
 	if (!ret && (groups & VMM_VM_STATE_CLOCK)) {
 		state->clock.guest_ns = pv_clock_now(vm);
 		state->clock.realtime_ns = ktime_get_real_ns();
@@ -1173,29 +1174,40 @@ static int get_controllers(struct vm *vm, struct vmm_vm_state *state)
 
 static int set_controllers(struct vm *vm, const struct vmm_vm_state *state)
 {
+	const struct pic_state *pic = (const struct pic_state *)state->pic;
+	const struct ioapic_state *ioapic = (const struct ioapic_state *)&state->ioapic;
+	const struct pit_state *pit = (const struct pit_state *)&state->pit;
 	u64 groups = state->groups;
 	int ret = 0;
 
 	if (groups & VMM_VM_STATE_PIC)
-		ret = irq_set_pic(vm, (const struct pic_state *)state->pic);
+		ret = irq_check_pic(vm, pic);
 	if (!ret && (groups & VMM_VM_STATE_IOAPIC))
-		ret = irq_set_ioapic(vm, (const struct ioapic_state *)&state->ioapic);
+		ret = irq_check_ioapic(vm, ioapic);
 	if (!ret && (groups & VMM_VM_STATE_PIT))
-		ret = irq_set_pit(vm, (const struct pit_state *)&state->pit);
-	if (!ret && (groups & VMM_VM_STATE_CLOCK))
+		ret = irq_check_pit(vm, pit);
+	if (ret)
+		return ret;
+
+	if (groups & VMM_VM_STATE_PIC)
+		irq_set_pic(vm, pic);
+	if (groups & VMM_VM_STATE_IOAPIC)
+		irq_set_ioapic(vm, ioapic);
+	if (groups & VMM_VM_STATE_PIT)
+		irq_set_pit(vm, pit);
+	if (groups & VMM_VM_STATE_CLOCK)
 		pv_clock_set(vm, state->clock.guest_ns);
-	return ret;
+	return 0;
 }
 
 static long abi_vm_state(struct vm *vm, void __user *arg, bool set)
 {
-	struct vmm_vm_state *state, *before;
+	struct vmm_vm_state *state;
 	long ret;
 
-	state = kcalloc(2, sizeof(*state), GFP_KERNEL);
+	state = kzalloc(sizeof(*state), GFP_KERNEL);
 	if (!state)
 		return -ENOMEM;
-	before = state + 1;
 
 	ret = copy_in(state, sizeof(*state), arg, 0);
 	if (ret)
@@ -1205,18 +1217,7 @@ static long abi_vm_state(struct vm *vm, void __user *arg, bool set)
 		goto out;
 
 	mutex_lock(&vm->lock);
-	if (set) {
-		/* Should one controller refuse, the others get theirs back. */
-		before->groups = state->groups;
-		ret = get_controllers(vm, before);
-		if (!ret) {
-			ret = set_controllers(vm, state);
-			if (ret)
-				set_controllers(vm, before);
-		}
-	} else {
-		ret = get_controllers(vm, state);
-	}
+	ret = set ? set_controllers(vm, state) : get_controllers(vm, state);
 	mutex_unlock(&vm->lock);
 	if (!ret && !set)
 		ret = copy_out(arg, state, sizeof(*state));

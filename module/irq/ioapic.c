@@ -315,16 +315,18 @@ static bool ioapic_state_valid(const struct ioapic_state *state)
 	return true;
 }
 
-int irq_set_ioapic(struct vm *vm, const struct ioapic_state *state)
+int irq_check_ioapic(struct vm *vm, const struct ioapic_state *state)
+{
+	if (!vm->irq->ioapic)
+		return -ENXIO;
+	return ioapic_state_valid(state) ? 0 : -EINVAL;
+}
+
+void irq_set_ioapic(struct vm *vm, const struct ioapic_state *state)
 {
 	struct ioapic *ioapic = vm->irq->ioapic;
 	unsigned long flags;
 	unsigned int pin;
-
-	if (!ioapic)
-		return -ENXIO;
-	if (!ioapic_state_valid(state))
-		return -EINVAL;
 
 	raw_spin_lock_irqsave(&ioapic->lock, flags);
 	ioapic->state = *state;
@@ -334,7 +336,6 @@ int irq_set_ioapic(struct vm *vm, const struct ioapic_state *state)
 	for (pin = 0; pin < IOAPIC_PINS; pin++)
 		ioapic_service(ioapic, pin);
 	raw_spin_unlock_irqrestore(&ioapic->lock, flags);
-	return 0;
 }
 
 int ioapic_create(struct irq_controllers *irq)

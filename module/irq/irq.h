@@ -91,11 +91,15 @@ bool irq_mmio_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 data);
  * where it waits for its count or its trigger; irq_level and ticks_pending are 0 here.
  */
 int irq_get_pic(struct vm *vm, struct pic_state state[2]);
-int irq_set_pic(struct vm *vm, const struct pic_state state[2]);
 int irq_get_ioapic(struct vm *vm, struct ioapic_state *state);
-int irq_set_ioapic(struct vm *vm, const struct ioapic_state *state);
 int irq_get_pit(struct vm *vm, struct pit_state *state);
-int irq_set_pit(struct vm *vm, const struct pit_state *state);
+/* Changes nothing; after it setting cannot fail. */
+int irq_check_pic(struct vm *vm, const struct pic_state state[2]);
+int irq_check_ioapic(struct vm *vm, const struct ioapic_state *state);
+int irq_check_pit(struct vm *vm, const struct pit_state *state);
+void irq_set_pic(struct vm *vm, const struct pic_state state[2]);
+void irq_set_ioapic(struct vm *vm, const struct ioapic_state *state);
+void irq_set_pit(struct vm *vm, const struct pit_state *state);
 
 /* ---- a vCPU's view: lapic.c ---- */
 

@@ -379,16 +379,18 @@ static bool pic_state_valid(const struct pic_state *s, int i)
 		s->auto_eoi | s->special_fully_nested) <= 1;
 }
 
-int irq_set_pic(struct vm *vm, const struct pic_state state[2])
+int irq_check_pic(struct vm *vm, const struct pic_state state[2])
+{
+	if (!vm->irq->pic)
+		return -ENXIO;
+	return pic_state_valid(&state[0], 0) && pic_state_valid(&state[1], 1) ? 0 : -EINVAL;
+}
+
+void irq_set_pic(struct vm *vm, const struct pic_state state[2])
 {
 	struct pic *pic = vm->irq->pic;
 	unsigned long flags;
 	int i;
-
-	if (!pic)
-		return -ENXIO;
-	if (!pic_state_valid(&state[0], 0) || !pic_state_valid(&state[1], 1))
-		return -EINVAL;
 
 	raw_spin_lock_irqsave(&pic->lock, flags);
 	memcpy(pic->chip, state, sizeof(pic->chip));
@@ -402,7 +404,6 @@ int irq_set_pic(struct vm *vm, const struct pic_state state[2])
 		pic->sources[i] = pic->chip[i / 8].lines & BIT(i % 8) ? BIT(IRQ_SOURCE_RESTORED) : 0;
 	pic_update(pic);
 	raw_spin_unlock_irqrestore(&pic->lock, flags);
-	return 0;
 }
 
 int pic_create(struct irq_controllers *irq)

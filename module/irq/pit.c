@@ -472,17 +472,19 @@ static bool pit_state_valid(const struct pit_state *state)
 	       !state->irq_level && !state->ticks_pending && !memchr_inv(state->reserved, 0, 6);
 }
 
-int irq_set_pit(struct vm *vm, const struct pit_state *state)
+int irq_check_pit(struct vm *vm, const struct pit_state *state)
+{
+	if (!vm->irq->pit)
+		return -ENXIO;
+	return pit_state_valid(state) ? 0 : -EINVAL;
+}
+
+void irq_set_pit(struct vm *vm, const struct pit_state *state)
 {
 	struct pit *pit = vm->irq->pit;
 	unsigned long flags;
 	s64 now;
 	int i;
-
-	if (!pit)
-		return -ENXIO;
-	if (!pit_state_valid(state))
-		return -EINVAL;
 
 	raw_spin_lock_irqsave(&pit->lock, flags);
 	now = ktime_get();
@@ -498,7 +500,6 @@ int irq_set_pit(struct vm *vm, const struct pit_state *state)
 	pit->speaker = state->speaker;
 	arm(pit, now);
 	raw_spin_unlock_irqrestore(&pit->lock, flags);
-	return 0;
 }
 
 int pit_create(struct irq_controllers *irq)
