@@ -34,20 +34,6 @@
 /* B0-B3, BD, BS, BT */
 #define DR6_CONDITIONS		(DR_TRAP_BITS | BIT(13) | DR_STEP | DR_SWITCH)
 
-/* As 32 bits, see svm_entry_failed() */
-#define EXIT_CODE_INVALID	0xffffffffu
-
-/**
- * svm_entry_failed - has VMRUN refused the VMCB?
- * @vmcb: the VMCB
- *
- * The code is all ones; emulators differ in how many of its 64 bits they write.
- */
-bool svm_entry_failed(const struct vmcb *vmcb)
-{
-	return vmcb->control.exit_code == EXIT_CODE_INVALID;
-}
-
 /* ---- Single kinds of exits ---- */
 
 static void read_io(struct vcpu *vcpu)

@@ -550,7 +550,7 @@ static void svm_enter(struct vcpu *vcpu)
 	vcpu->exit.hw_reason = vmcb->control.exit_code;
 	vcpu->exit.hw_info1 = vmcb->control.exit_info_1;
 	vcpu->exit.hw_info2 = vmcb->control.exit_info_2;
-	if (unlikely(svm_entry_failed(vmcb))) {
+	if (unlikely(vmcb_refused(vmcb))) {
 		entry_failed(vcpu);
 		return;
 	}

@@ -193,7 +193,6 @@ void svm_flush_tlb(struct vcpu *vcpu);
 
 /* exit.c */
 void svm_read_exit(struct vcpu *vcpu);
-bool svm_entry_failed(const struct vmcb *vmcb);
 const char *svm_explain_invalid(const struct vmcb *vmcb);
 
 #endif

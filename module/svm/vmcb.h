@@ -11,6 +11,7 @@
 
 #include <linux/bits.h>
 #include <linux/build_bug.h>
+#include <linux/limits.h>
 #include <linux/stddef.h>
 #include <linux/types.h>
 
@@ -212,6 +213,15 @@ static_assert(offsetof(struct vmcb_save, spec_ctrl) == 0x2e0);
 static inline void vmcb_dirty(struct vmcb *vmcb, u32 clean)
 {
 	vmcb->control.clean &= ~clean;
+}
+
+/*
+ * Has VMRUN refused it? The exit code is all ones then, but emulators differ in how many of its 64
+ * bits they write.
+ */
+static inline bool vmcb_refused(const struct vmcb *vmcb)
+{
+	return (u32)vmcb->control.exit_code == U32_MAX;
 }
 
 static inline bool vmcb_intercepts(const struct vmcb *vmcb, int intercept)
