@@ -89,7 +89,10 @@ int state_linear(const struct vmm_state *state, unsigned int segment, uint64_t o
 	return 0;
 }
 
-/* Translate all of an access before any of it happens. Count of pieces; 0 with @fault; negative errno */
+/*
+ * Translate all of an access before any of it happens.
+ * Return: how many pieces; 0 with @fault; a negative errno.
+ */
 static int find_pieces(struct vmm_vcpu *vcpu, uint64_t linear, size_t bytes, uint32_t access,
 		       struct piece pieces[MAX_PIECES], struct vmm_event *fault)
 {

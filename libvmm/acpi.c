@@ -314,8 +314,10 @@ static size_t resource_io(uint8_t *at, uint16_t port, uint8_t count)
 {
 	at[0] = 0x47;
 	at[1] = 1;
-	at[2] = at[4] = port & 0xff;
-	at[3] = at[5] = port >> 8;
+	at[2] = port & 0xff;	/* lowest base */
+	at[3] = port >> 8;
+	at[4] = port & 0xff;	/* highest base */
+	at[5] = port >> 8;
 	at[6] = 1;
 	at[7] = count;
 	return 8;

@@ -140,12 +140,12 @@ uint64_t shift(enum shift op, unsigned int bytes, uint64_t value, unsigned int c
 	before = value;
 	switch (op) {
 	case SHIFT_SHL:
-		carry = count <= bits && (value >> (bits - count) & 1);
+		carry = count <= bits && ((value >> (bits - count)) & 1);
 		result = count < bits ? value << count & size_mask(bytes) : 0;
 		overflow = !!(result & top_bit(bytes)) ^ carry;
 		break;
 	case SHIFT_SHR:
-		carry = count <= bits && (value >> (count - 1) & 1);
+		carry = count <= bits && ((value >> (count - 1)) & 1);
 		result = count < bits ? value >> count : 0;
 		overflow = before & top_bit(bytes);
 		break;
@@ -165,7 +165,7 @@ uint64_t shift(enum shift op, unsigned int bytes, uint64_t value, unsigned int c
 	case SHIFT_ROR:
 		result = rotate_left(bytes, value, bits - count % bits);
 		carry = result & top_bit(bytes);
-		overflow = carry ^ !!(result & top_bit(bytes) >> 1);
+		overflow = carry ^ !!(result & (top_bit(bytes) >> 1));
 		changed = RFLAGS_CF | RFLAGS_OF;
 		break;
 	default:
@@ -175,7 +175,7 @@ uint64_t shift(enum shift op, unsigned int bytes, uint64_t value, unsigned int c
 		if (op == SHIFT_RCL)
 			overflow = !!(result & top_bit(bytes)) ^ carry;
 		else
-			overflow = !!(result & top_bit(bytes)) ^ !!(result & top_bit(bytes) >> 1);
+			overflow = !!(result & top_bit(bytes)) ^ !!(result & (top_bit(bytes) >> 1));
 		changed = RFLAGS_CF | RFLAGS_OF;
 		break;
 	}

@@ -118,7 +118,10 @@ static int exchange_add(struct insn *insn)
 	return ret ? ret : insn_write(insn, 0, sum);
 }
 
-/* Equal: the destination takes the source; else RAX takes the destination. It is written either way */
+/*
+ * Equal: the destination takes the source; else RAX takes the destination. The destination is
+ * written either way.
+ */
 static int compare_exchange(struct insn *insn)
 {
 	unsigned int bytes = insn_size(insn, 0);
@@ -184,7 +187,7 @@ static int bit_test(struct insn *insn)
 	if (ret)
 		return ret;
 	if (insn->operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER)
-		displacement = ((int64_t)sign_extend(bit, bytes) >> (bytes == 8 ? 6 : bytes == 4 ? 5 : 4)) *
+		displacement = ((int64_t)sign_extend(bit, bytes) >> __builtin_ctz(bits)) *
 			       (int64_t)bytes;
 	if (insn->operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY) {
 		ret = insn_address(insn, 0, displacement, bytes, write, &linear);

@@ -25,35 +25,37 @@ struct string_insn {
 	unsigned int source_segment;
 };
 
+/* Sizes are 1, 2, 4 and 8 bytes, in this order */
+static const struct {
+	ZydisMnemonic mnemonics[4];
+	enum string kind;
+} kinds[] = {
+	{ { ZYDIS_MNEMONIC_MOVSB, ZYDIS_MNEMONIC_MOVSW, ZYDIS_MNEMONIC_MOVSD,
+	    ZYDIS_MNEMONIC_MOVSQ }, STRING_MOVS },
+	{ { ZYDIS_MNEMONIC_STOSB, ZYDIS_MNEMONIC_STOSW, ZYDIS_MNEMONIC_STOSD,
+	    ZYDIS_MNEMONIC_STOSQ }, STRING_STOS },
+	{ { ZYDIS_MNEMONIC_LODSB, ZYDIS_MNEMONIC_LODSW, ZYDIS_MNEMONIC_LODSD,
+	    ZYDIS_MNEMONIC_LODSQ }, STRING_LODS },
+	{ { ZYDIS_MNEMONIC_CMPSB, ZYDIS_MNEMONIC_CMPSW, ZYDIS_MNEMONIC_CMPSD,
+	    ZYDIS_MNEMONIC_CMPSQ }, STRING_CMPS },
+	{ { ZYDIS_MNEMONIC_SCASB, ZYDIS_MNEMONIC_SCASW, ZYDIS_MNEMONIC_SCASD,
+	    ZYDIS_MNEMONIC_SCASQ }, STRING_SCAS },
+};
+
 static bool find_kind(ZydisMnemonic mnemonic, enum string *kind, unsigned int *bytes)
 {
-	switch (mnemonic) {
-#define KIND(name)							\
-	case ZYDIS_MNEMONIC_##name##B:					\
-		*kind = STRING_##name;					\
-		*bytes = 1;						\
-		return true;						\
-	case ZYDIS_MNEMONIC_##name##W:					\
-		*kind = STRING_##name;					\
-		*bytes = 2;						\
-		return true;						\
-	case ZYDIS_MNEMONIC_##name##D:					\
-		*kind = STRING_##name;					\
-		*bytes = 4;						\
-		return true;						\
-	case ZYDIS_MNEMONIC_##name##Q:					\
-		*kind = STRING_##name;					\
-		*bytes = 8;						\
-		return true;
-	KIND(MOVS)
-	KIND(STOS)
-	KIND(LODS)
-	KIND(CMPS)
-	KIND(SCAS)
-#undef KIND
-	default:
-		return false;
+	unsigned int i, size;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		for (size = 0; size < 4; size++) {
+			if (kinds[i].mnemonics[size] == mnemonic) {
+				*kind = kinds[i].kind;
+				*bytes = 1U << size;
+				return true;
+			}
+		}
 	}
+	return false;
 }
 
 static unsigned int source_segment(const struct insn *insn)

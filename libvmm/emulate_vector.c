@@ -560,7 +560,7 @@ int insn_vector(struct insn *insn)
 {
 	int ret;
 
-	/* MMX registers share the x87 state's stack, which is not modelled: no group here has them. */
+	/* MMX registers are the x87 stack's, which is not modelled. */
 	if (insn->z.meta.category == ZYDIS_CATEGORY_MMX)
 		return -ENOSYS;
 	ret = need_xstate(insn);

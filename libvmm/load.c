@@ -177,7 +177,8 @@ int strings_add(struct strings *strings, const char *first, const char *second, 
 	char *to;
 
 	if (bytes > VMM_LOW_CMDLINE_END - strings->next)
-		return fail(&strings->vm->message, -E2BIG, "the command lines take more than %llu bytes",
+		return fail(&strings->vm->message, -E2BIG,
+			    "the command lines take more than %llu bytes",
 			    VMM_LOW_CMDLINE_END - VMM_LOW_CMDLINE);
 	to = guest_area(strings->vm, strings->next, bytes, "command line");
 	if (!to)
@@ -318,8 +319,8 @@ int elf_segment(const struct elf *elf, unsigned int index, struct elf_segment *s
 	    segment->file_size > elf->file->size - segment->offset)
 		return fail(message, -ENOEXEC, "ELF: segment %u lies behind the file's end", index);
 	if (segment->type == PT_LOAD && segment->memory_size < segment->file_size)
-		return fail(message, -ENOEXEC, "ELF: segment %u is larger in the file than in memory",
-			    index);
+		return fail(message, -ENOEXEC,
+			    "ELF: segment %u is larger in the file than in memory", index);
 	return 0;
 }
 

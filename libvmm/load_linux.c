@@ -53,7 +53,8 @@ static int take_apart(struct vmm_vm *vm, const struct vmm_file *file, struct bzi
 			    "bzImage: boot protocol %u.%02u has no 64-bit entry",
 			    header->version >> 8, header->version & 0xff);
 	if (!(header->xloadflags & XLF_KERNEL_64))
-		return fail(&vm->message, -ENOTSUP, "bzImage: a 32-bit kernel, which has no 64-bit entry");
+		return fail(&vm->message, -ENOTSUP,
+			    "bzImage: a 32-bit kernel, which has no 64-bit entry");
 	if (!(header->loadflags & LOADED_HIGH))
 		return fail(&vm->message, -ENOTSUP, "bzImage: a kernel that loads low (zImage)");
 	real_mode = ((header->setup_sects ? header->setup_sects : 4) + 1) * SECTOR;

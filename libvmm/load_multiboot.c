@@ -166,7 +166,8 @@ static int load_kernel(struct vmm_vm *vm, const struct vmm_file *file, uint64_t 
 			    header.flags & HEADER_MUST);
 	if (header.flags & HEADER_ADDRESS) {
 		if (file->size < offset + sizeof(header))
-			return fail(&vm->message, -ENOEXEC, "multiboot: the file ends in its header");
+			return fail(&vm->message, -ENOEXEC,
+				    "multiboot: the file ends in its header");
 		*entry = header.entry_addr;
 		return load_by_address(vm, file, &header, offset, end);
 	}

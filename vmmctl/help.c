@@ -19,7 +19,6 @@ void print_usage(void)
 
 static int run(int argc, char **argv)
 {
-	static char help[] = "--help";
 	const struct verb *const *verb;
 
 	if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
@@ -28,9 +27,10 @@ static int run(int argc, char **argv)
 	}
 	for (verb = verbs; *verb; verb++) {
 		if (!strcmp((*verb)->name, argv[1])) {
-			char *arguments[] = { argv[1], help, NULL };
-
-			return (*verb)->run(2, arguments);
+			/* As if it were "vmmctl VERB --help" */
+			argv[0] = argv[1];
+			argv[1] = "--help";
+			return (*verb)->run(2, argv);
 		}
 	}
 	complain("no such command: %s", argv[1]);

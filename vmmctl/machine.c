@@ -36,11 +36,8 @@ static void kick_all(struct machine *machine)
 
 static void wake_main(struct machine *machine)
 {
-	uint64_t one = 1;
-
-	if (write(machine->wake, &one, sizeof(one)) < 0) {
-		/* Full means that it wakes up anyway. */
-	}
+	/* It cannot fail but by overflow, and then the main thread wakes up anyway. */
+	eventfd_write(machine->wake, 1);
 }
 
 int machine_stop(struct machine *machine, int status, const char *fmt, ...)
@@ -247,11 +244,9 @@ static void join_cpus(struct machine *machine)
 
 static void drain_wake(struct machine *machine, void *opaque)
 {
-	uint64_t count;
+	eventfd_t count;
 
-	if (read(machine->wake, &count, sizeof(count)) < 0) {
-		/* Nothing there: fine, too. */
-	}
+	eventfd_read(machine->wake, &count);
 }
 
 static void take_signal(struct machine *machine, void *opaque)

@@ -61,7 +61,7 @@ struct claim {
 	const char *name;
 	vmm_access_fn fn;
 	void *opaque;
-	_Atomic uint64_t count;
+	atomic_uint_fast64_t count;
 };
 
 struct cpu {

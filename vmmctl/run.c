@@ -200,7 +200,7 @@ static bool check(const struct options *options)
 	return true;
 }
 
-static int run(int argc, char **argv)
+static int parse_and_run(int argc, char **argv)
 {
 	struct options options = {
 		.cpus = 1,
@@ -230,5 +230,5 @@ static int run(int argc, char **argv)
 const struct verb verb_run = {
 	.name = "run",
 	.summary = "run a virtual machine",
-	.run = run,
+	.run = parse_and_run,
 };

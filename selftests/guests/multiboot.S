@@ -1,5 +1,4 @@
-/* load: 0x100000 */
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-only */ /* load: 0x100000 */
 /*
  * A multiboot kernel that is no ELF file: its header has the address fields.
  * It prints what the loader told it and tries the test device. Writes 21 to

@@ -35,4 +35,5 @@ static const struct device_type absent_type = {
 	.name = "absent",
 	.create = create,
 };
+
 DEVICE(absent_type);

@@ -30,4 +30,5 @@ static const struct device_type debug_exit_type = {
 	.wanted = wanted,
 	.create = create,
 };
+
 DEVICE(debug_exit_type);

@@ -26,7 +26,7 @@ struct keyboard {
 	uint8_t fast;
 };
 
-static int reset(struct keyboard *keyboard, const char *how)
+static int end_run(struct keyboard *keyboard, const char *how)
 {
 	return machine_stop(keyboard->machine, STATUS_RESET, "the guest reset by %s", how);
 }
@@ -35,7 +35,7 @@ static int write_command(struct keyboard *keyboard, uint8_t command)
 {
 	keyboard->command = command;
 	if (command >= COMMAND_PULSE)
-		return command & OUTPUT_RUN ? 0 : reset(keyboard, "the keyboard controller");
+		return command & OUTPUT_RUN ? 0 : end_run(keyboard, "the keyboard controller");
 	if (command == COMMAND_READ_OUTPUT)
 		keyboard->answer = OUTPUT_RUN | OUTPUT_A20;
 	else if (command == COMMAND_SELF_TEST)
@@ -54,7 +54,7 @@ static int access_data(void *opaque, struct vmm_vcpu *vcpu, struct vmm_access *a
 	}
 	keyboard->command = 0;
 	if (command == COMMAND_WRITE_OUTPUT && !(access->data & OUTPUT_RUN))
-		return reset(keyboard, "the keyboard controller");
+		return end_run(keyboard, "the keyboard controller");
 	return 0;
 }
 
@@ -76,7 +76,7 @@ static int access_fast(void *opaque, struct vmm_vcpu *vcpu, struct vmm_access *a
 	}
 	/* A20 cannot be turned off. */
 	keyboard->fast = (access->data & 0xff & ~FAST_RESET) | OUTPUT_A20;
-	return access->data & FAST_RESET ? reset(keyboard, "port 0x92") : 0;
+	return access->data & FAST_RESET ? end_run(keyboard, "port 0x92") : 0;
 }
 
 static int create(struct machine *machine)
@@ -99,4 +99,5 @@ static const struct device_type keyboard_type = {
 	.name = "keyboard",
 	.create = create,
 };
+
 DEVICE(keyboard_type);

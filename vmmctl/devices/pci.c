@@ -31,4 +31,5 @@ static const struct device_type pci_type = {
 	.name = "pci",
 	.create = create,
 };
+
 DEVICE(pci_type);

@@ -90,4 +90,5 @@ static const struct device_type power_type = {
 	.name = "power",
 	.create = create,
 };
+
 DEVICE(power_type);

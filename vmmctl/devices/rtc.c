@@ -390,4 +390,5 @@ static const struct device_type rtc_type = {
 	.name = "rtc",
 	.create = create,
 };
+
 DEVICE(rtc_type);

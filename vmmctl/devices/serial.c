@@ -96,8 +96,8 @@ static void flush_output(struct serial *serial)
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n < 0) {
-			machine_stop(serial->machine, STATUS_HOST, "cannot write the guest's output: %s",
-				     strerror(errno));
+			machine_stop(serial->machine, STATUS_HOST,
+				     "cannot write the guest's output: %s", strerror(errno));
 			break;
 		}
 		done += n;
@@ -395,4 +395,5 @@ static const struct device_type serial_type = {
 	.name = "serial",
 	.create = create,
 };
+
 DEVICE(serial_type);

@@ -103,8 +103,8 @@ static int access_page(void *opaque, struct vmm_vcpu *vcpu, struct vmm_access *a
 	if (away == MAP_FAILED ||
 	    mremap(page, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, away) == MAP_FAILED ||
 	    mremap(away, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, page) == MAP_FAILED)
-		ret = machine_stop(device->machine, STATUS_HOST, "test device: cannot move a page: %s",
-				   strerror(errno));
+		ret = machine_stop(device->machine, STATUS_HOST,
+				   "test device: cannot move a page: %s", strerror(errno));
 	pthread_mutex_unlock(&device->lock);
 	return ret;
 }
@@ -161,4 +161,5 @@ static const struct device_type test_device_type = {
 	.wanted = wanted,
 	.create = create,
 };
+
 DEVICE(test_device_type);

@@ -62,7 +62,7 @@ int vmm_fd(const struct vmm *vmm);
 int vmm_vm_fd(const struct vmm_vm *vm);
 int vmm_vcpu_fd(const struct vmm_vcpu *vcpu);
 
-/* Names for people: "amd", "intel"; "IO", "MMIO" ...; a capability's, NULL if @cap is unknown */
+/* Names for people: "amd" or "intel"; "IO", "MMIO" ...; of a capability, NULL if it is unknown */
 const char *vmm_vendor_name(uint32_t vendor);
 const char *vmm_exit_name(uint32_t reason);
 const char *vmm_cap_name(uint64_t cap);
@@ -77,7 +77,7 @@ const char *vmm_cap_name(uint64_t cap);
  */
 int vmm_vm_create(struct vmm *vmm, uint32_t flags, struct vmm_vm **vm);
 
-/* Free @vm (may be NULL); its vCPUs must have been freed. Memory that the library allocated goes too */
+/* Free @vm (may be NULL), whose vCPUs must have been freed, and the memory that it was given */
 void vmm_vm_free(struct vmm_vm *vm);
 
 struct vmm *vmm_vm_system(struct vmm_vm *vm);
@@ -87,7 +87,7 @@ uint32_t vmm_vm_flags(const struct vmm_vm *vm);
 
 #define VMM_MEMORY_READONLY	(1U << 0)	/* guest writes leave as MMIO */
 #define VMM_MEMORY_SHARED	(1U << 1)	/* a memfd, see vmm_memory_fd() */
-#define VMM_MEMORY_HUGE		(1U << 2)	/* huge pages, from hugetlbfs; needs VMM_MEMORY_SHARED or not */
+#define VMM_MEMORY_HUGE		(1U << 2)	/* huge pages from hugetlbfs */
 #define VMM_MEMORY_THP		(1U << 3)	/* ask for transparent huge pages */
 
 /**
@@ -126,7 +126,7 @@ int vmm_memory_remove(struct vmm_vm *vm, uint64_t gpa);
  */
 void *vmm_memory_at(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes);
 
-/* Copy across regions. Any thread. Return: 0; -EFAULT if not all of it is memory (nothing is copied) */
+/* Copy, across regions. Any thread. Return: 0; -EFAULT, nothing copied: not all of it is memory */
 int vmm_memory_read(struct vmm_vm *vm, uint64_t gpa, void *buf, size_t bytes);
 int vmm_memory_write(struct vmm_vm *vm, uint64_t gpa, const void *buf, size_t bytes);
 
@@ -386,7 +386,7 @@ int vmm_vcpu_run(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque)
 /* VMM_RUN alone: 0, -EINTR or another negative errno; the caller handles the exit */
 int vmm_vcpu_enter(struct vmm_vcpu *vcpu);
 
-/* Handle the present exit as vmm_vcpu_run() does; returns what ends the loop, or 0 with *again set */
+/* Handle the present exit as vmm_vcpu_run() does. Return: as it; or 0 with @again set: run on */
 int vmm_vcpu_handle_exit(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque,
 			 bool *again);
 
