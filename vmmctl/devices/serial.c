@@ -217,6 +217,14 @@ static void update_irq(struct serial *serial)
 	vmm_irq_line(serial->machine->vm, COM1_GSI, level);
 }
 
+/* A file or a pipe may end; a terminal in raw mode does so only by going away */
+static void end_input(struct serial *serial)
+{
+	machine_enable_watch(serial->machine, serial->stdin_watch, false);
+	if (serial->terminal)
+		machine_stop(serial->machine, STATUS_HOST, "the terminal has gone away");
+}
+
 static void stdin_ready(struct machine *machine, void *opaque)
 {
 	struct serial *serial = opaque;
@@ -233,7 +241,7 @@ static void stdin_ready(struct machine *machine, void *opaque)
 	}
 	n = read(STDIN_FILENO, buf, room < sizeof(buf) ? room : sizeof(buf));
 	if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
-		machine_enable_watch(machine, serial->stdin_watch, false);
+		end_input(serial);
 	for (i = 0; i < n; i++)
 		type_byte(serial, buf[i]);
 	update_irq(serial);
