@@ -349,8 +349,8 @@ static void set_registers(struct vm *vm, enum guest_mode mode, int round)
 	frame->rflags = FLAG_FIXED | (round & 1 ? FLAG_ARITH : 0);
 }
 
-/* Put one instruction into the frame of @mode and bring the vCPU to its start. */
-static void load_form(struct vcpu *vcpu, enum guest_mode mode, const u8 *insn, size_t size)
+/* The frame of @mode without an instruction in it; returns where that goes. */
+static u64 load_frame(struct vcpu *vcpu, enum guest_mode mode)
 {
 	struct vmm_segment *seg = vcpu->state.segments.seg;
 	u64 hole;
@@ -376,9 +376,24 @@ static void load_form(struct vcpu *vcpu, enum guest_mode mode, const u8 *insn, s
 		seg[VMM_GS].base = WINDOW + 0x500;
 	}
 	vcpu_set(vcpu, VMM_STATE_SEGMENTS);
+	return hole;
+}
+
+/* One instruction into the frame that is loaded; the vCPU to its start */
+static void set_instruction(struct vcpu *vcpu, u64 hole, const u8 *insn, size_t size)
+{
+	struct vmm_regs *regs = &vcpu->state.regs;
+	bool real = vcpu->vm->mode == MODE_REAL;
+
 	if (size > HOLE)
 		fail("an instruction of %zu bytes", size);
+	memset(guest_ptr(vcpu->vm, hole, HOLE), 0x90, HOLE);
 	memcpy(guest_ptr(vcpu->vm, hole, size), insn, size);
+	memset(regs, 0, sizeof(*regs));
+	regs->rip = real ? 0 : CODE_GPA;
+	regs->gpr[VMM_RSP] = STACK_TOP - (real ? STACK_GPA : 0);
+	regs->rflags = FLAG_FIXED;
+	vcpu_set(vcpu, VMM_STATE_REGS);
 }
 
 struct device_use {
@@ -446,106 +461,139 @@ static bool same_frame(const struct frame *ram, const struct frame *device, u64 
 	return true;
 }
 
-/*
- * One form, on memory and on the device. @place sets registers after set_registers().
- * Returns false if this CPU does not have the instruction.
- */
-static bool compare(struct __test_metadata *_metadata, struct vcpu *vcpu, enum guest_mode mode,
-		    const struct form *form, const u8 *insn, size_t size, int round,
-		    void (*place)(struct vm *vm, enum guest_mode mode, int round),
-		    struct device_use *use)
+/* What one instruction in one round did */
+struct outcome {
+	bool unknown;		/* to this CPU */
+	struct frame frame;
+	u64 window;		/* digests of memory */
+	u64 ram;
+	struct device_use use;
+};
+
+static u64 digest_of(const u8 *bytes, size_t size)
 {
+	u64 digest = 0xcbf29ce484222325ULL;
+	size_t i;
+
+	for (i = 0; i < size; i += 8)
+		digest = (digest ^ *(const u64 *)(bytes + i)) * 0x100000001b3ULL;
+	return digest;
+}
+
+/* A list of forms to be tried in one mode */
+struct list {
+	enum guest_mode mode;
+	const struct form *forms;
+	size_t count;
+	const u8 *code;
+	int rounds;
+	void (*place)(struct vm *vm, enum guest_mode mode, int round);
+};
+
+/* All of them in all rounds; @target is what lies behind the window. */
+static struct outcome *try_all(struct __test_metadata *_metadata, struct vcpu *vcpu,
+			       const struct list *list, u8 *target)
+{
+	struct outcome *outcomes = calloc(list->count * list->rounds, sizeof(*outcomes));
+	struct outcome *o = outcomes;
+	u64 hole = load_frame(vcpu, list->mode);
+	const u8 *insn = list->code;
 	struct vm *vm = vcpu->vm;
-	u8 ram[0x1000], device[0x1000];
-	struct frame in_ram;
-	bool same = true;
+	u8 *ram = guest_ptr(vm, RAM, 0x1000);
+	size_t i;
+	int round;
 
-	load_form(vcpu, mode, insn, size);
-	set_registers(vm, mode, round);
-	if (place)
-		place(vm, mode, round);
-
-	/* On memory */
-	fill(window, WINDOW_SIZE, round + 100);
-	fill(guest_ptr(vm, RAM, 0x1000), 0x1000, round + 200);
-	memset(after(vm), 0, sizeof(struct frame));
-	ASSERT_EQ(0, vm_set_slot(vm, 1, WINDOW, WINDOW_SIZE, window, 0));
-	if (!run_device(_metadata, vcpu, use)) {
-		ASSERT_EQ(0, vm_set_slot(vm, 1, WINDOW, 0, NULL, 0));
-		return false;
+	for (i = 0; i < list->count; i++, insn += 1 + *insn) {
+		for (round = 0; round < list->rounds; round++, o++) {
+			set_registers(vm, list->mode, round);
+			if (list->place)
+				list->place(vm, list->mode, round);
+			set_instruction(vcpu, hole, insn + 1, *insn);
+			fill(target, WINDOW_SIZE, round + 100);
+			fill(ram, 0x1000, round + 200);
+			memset(after(vm), 0, sizeof(struct frame));
+			o->unknown = !run_device(_metadata, vcpu, &o->use);
+			o->frame = *after(vm);
+			o->window = digest_of(target, WINDOW_SIZE);
+			o->ram = digest_of(ram, 0x1000);
+		}
 	}
-	EXPECT_EQ(0, use->bytes);
-	memcpy(&in_ram, after(vm), sizeof(in_ram));
-	memcpy(ram, guest_ptr(vm, RAM, sizeof(ram)), sizeof(ram));
-
-	/* On the device */
-	load_form(vcpu, mode, insn, size);
-	fill(shadow, WINDOW_SIZE, round + 100);
-	fill(guest_ptr(vm, RAM, 0x1000), 0x1000, round + 200);
-	memset(after(vm), 0, sizeof(struct frame));
-	ASSERT_EQ(0, vm_set_slot(vm, 1, WINDOW, 0, NULL, 0));
-	ASSERT_TRUE(run_device(_metadata, vcpu, use));
-	memcpy(device, guest_ptr(vm, RAM, sizeof(device)), sizeof(device));
-
-	same &= same_frame(&in_ram, after(vm), form->flags);
-	same &= !memcmp(window, shadow, WINDOW_SIZE);
-	same &= !memcmp(ram, device, sizeof(ram));
-	EXPECT_TRUE(same)
-		TH_LOG("%s mode, round %d: %s", mode_names[mode], round, form->text);
-	return true;
+	return outcomes;
 }
 
 static void compare_all(struct __test_metadata *_metadata, struct vcpu *vcpu,
-			enum guest_mode mode, const struct form *forms, size_t count,
-			const u8 *code, int rounds)
+			const struct list *list)
 {
-	struct device_use use;
-	size_t i, missing = 0;
+	struct outcome *memory, *device;
+	size_t i, unknown = 0;
 	int round;
 
-	for (i = 0; i < count; i++, code += 1 + *code) {
-		for (round = 0; round < rounds; round++) {
-			if (!compare(_metadata, vcpu, mode, &forms[i], code + 1, *code, round,
-				     NULL, &use)) {
-				missing++;
-				break;
+	ASSERT_EQ(0, vm_set_slot(vcpu->vm, 1, WINDOW, WINDOW_SIZE, window, 0));
+	memory = try_all(_metadata, vcpu, list, window);
+	ASSERT_EQ(0, vm_set_slot(vcpu->vm, 1, WINDOW, 0, NULL, 0));
+	device = try_all(_metadata, vcpu, list, shadow);
+
+	for (i = 0; i < list->count; i++) {
+		const struct form *form = &list->forms[i];
+
+		for (round = 0; round < list->rounds; round++) {
+			struct outcome *m = &memory[i * list->rounds + round];
+			struct outcome *d = &device[i * list->rounds + round];
+
+			EXPECT_EQ(0, m->use.bytes);
+			if (m->unknown) {
+				unknown += !round;
+				continue;
 			}
+			EXPECT_TRUE(same_frame(&m->frame, &d->frame, form->flags) &&
+				    m->window == d->window && m->ram == d->ram)
+				TH_LOG("%s mode, round %d: %s", mode_names[list->mode], round,
+				       form->text);
 			/* A device notices each access: there may be none too many. */
-			EXPECT_EQ(forms[i].access != WRITE, use.reads)
-				TH_LOG("reads: %s", forms[i].text);
-			EXPECT_EQ(forms[i].access != READ, use.writes)
-				TH_LOG("writes: %s", forms[i].text);
+			if (list->place)
+				continue;
+			EXPECT_EQ(form->access != WRITE, d->use.reads)
+				TH_LOG("reads: %s", form->text);
+			EXPECT_EQ(form->access != READ, d->use.writes)
+				TH_LOG("writes: %s", form->text);
 		}
 	}
-	TH_LOG("%zu forms in %s mode, %zu of them unknown to this CPU", count, mode_names[mode],
-	       missing);
-	EXPECT_LT(missing, count / 10);
+	TH_LOG("%zu forms in %s mode, %zu of them unknown to this CPU", list->count,
+	       mode_names[list->mode], unknown);
+	EXPECT_LE(unknown, list->count / 10);
+	free(memory);
+	free(device);
 }
+
+#define compare_list(mode_, forms_, code_, rounds_, ...)			\
+	compare_all(_metadata, self->vcpu, &(struct list) {			\
+		.mode = mode_, .forms = forms_, .count = ARRAY_SIZE(forms_),	\
+		.code = code_, .rounds = rounds_, ##__VA_ARGS__			\
+	})
 
 TEST_F_TIMEOUT(mmio, forms_long, 100)
 {
-	compare_all(_metadata, self->vcpu, MODE_LONG, forms64, ARRAY_SIZE(forms64), code64, 4);
+	compare_list(MODE_LONG, forms64, code64, 4);
 }
 
-TEST_F_TIMEOUT(mmio, forms_protected, 60)
+TEST_F(mmio, forms_protected)
 {
-	compare_all(_metadata, self->vcpu, MODE_PROTECTED, forms32, ARRAY_SIZE(forms32), code32,
-		    3);
+	compare_list(MODE_PROTECTED, forms32, code32, 3);
 }
 
-TEST_F_TIMEOUT(mmio, forms_compatibility, 60)
+TEST_F(mmio, forms_compatibility)
 {
-	compare_all(_metadata, self->vcpu, MODE_COMPAT, forms32, ARRAY_SIZE(forms32), code32, 1);
+	compare_list(MODE_COMPAT, forms32, code32, 1);
 }
 
-TEST_F_TIMEOUT(mmio, forms_paged, 60)
+TEST_F(mmio, forms_paged)
 {
-	compare_all(_metadata, self->vcpu, MODE_PAGED, forms32, ARRAY_SIZE(forms32), code32, 1);
+	compare_list(MODE_PAGED, forms32, code32, 1);
 }
 
-TEST_F_TIMEOUT(mmio, forms_real, 60)
+TEST_F(mmio, forms_real)
 {
-	compare_all(_metadata, self->vcpu, MODE_REAL, forms16, ARRAY_SIZE(forms16), code16, 3);
+	compare_list(MODE_REAL, forms16, code16, 3);
 }
 
 /* ---- strings ---- */
@@ -566,36 +614,19 @@ static void place_strings(struct vm *vm, enum guest_mode mode, int round)
 	}
 }
 
-static void compare_strings(struct __test_metadata *_metadata, struct vcpu *vcpu,
-			    enum guest_mode mode, const struct form *forms, size_t count,
-			    const u8 *code)
+TEST_F(mmio, strings_long)
 {
-	struct device_use use;
-	int round;
-	size_t i;
-
-	for (i = 0; i < count; i++, code += 1 + *code)
-		for (round = 0; round < 4; round++)
-			ASSERT_TRUE(compare(_metadata, vcpu, mode, &forms[i], code + 1, *code,
-					    round, place_strings, &use));
-}
-
-TEST_F_TIMEOUT(mmio, strings_long, 60)
-{
-	compare_strings(_metadata, self->vcpu, MODE_LONG, strings64, ARRAY_SIZE(strings64),
-			string_code64);
+	compare_list(MODE_LONG, strings64, string_code64, 4, .place = place_strings);
 }
 
 TEST_F(mmio, strings_protected)
 {
-	compare_strings(_metadata, self->vcpu, MODE_PROTECTED, strings, ARRAY_SIZE(strings),
-			string_code32);
+	compare_list(MODE_PROTECTED, strings, string_code32, 4, .place = place_strings);
 }
 
 TEST_F(mmio, strings_real)
 {
-	compare_strings(_metadata, self->vcpu, MODE_REAL, strings, ARRAY_SIZE(strings),
-			string_code16);
+	compare_list(MODE_REAL, strings, string_code16, 4, .place = place_strings);
 }
 
 /* ---- what is not decoded ---- */
@@ -607,10 +638,10 @@ TEST_F(mmio, others_are_emulate_exits)
 	struct vmm_exit *e;
 	struct vmm_regs regs;
 	unsigned int i;
-	u64 hole = CODE_GPA + (frame64_hole - frame64);
+	u64 hole = load_frame(vcpu, MODE_LONG);
 
 	for (i = 0; i < ARRAY_SIZE(others64); i++, code += 1 + *code) {
-		load_form(vcpu, MODE_LONG, code + 1, *code);
+		set_instruction(vcpu, hole, code + 1, *code);
 		set_registers(self->vm, MODE_LONG, 0);
 		e = run_until(vcpu, VMM_EXIT_EMULATE);
 		EXPECT_EQ(hole, e->rip) TH_LOG("%s", others64[i].text);

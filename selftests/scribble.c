@@ -88,8 +88,13 @@ static void check_scribbling(struct __test_metadata *_metadata, size_t from, siz
 	ASSERT_EQ(0, pthread_create(&kicker, NULL, kick, vcpu));
 	end = now_ns() + 2000000000ULL;
 	while (now_ns() < end) {
-		int ret = vcpu_run_raw(vcpu);
+		int ret;
 
+		/* What may be right for a moment */
+		vcpu->run->sync_groups = VMM_STATE_SYNC;
+		vcpu->run->dirty_groups = count & 3 ? 0 : VMM_STATE_REGS | VMM_STATE_EVENTS;
+		vcpu->run->immediate_exit = 0;
+		ret = vcpu_run_raw(vcpu);
 		count++;
 		succeeded += !ret;
 		ASSERT_TRUE(!ret || ret == -EINTR || ret == -EINVAL || ret == -ERANGE)
