@@ -148,7 +148,8 @@ struct vmm_vm_create {
  * @reserved: zero
  *
  * vCPU 0 starts runnable at the reset vector; where the LAPIC is in the kernel
- * every other one waits for INIT-SIPI.
+ * every other one waits for INIT-SIPI. LINT0 of vCPU 0 is ExtINT and not masked, as
+ * firmware would leave it.
  */
 struct vmm_vcpu_create {
 	__u32 size;
@@ -412,7 +413,11 @@ struct vmm_msr_state {
  * @tsc_deadline: IA32_TSC_DEADLINE, in guest TSC ticks; 0 if not armed
  * @id: the APIC id (32 bits; the ID register shows it in the format of the mode)
  * @extint_pending: bit 0: the PIC's output reaches this LAPIC
- * @regs: the register page: the register at offset 0x10 * n is regs[4 * n]
+ * @regs: the register page: the register at offset 0x10 * n is regs[4 * n]. Behind ESR, in
+ *        regs[0xa1], are the errors that ESR does not show yet
+ *
+ * The ID, version, processor priority and current count registers, LDR in x2APIC mode, and
+ * @extint_pending follow from the rest: they are shown, and ignored when set.
  */
 struct vmm_lapic {
 	__u64 apic_base;
@@ -668,7 +673,8 @@ struct vmm_irq_line {
  * struct vmm_msi - a message-signalled interrupt
  * @size: size of this structure
  * @flags: zero
- * @address: as written by a device; bits 63:40 hold bits 31:8 of the destination id
+ * @address: as written by a device: bits 39:20 are 0x00fee; bits 63:40 hold bits 31:8 of the
+ *           destination id
  * @data: as written by a device
  * @reserved: zero
  *
@@ -815,15 +821,15 @@ struct vmm_pit_channel {
 	__u8 mode;
 	__u8 bcd;
 	__u8 gate;
-	__u64 elapsed_ns;	/* since the count was loaded or the gate last rose */
+	__u64 elapsed_ns;	/* since the count was loaded or the gate last rose; ~0 before */
 };
 
 struct vmm_pit {
 	struct vmm_pit_channel channel[3];
 	__u8 speaker;		/* port 0x61 bits 0-1 as written */
-	__u8 irq_level;		/* output of channel 0 as the controllers see it */
+	__u8 irq_level;		/* 0: each rise of channel 0's output is an edge of no length */
 	__u8 reserved[6];
-	__u64 ticks_pending;	/* of channel 0, not yet delivered */
+	__u64 ticks_pending;	/* 0: rises that came too fast are not made up for */
 };
 
 /**
@@ -843,6 +849,9 @@ struct vmm_clock {
  * @size: size of this structure
  * @flags: zero
  * @groups: VMM_VM_STATE_* to read or write; ENXIO for a controller that this VM lacks
+ *
+ * A line that is high when set stays so until it is set by VMM_IRQ_LINE, or by an irqfd,
+ * again.
  */
 struct vmm_vm_state {
 	__u32 size;

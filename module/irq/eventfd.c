@@ -3,9 +3,10 @@
  * Eventfds on both ends: irqfds, whose signal raises a GSI, and ioeventfds, which a guest's
  * write signals.
  *
- * An irqfd is woken under its eventfd's wait queue lock, with interrupts off, by anyone anywhere; it
- * is freed only after it has been taken off that queue. It dies by irqfd_deassign(), with its VM,
- * or when its eventfd is closed, which is noticed under the same lock and so left to a work item.
+ * An irqfd is woken under its eventfd's wait queue lock, with interrupts off, by anyone anywhere;
+ * it is freed only after it has been taken off that queue. It dies by irqfd_deassign(), with its
+ * VM, or when its eventfd is closed, which is noticed under the same lock and so left to a work
+ * item.
  */
 #include <linux/eventfd.h>
 #include <linux/file.h>

@@ -2,9 +2,9 @@
 /*
  * Interrupt controllers. The core sees them through this header alone.
  *
- * Locks: each controller has a spinlock of its own, taken with interrupts off; order: PIT,
- * I/O APIC, PIC, LAPIC. Routes are read under RCU. All functions may be called from any
- * context that they are not said to exclude, the window and hard interrupts included.
+ * Locks: PIT, I/O APIC and PIC have a raw spinlock each, taken in this order with interrupts off;
+ * LAPICs have none. Routes are read under RCU. All functions may be called from any context that
+ * they are not said to exclude, the window and hard interrupts included.
  */
 #ifndef VMM_IRQ_H
 #define VMM_IRQ_H
@@ -52,8 +52,10 @@ struct lapic_state {
 
 /* ---- the whole: route.c ---- */
 
-/* Create the controllers that vm->flags names, and their default routes. EINVAL: a controller
- * without the one that it needs (PIT needs PIC or I/O APIC, I/O APIC needs LAPIC). May sleep. */
+/*
+ * Create the controllers that vm->flags names, and their default routes. EINVAL: a controller
+ * without the one that it needs (PIT needs PIC or I/O APIC, I/O APIC needs LAPIC). May sleep.
+ */
 int irq_create(struct vm *vm);
 void irq_destroy(struct vm *vm);
 
@@ -65,9 +67,12 @@ struct irq_route {
 	u64 address;
 };
 
-/* EINVAL: type, pin, GSI; ENXIO: a controller that the VM lacks; E2BIG; ENOMEM. May sleep. */
+/*
+ * EINVAL: type, pin, GSI, address of a message; ENXIO: a controller that the VM lacks; E2BIG;
+ * ENOMEM. When it returns nothing is sent by the old routes. May sleep.
+ */
 int irq_set_routes(struct vm *vm, const struct irq_route *routes, u32 count);
-/* EINVAL: GSI out of range or without a route. */
+/* EINVAL: GSI out of range or without a route. A message is sent for each call with @level. */
 int irq_set_level(struct vm *vm, u32 gsi, bool level);
 /* As irq_set_level(), for a source of its own: lines are wired-OR over sources. */
 #define IRQ_SOURCE_USER		0
@@ -75,7 +80,7 @@ int irq_set_level(struct vm *vm, u32 gsi, bool level);
 #define IRQ_SOURCE_PIT		2
 #define IRQ_NR_SOURCES		3
 int irq_set_source(struct vm *vm, u32 gsi, u32 source, bool level);
-/* A message; returns how many LAPICs took it, or ENXIO without LAPICs. */
+/* A message; returns how many LAPICs took it. EINVAL: no address of LAPICs; ENXIO: no LAPICs */
 int irq_send_msi(struct vm *vm, u64 address, u32 data);
 
 /* Ports and registers in the kernel: true if handled */
@@ -85,8 +90,8 @@ bool irq_mmio_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *data);
 bool irq_mmio_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 data);
 
 /*
- * State groups; ENXIO: the VM lacks it; EINVAL: impossible values. May sleep. Reading the PIT raises
- * its interrupt first if that is due, so read it before the others. A level that setting brings stays
+ * State groups; ENXIO: the VM lacks it; EINVAL: impossible values. Reading the PIT raises its
+ * interrupt first if that is due, so read it before the others. A level that setting brings stays
  * on its pin until one who drives the pin sets it again. elapsed_ns of a PIT channel is U64_MAX
  * where it waits for its count or its trigger; irq_level and ticks_pending are 0 here.
  */
@@ -123,10 +128,12 @@ int irq_pending(struct vcpu *vcpu);
 int irq_acknowledge(struct vcpu *vcpu);
 /* The guest has written CR8 (0-15), which is vcpu->cr8 */
 void lapic_set_cr8(struct vcpu *vcpu, u8 cr8);
-/* CR8 at or above which the highest request is held back, or 0 if none is: see hw->set_tpr_threshold */
+/* CR8 from which on the highest request is held back, or 0 if none is: hw->set_tpr_threshold */
 u8 lapic_tpr_threshold(struct vcpu *vcpu);
-/* PV EOI (pv/): may the guest skip the EOI of the interrupt now in service (one in service, edge
- * triggered, none waits behind it)? And: the guest has skipped it, do it. vCPU thread */
+/*
+ * PV EOI (pv/): may the guest skip the EOI of the interrupt now in service (one in service, edge
+ * triggered, none waits behind it)? And: the guest has skipped it, do it. vCPU thread
+ */
 bool lapic_can_skip_eoi(struct vcpu *vcpu);
 void lapic_skipped_eoi(struct vcpu *vcpu);
 
@@ -156,12 +163,12 @@ void lapic_set_tsc_deadline(struct vcpu *vcpu, u64 deadline);
 /* The guest's TSC jumped (offset changed): arm the deadline timer anew */
 void lapic_tsc_changed(struct vcpu *vcpu);
 bool lapic_enabled(struct vcpu *vcpu);		/* APIC_BASE.EN: CPUID's APIC bit */
-/* VCPU_REQ_TIMER: deliver what the timer's callback noted. vCPU thread */
+/* VCPU_REQ_TIMER: deliver what has ended. vCPU thread */
 void lapic_timer_expired(struct vcpu *vcpu);
 
 /*
- * The state group. Reading delivers what is due first, and disturbs no timer. In regs the ID, version,
- * PPR and current count registers, and LDR in x2APIC mode, are shown but not taken, as
+ * The state group. Reading delivers what is due first, and disturbs no timer. In regs the ID,
+ * version, PPR and current count registers, and LDR in x2APIC mode, are shown but not taken, as
  * extint_pending is: they follow from the rest. regs[LAPIC_STATE_ERRORS], behind ESR, holds
  * the errors that ESR does not show yet.
  */
@@ -175,7 +182,8 @@ void lapic_set_state(struct vcpu *vcpu, const struct lapic_state *state);
 
 int irqfd_assign(struct vm *vm, int fd, u32 gsi, int resample_fd, bool resample);
 int irqfd_deassign(struct vm *vm, int fd, u32 gsi);
-int ioeventfd_assign(struct vm *vm, u64 address, u32 length, int fd, bool port, bool match, u64 value);
+int ioeventfd_assign(struct vm *vm, u64 address, u32 length, int fd, bool port, bool match,
+		     u64 value);
 int ioeventfd_deassign(struct vm *vm, u64 address, u32 length, int fd, bool port, bool match,
 		       u64 value);
 

@@ -381,6 +381,7 @@ static bool matches_logical(struct lapic *lapic, u32 dest)
 static bool matches(struct lapic *lapic, const struct irq_message *msg)
 {
 	enum lapic_mode mode = READ_ONCE(lapic->mode);
+	u32 id = READ_ONCE(lapic->id);
 
 	if (mode == LAPIC_DISABLED || lapic == msg->exclude)
 		return false;
@@ -388,7 +389,7 @@ static bool matches(struct lapic *lapic, const struct irq_message *msg)
 		return true;
 	if (msg->logical)
 		return matches_logical(lapic, msg->dest);
-	return msg->dest == (mode == LAPIC_X2APIC ? lapic->id : (u8)lapic->id);
+	return msg->dest == (mode == LAPIC_X2APIC ? id : (u8)id);
 }
 
 /*

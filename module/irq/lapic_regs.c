@@ -29,8 +29,8 @@
 				 REG(APIC_LVT1) | REG(APIC_LVTERR) | REG(APIC_TMICT) | \
 				 REG(APIC_TMCCT) | REG(APIC_TDCR))
 /* APR and RRR read as zero since the Pentium 4, EOI is write-only: no errors in xAPIC mode */
-#define XAPIC_READABLE_REGS	(READABLE_REGS | REG(APIC_ARBPRI) | REG(APIC_EOI) | REG(APIC_RRR) | \
-				 REG(APIC_DFR) | REG(APIC_ICR2))
+#define XAPIC_READABLE_REGS	(READABLE_REGS | REG(APIC_ARBPRI) | REG(APIC_EOI) | \
+				 REG(APIC_RRR) | REG(APIC_DFR) | REG(APIC_ICR2))
 
 /* The bits of LVT entry @offset that can be written; 0: no such entry */
 static u32 lvt_writable(u32 offset)
@@ -293,7 +293,6 @@ int lapic_msr_read(struct vcpu *vcpu, u32 msr, u64 *data)
 static bool x2apic_value_valid(struct lapic *lapic, u32 offset, u64 data)
 {
 	switch (offset) {
-	case APIC_EOI:
 	case APIC_ESR:
 		return !data;
 	case APIC_TASKPRI:
@@ -326,7 +325,14 @@ int lapic_msr_write(struct vcpu *vcpu, u32 msr, u64 data)
 	struct lapic *lapic = vcpu->lapic;
 	u32 offset = (msr - APIC_BASE_MSR) << 4;
 
-	if (!lapic || lapic->mode != LAPIC_X2APIC || !x2apic_value_valid(lapic, offset, data))
+	if (!lapic || lapic->mode != LAPIC_X2APIC)
+		return 1;
+	/* The one that each interrupt brings */
+	if (likely(offset == APIC_EOI && !data)) {
+		lapic_eoi(lapic);
+		return 0;
+	}
+	if (!x2apic_value_valid(lapic, offset, data))
 		return 1;
 	switch (offset) {
 	case APIC_ICR:

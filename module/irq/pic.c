@@ -400,8 +400,11 @@ void irq_set_pic(struct vm *vm, const struct pic_state state[2])
 
 		s->irr = (s->irr & ~s->elcr) | (s->lines & s->elcr);
 	}
-	for (i = 0; i < PIC_PINS; i++)
-		pic->sources[i] = pic->chip[i / 8].lines & BIT(i % 8) ? BIT(IRQ_SOURCE_RESTORED) : 0;
+	for (i = 0; i < PIC_PINS; i++) {
+		bool high = pic->chip[i / 8].lines & BIT(i % 8);
+
+		pic->sources[i] = high ? BIT(IRQ_SOURCE_RESTORED) : 0;
+	}
 	pic_update(pic);
 	raw_spin_unlock_irqrestore(&pic->lock, flags);
 }

@@ -46,7 +46,7 @@
 /* elapsed_ns of a counter that waits for its trigger, or for a count */
 #define PIT_IDLE		U64_MAX
 /* Longest time that a restored counter may have run */
-#define PIT_MAX_ELAPSED_NS	(1ull << 61)
+#define PIT_MAX_ELAPSED_NS	BIT_ULL(61)
 
 /**
  * struct pit_channel - a counter
