@@ -495,7 +495,7 @@ TEST_F(ioapic, bad_state)
 	unsigned int i;
 
 	get_ioapic(v, &good);
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		s = good;
 		memcpy((u8 *)&s + bad[i].offset, &bad[i].value, bad[i].size);
 		EXPECT_EQ(-EINVAL, set_ioapic(v, &s)) TH_LOG("case %u", i);

@@ -450,11 +450,11 @@ TEST_F(eventfd, round_trip)
 
 /* ---- threads ---------------------------------------------------------------------- */
 
-static volatile bool stop;
+static bool stop;
 
 static void *keep_signalling(void *arg)
 {
-	while (!stop)
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
 		signal_fd(*(int *)arg);
 	return NULL;
 }
@@ -479,7 +479,7 @@ TEST(destroyed_under_fire)
 		(void)v;
 		vm_destroy(vm);
 	}
-	stop = true;
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
 	close(fd);
 	close(resample);
@@ -490,7 +490,7 @@ static void *assign_and_deassign(void *arg)
 	struct vm *vm = arg;
 	int fd = new_fd(), null = -1;
 
-	while (!stop) {
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
 		irqfd(vm, VMM_IRQFD_RESAMPLE, fd, 11, fd);
 		signal_fd(fd);
 		irqfd(vm, VMM_IRQFD_DEASSIGN, fd, 11, 0);
@@ -517,7 +517,7 @@ TEST_F(eventfd, under_load)
 		if (strcmp(remote_take(self->v), ""))
 			eoi(self->v);
 	}
-	stop = true;
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	for (i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 }

@@ -385,9 +385,11 @@ TEST_F(lapic, x2apic_registers)
 		u16 reg;
 		u64 bad;
 	} reserved[] = {
-		{ TPR, 0x100 }, { TPR, 1ULL << 32 }, { EOI, 1 }, { SPIV, 0x400 }, { SPIV, 1ULL << 40 },
+		{ TPR, 0x100 }, { TPR, 1ULL << 32 }, { EOI, 1 }, { SPIV, 0x400 },
+		{ SPIV, 1ULL << 40 },
 		{ ESR, 1 }, { ICR, 0x2000 }, { ICR, 0x10000 }, { ICR, 0x100000 },
-		{ LVT_TIMER, 0x100 }, { LVT_TIMER, 0x80000 }, { LVT_PERF, 0x2000 }, { LINT0, 0x800 },
+		{ LVT_TIMER, 0x100 }, { LVT_TIMER, 0x80000 }, { LVT_PERF, 0x2000 },
+		{ LINT0, 0x800 },
 		{ LVT_ERROR, 0x100 }, { INITIAL, 1ULL << 32 }, { DIVIDE, 4 }, { SELF_IPI, 0x100 },
 	};
 	struct vcpu *v = self->v;
@@ -395,17 +397,17 @@ TEST_F(lapic, x2apic_registers)
 	u64 value;
 
 	to_x2apic(v);
-	for (i = 0; i < sizeof(absent) / sizeof(absent[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(absent); i++) {
 		u32 msr = 0x800 + (absent[i] >> 4);
 
 		EXPECT_FALSE(remote_rdmsr(v, msr, &value)) TH_LOG("read %#x", msr);
 		EXPECT_FALSE(remote_wrmsr(v, msr, 0)) TH_LOG("write %#x", msr);
 	}
-	for (i = 0; i < sizeof(read_only) / sizeof(read_only[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(read_only); i++) {
 		rx(v, read_only[i]);
 		EXPECT_TRUE(wx_faults(v, read_only[i], 0)) TH_LOG("%#x", read_only[i]);
 	}
-	for (i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(reserved); i++)
 		EXPECT_TRUE(wx_faults(v, reserved[i].reg, reserved[i].bad)) TH_LOG("case %u", i);
 	EXPECT_FALSE(remote_rdmsr(v, 0x80b, &value));
 	EXPECT_FALSE(remote_rdmsr(v, 0x83f, &value));
@@ -1173,7 +1175,8 @@ TEST_F(lapic, bad_state)
 #define BAD(field, value) { offsetof(struct vmm_lapic, field), value,		\
 			    sizeof(((struct vmm_lapic *)0)->field) }
 		BAD(apic_base, BASE | X2APIC), BAD(apic_base, BASE | ENABLE | 1),
-		BAD(apic_base, ~0ULL), BAD(timer_remaining_ns, 1001), BAD(timer_remaining_ns, ~0ULL),
+		BAD(apic_base, ~0ULL), BAD(timer_remaining_ns, 1001),
+		BAD(timer_remaining_ns, ~0ULL),
 		BAD(tsc_deadline, 1), BAD(id, 0x100), BAD(extint_pending, 2),
 		BAD(regs[ISR / 4], 0x8000), BAD(regs[IRR / 4], 1), BAD(regs[TMR / 4], 2),
 		BAD(regs[TPR / 4], 0x100), BAD(regs[SPIV / 4], 0x400), BAD(regs[DIVIDE / 4], 4),
@@ -1190,7 +1193,7 @@ TEST_F(lapic, bad_state)
 	wr(v, INITIAL, 1000);
 	usleep(1000);
 	good = *get_lapic(v);
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		v->state.lapic = good;
 		memcpy((u8 *)&v->state.lapic + bad[i].offset, &bad[i].value, bad[i].size);
 		EXPECT_EQ(-EINVAL, vcpu_try_set(v, VMM_STATE_LAPIC)) TH_LOG("case %u", i);

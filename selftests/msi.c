@@ -194,7 +194,7 @@ TEST_F(msi, routes)
 	};
 	struct vmm_vm_state s;
 
-	ASSERT_EQ(0, set_routes(self->vm, table, sizeof(table) / sizeof(table[0])));
+	ASSERT_EQ(0, set_routes(self->vm, table, ARRAY_SIZE(table)));
 	EXPECT_EQ(0, set_line(self->vm, 1023, 1));
 	EXPECT_EQ(1 << 1, receivers(self->v, 0x60));
 	/* The rise is the message; the fall is nothing. */
@@ -244,7 +244,7 @@ TEST_F(msi, bad_routes)
 
 	ASSERT_EQ(0, set_routes(self->vm, two, 1));
 	two[0].data = 0x64;
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		two[1] = bad[i];
 		EXPECT_EQ(-EINVAL, set_routes(self->vm, two, 2)) TH_LOG("case %u", i);
 	}
@@ -281,7 +281,7 @@ TEST_F(msi, full_table)
 }
 
 /* Messages, lines and new routes from two threads at once */
-static volatile bool stop;
+static bool stop;
 
 static void *change_routes(void *arg)
 {
@@ -292,7 +292,7 @@ static void *change_routes(void *arg)
 	};
 	struct vm *vm = arg;
 
-	while (!stop) {
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
 		if (set_routes(vm, table, 3))
 			fail("VMM_SET_ROUTES");
 		table[0].data = table[0].data == 0x65 ? 0x66 : 0x65;
@@ -313,7 +313,7 @@ TEST_F(msi, concurrent)
 		EXPECT_EQ(0, set_line(self->vm, 5, 1));
 		EXPECT_EQ(0, set_line(self->vm, 6, i & 1));
 	}
-	stop = true;
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
 	EXPECT_NE(0, receivers(self->v, 0x65) | receivers(self->v, 0x66));
 }

@@ -474,7 +474,8 @@ TEST_F(pic, bad_state)
 		u8 value;
 	} bad[] = {
 #define BAD(chip, field, value) { offsetof(struct vmm_vm_state, pic[chip].field), value }
-		BAD(0, elcr, 0x01), BAD(0, elcr, 0x04), BAD(1, elcr, 0x20), BAD(0, vector_base, 0x31),
+		BAD(0, elcr, 0x01), BAD(0, elcr, 0x04), BAD(1, elcr, 0x20),
+		BAD(0, vector_base, 0x31),
 		BAD(0, init_step, 1), BAD(1, init_step, 5), BAD(0, priority_add, 8),
 		BAD(0, init_icw4, 2), BAD(1, read_isr, 2), BAD(0, poll, 0x80),
 		BAD(0, special_mask, 2), BAD(0, rotate_on_auto_eoi, 3), BAD(0, auto_eoi, 2),
@@ -483,7 +484,7 @@ TEST_F(pic, bad_state)
 
 	pulse(v, 3);
 	get_pics(v, &good);
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		s = good;
 		*((u8 *)&s + bad[i].offset) = bad[i].value;
 		EXPECT_EQ(-EINVAL, set_pics(v, &s)) TH_LOG("case %u", i);
@@ -493,8 +494,10 @@ TEST_F(pic, bad_state)
 	/* All other bytes may be anything: whatever they are, the guest goes on. */
 	for (i = 0; i < 256; i++) {
 		s = good;
-		s.pic[0].irr = s.pic[1].isr = i;
-		s.pic[0].imr = s.pic[1].irr = i * 7;
+		s.pic[0].irr = i;
+		s.pic[1].isr = i;
+		s.pic[0].imr = i * 7;
+		s.pic[1].irr = i * 7;
 		s.pic[0].lines = ~i;
 		s.pic[1].icw4 = i;
 		EXPECT_EQ(0, set_pics(v, &s));

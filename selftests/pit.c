@@ -526,7 +526,7 @@ TEST_F(pit, bad_state)
 	};
 
 	get_pit(v, &good);
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		s = good;
 		memcpy((u8 *)&s + bad[i].offset, &bad[i].value, bad[i].size);
 		EXPECT_EQ(-EINVAL, set_pit(v, &s)) TH_LOG("case %u", i);
