@@ -505,6 +505,46 @@ TEST_F(exceptions, double_fault)
 	EXPECT_EQ(CODE_GPA, trap->rip);
 }
 
+/*
+ * An exception whose delivery an exit has broken off, and one that the VMM adds: what a pair becomes.
+ * 0 is a shutdown.
+ */
+TEST_F(exceptions, pairs)
+{
+	static const struct { u8 first, second, seen; } pairs[] = {
+		{ 13, 13, 8 }, { 13, 11, 8 }, { 10, 12, 8 }, { 0, 13, 8 },
+		{ 14, 13, 8 }, { 14, 14, 8 }, { 14, 6, 6 },
+		{ 13, 14, 14 }, { 13, 6, 6 }, { 6, 13, 13 }, { 6, 14, 14 }, { 3, 6, 6 },
+		{ 8, 13, 0 }, { 8, 14, 0 }, { 8, 6, 6 },
+	};
+	struct vcpu *vcpu = self->vcpu;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pairs); i++) {
+		struct vmm_events *events = &vcpu->state.events;
+		u8 first = pairs[i].first, second = pairs[i].second;
+
+		TH_LOG("%u, then %u", first, second);
+		vcpu_load(vcpu, MODE_LONG, counting);
+		memset(events, 0, sizeof(*events));
+		events->interrupted = (struct vmm_event) {
+			.type = VMM_EVENT_EXCEPTION, .vector = first,
+			.has_error = pushes_error(first),
+		};
+		vcpu_set(vcpu, VMM_STATE_EVENTS);
+		ASSERT_EQ(0, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, second, pushes_error(second),
+					 pushes_error(second) ? 0x20 : 0, 0));
+		if (!pairs[i].seen) {
+			run_until(vcpu, VMM_EXIT_SHUTDOWN);
+			continue;
+		}
+		EXPECT_EQ(pairs[i].seen == 8 || !pushes_error(second) ? 0 : 0x20,
+			  run_vector(vcpu, pairs[i].seen)->error);
+		/* The first is gone with its instruction, which would cause it again. */
+		EXPECT_EQ(0, run_value(vcpu));
+	}
+}
+
 TEST_F(exceptions, shutdown)
 {
 	struct vcpu *vcpu = self->vcpu;
