@@ -2,6 +2,8 @@
 /*
  * One instruction at a time.
  */
+#include <cpuid.h>
+
 #include "insn.h"
 
 /* So that user mode can say that it is through */
@@ -154,4 +156,12 @@ struct cpuid_regs guest_cpuid(struct vcpu *vcpu, u32 function, u32 index)
 		.eax = gpr[VMM_RAX], .ebx = gpr[VMM_RBX],
 		.ecx = gpr[VMM_RCX], .edx = gpr[VMM_RDX],
 	};
+}
+
+bool host_is_qemu(void)
+{
+	u32 eax, name[3];
+
+	__cpuid(0x40000000, eax, name[0], name[1], name[2]);
+	return !memcmp(name, "TCGTCGTCGTCG", sizeof(name));
 }

@@ -37,4 +37,7 @@ struct cpuid_regs {
 
 struct cpuid_regs guest_cpuid(struct vcpu *vcpu, u32 function, u32 index);
 
+/* Is the host's CPU QEMU's? Some things cannot be seen there, and some would end the host. */
+bool host_is_qemu(void);
+
 #endif
