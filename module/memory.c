@@ -255,6 +255,61 @@ static bool writable_for_free(struct page *page)
 }
 
 /*
+ * Has the host no page at @hva? A hint without any lock: page tables are not freed while interrupts are
+ * off, which is what fast GUP relies on too.
+ */
+static bool is_absent(unsigned long hva)
+{
+	bool absent = true;
+	pgd_t pgd;
+	p4d_t p4d;
+	pud_t pud;
+	pmd_t pmd;
+
+	local_irq_disable();
+	pgd = READ_ONCE(*pgd_offset(current->mm, hva));
+	if (pgd_none(pgd))
+		goto out;
+	p4d = READ_ONCE(*p4d_offset(&pgd, hva));
+	if (p4d_none(p4d))
+		goto out;
+	pud = READ_ONCE(*pud_offset(&p4d, hva));
+	if (pud_none(pud))
+		goto out;
+	absent = false;
+	if (!pud_present(pud) || pud_leaf(pud))
+		goto out;
+	pmd = READ_ONCE(*pmd_offset(&pud, hva));
+	absent = pmd_none(pmd);
+	if (pmd_present(pmd) && !pmd_leaf(pmd))
+		absent = pte_none(READ_ONCE(*pte_offset_kernel(&pmd, hva)));
+out:
+	local_irq_enable();
+	return absent;
+}
+
+/*
+ * Have the host bring the page at @hva, for writing, as a fault of the VMM's own would: the usual
+ * way in which guest memory comes to be. Where that fails GUP fails too, and says why.
+ */
+static void fault_in(unsigned long hva)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	vm_fault_t fault = 0;
+
+	if (mmap_read_lock_killable(mm))
+		return;
+	vma = vma_lookup(mm, hva);
+	if (vma && (vma->vm_flags & VM_WRITE) && !(vma->vm_flags & (VM_IO | VM_PFNMAP)))
+		fault = handle_mm_fault(vma, hva, FAULT_FLAG_WRITE | FAULT_FLAG_ALLOW_RETRY |
+					FAULT_FLAG_KILLABLE | FAULT_FLAG_INTERRUPTIBLE, NULL);
+	/* These two mean that the lock was dropped. */
+	if (!(fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
+		mmap_read_unlock(mm);
+}
+
+/*
  * The page at @hva, with a reference, and what its mapping may grant. A read must not break a COW or
  * allocate what is still the zero page: a later write faults again.
  */
@@ -262,6 +317,9 @@ static int get_page_at(unsigned long hva, u32 access, struct page **page, unsign
 {
 	unsigned int gup = access & ACCESS_WRITE ? FOLL_WRITE : 0;
 	int ret;
+
+	if (gup && is_absent(hva))
+		fault_in(hva);
 
 	*flags = TDP_WRITE | TDP_DIRTY;
 	if (get_user_pages_fast_only(hva, 1, FOLL_WRITE | COMPAT_GUP_FAST, page) == 1) {
