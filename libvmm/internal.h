@@ -106,7 +106,7 @@ struct vmm_vm {
 
 /**
  * struct vmm_vcpu - a vCPU
- * @ops: @opaque: of the vmm_vcpu_run() that is under way
+ * @ops: @opaque: of the caller, while an exit is handled; else NULL
  * @device_result: first non-zero answer of a device during the present exit
  */
 struct vmm_vcpu {

@@ -133,6 +133,7 @@ int vmm_vcpu_handle_exit(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void 
 	}
 	if (ret)
 		*again = false;
+	vcpu->ops = NULL;
 	return ret;
 }
 

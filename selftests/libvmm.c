@@ -201,7 +201,8 @@ static void start(struct __test_metadata *_metadata, FIXTURE_DATA(libvmm) *self,
 	ASSERT_EQ(0, vmm_identity_map(self->vm, TABLES, 4));
 	make_tables(self->memory);
 	ASSERT_EQ(0, vmm_vcpu_long_mode(self->vcpu, CODE, TABLES, &self->regs));
-	ASSERT_EQ(0, vmm_vcpu_get_state(self->vcpu, VMM_STATE_SEGMENTS | VMM_STATE_CONTROL, &state));
+	ASSERT_EQ(0, vmm_vcpu_get_state(self->vcpu, VMM_STATE_SEGMENTS | VMM_STATE_CONTROL,
+					&state));
 	state.segments.seg[VMM_GDTR].base = GDT;
 	state.segments.seg[VMM_GDTR].limit = 3 * 8 - 1;
 	state.segments.seg[VMM_IDTR].base = IDT;

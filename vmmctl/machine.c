@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 #include <vmm/vmm.h>
 
@@ -60,7 +61,7 @@ int machine_stop(struct machine *machine, int status, const char *fmt, ...)
 	return 1;
 }
 
-static bool stopped(struct machine *machine)
+bool machine_stopped(struct machine *machine)
 {
 	return atomic_load(&machine->status) >= 0;
 }
@@ -125,7 +126,7 @@ static int interrupted(void *opaque, struct vmm_vcpu *vcpu)
 {
 	struct cpu *cpu = opaque;
 
-	return stopped(cpu->machine);
+	return machine_stopped(cpu->machine);
 }
 
 /* The guest cannot go on: everything that helps to see why */
@@ -231,13 +232,31 @@ static int start_cpus(struct machine *machine)
 	return 0;
 }
 
+/* Ends a write() to a reader that does not read; VMM_KICK ends VMM_RUN */
+static void nudged(int number)
+{
+}
+
+static void join_cpu(struct cpu *cpu)
+{
+	struct timespec until;
+
+	for (;;) {
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec++;
+		if (pthread_timedjoin_np(cpu->thread, NULL, &until) != ETIMEDOUT)
+			return;
+		pthread_kill(cpu->thread, SIGUSR1);
+	}
+}
+
 static void join_cpus(struct machine *machine)
 {
 	uint32_t i;
 
 	for (i = 0; i < machine->nr_cpus; i++)
 		if (machine->cpus[i].started)
-			pthread_join(machine->cpus[i].thread, NULL);
+			join_cpu(&machine->cpus[i]);
 }
 
 /* ---- the main thread's loop ---- */
@@ -261,18 +280,25 @@ static void take_signal(struct machine *machine, void *opaque)
 }
 
 /* Signals that end the process do so after the terminal is as it was */
+static void ending_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGQUIT);
+}
+
 static int watch_signals(struct machine *machine)
 {
+	struct sigaction nudge = { .sa_handler = nudged };
 	sigset_t set;
 	int fd;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGQUIT);
+	ending_signals(&set);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGUSR1, &nudge, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC);
 	machine->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (fd < 0 || machine->wake < 0) {
@@ -459,15 +485,21 @@ static void print_stats(struct machine *machine)
 
 static void run_to_end(struct machine *machine)
 {
+	sigset_t set;
+
 	terminal_raw();
 	if (start_cpus(machine))
 		machine_stop(machine, STATUS_HOST, NULL);
-	while (!stopped(machine))
+	while (!machine_stopped(machine))
 		wait_once(machine);
 	join_cpus(machine);
-	if (machine->flush_output)
-		machine->flush_output(machine);
 	terminal_restore();
+	/* From here on signals may end the process as ever. */
+	ending_signals(&set);
+	if (!machine->signal)
+		pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	if (machine->last_output)
+		machine->last_output();
 	if (machine->report)
 		complain("%s", machine->report);
 	if (machine->options->stats)

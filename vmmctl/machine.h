@@ -5,7 +5,8 @@
  *
  * Threads: each vCPU has one, in which its accesses to devices are answered. The
  * main thread waits for file descriptors on behalf of the devices. What a
- * device shares between the two it locks itself.
+ * device shares between the two it locks itself. The main thread also takes the
+ * signals, so what it does for a device must not block.
  */
 #ifndef VMMCTL_MACHINE_H
 #define VMMCTL_MACHINE_H
@@ -94,7 +95,7 @@ struct machine {
 	unsigned int nr_watches;
 	struct claim claims[MAX_PORTS];
 	unsigned int nr_claims;
-	void (*flush_output)(struct machine *machine);
+	void (*last_output)(void);	/* the serial port's, once no vCPU runs any more */
 };
 
 /**
@@ -125,6 +126,9 @@ int machine_run(const struct options *options);
  */
 int machine_stop(struct machine *machine, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Has it been stopped? Whoever waits for something outside should give up then */
+bool machine_stopped(struct machine *machine);
 
 /* Answer for ports or addresses; complains when it fails */
 int machine_add(struct machine *machine, const char *name, int bus, uint64_t first,

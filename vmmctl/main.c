@@ -2,9 +2,11 @@
 /*
  * vmmctl: the verbs.
  */
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vmmctl.h"
 
@@ -33,10 +35,25 @@ static const struct verb *find_verb(const char *name)
 	return NULL;
 }
 
+/* Files that are opened later must not take the place of a standard one that is closed */
+static bool open_standard_files(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+	return fd >= 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct verb *verb;
 
+	if (!open_standard_files())
+		return STATUS_HOST;
 	if (argc < 2) {
 		print_usage();
 		return STATUS_USAGE;

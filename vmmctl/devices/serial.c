@@ -11,6 +11,7 @@
  * more from stdin than there is room for.
  */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,7 @@ enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR };
 #define OUTPUT_SIZE	512
 #define LOOP_SIZE	16
 #define FLUSH_NS	5000000
+#define PATIENCE_NS	10000000
 #define POLLS		64	/* looks at the line status in a row that count as polling */
 #define ESCAPE		1	/* Ctrl-A */
 
@@ -55,6 +57,8 @@ enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR };
  * struct serial - the port
  * @lock: all that follows
  * @transmit_pending: the "transmitter empty" interrupt was not yet taken notice of
+ * @polls: looks at the line status in a row, without sending
+ * @polled: there were so many that the guest polls for input; until it sets the port up again
  * @input: bytes from stdin, a ring of @held bytes from @first on
  * @loop: bytes that the guest sent to itself
  * @paused: stdin is not read, for want of room
@@ -68,6 +72,7 @@ struct serial {
 	uint16_t divisor;
 	bool transmit_pending;
 	unsigned int polls;
+	bool polled;
 	uint8_t input[INPUT_SIZE];
 	unsigned int first, held;
 	uint8_t loop[LOOP_SIZE];
@@ -85,37 +90,68 @@ struct serial {
 
 /* ---- output ---- */
 
-/* With the lock. A reader that went away ends the machine; it is asked for nothing else */
-static void flush_output(struct serial *serial)
+static bool can_write(int ms)
+{
+	struct pollfd fd = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	return poll(&fd, 1, ms) == 1;
+}
+
+/*
+ * With the lock. A reader that does not read holds up the vCPU, until it is to give up because
+ * the machine is stopped. A reader that went away stops it.
+ */
+static void flush_output(struct serial *serial, bool give_up)
 {
 	unsigned int done = 0;
 	ssize_t n;
 
 	while (done < serial->output_held) {
 		n = write(STDOUT_FILENO, serial->output + done, serial->output_held - done);
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n < 0) {
+		if (n >= 0) {
+			done += n;
+		} else if (errno == EAGAIN) {
+			can_write(100);
+		} else if (errno != EINTR) {
 			machine_stop(serial->machine, STATUS_HOST,
 				     "cannot write the guest's output: %s", strerror(errno));
 			break;
 		}
-		done += n;
+		if (n < 0 && give_up && machine_stopped(serial->machine))
+			break;
 	}
 	serial->output_held = 0;
 }
 
-static void put_output(struct serial *serial, uint8_t byte)
+static void arm_timer(struct serial *serial)
 {
 	const struct itimerspec soon = { .it_value.tv_nsec = FLUSH_NS };
 
+	serial->timer_armed = true;
+	timerfd_settime(serial->timer, 0, &soon, NULL);
+}
+
+static void put_output(struct serial *serial, uint8_t byte)
+{
 	serial->output[serial->output_held++] = byte;
-	if (byte == '\n' || serial->output_held == OUTPUT_SIZE) {
-		flush_output(serial);
-	} else if (!serial->timer_armed) {
-		serial->timer_armed = true;
-		timerfd_settime(serial->timer, 0, &soon, NULL);
+	if (byte == '\n' || serial->output_held == OUTPUT_SIZE)
+		flush_output(serial, true);
+	else if (!serial->timer_armed)
+		arm_timer(serial);
+}
+
+/* The main thread's: a vCPU that is held up in flush_output() must not hold it up, too */
+static bool try_lock(struct serial *serial)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += PATIENCE_NS;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
 	}
+	return !pthread_mutex_timedlock(&serial->lock, &until);
 }
 
 static void timer_ready(struct machine *machine, void *opaque)
@@ -123,10 +159,14 @@ static void timer_ready(struct machine *machine, void *opaque)
 	struct serial *serial = opaque;
 	uint64_t times;
 
-	pthread_mutex_lock(&serial->lock);
+	if (!try_lock(serial))
+		return;
 	if (read(serial->timer, &times, sizeof(times)) == sizeof(times)) {
 		serial->timer_armed = false;
-		flush_output(serial);
+		if (can_write(0))
+			flush_output(serial, true);
+		else if (serial->output_held)
+			arm_timer(serial);
 	}
 	pthread_mutex_unlock(&serial->lock);
 }
@@ -136,7 +176,7 @@ static void timer_ready(struct machine *machine, void *opaque)
 static bool receiving(const struct serial *serial)
 {
 	return !(serial->mcr & MCR_LOOP) &&
-	       ((serial->ier & IER_RECEIVE) || serial->polls >= POLLS);
+	       ((serial->ier & IER_RECEIVE) || serial->polled);
 }
 
 static bool has_data(const struct serial *serial)
@@ -232,7 +272,8 @@ static void stdin_ready(struct machine *machine, void *opaque)
 	size_t room;
 	ssize_t i, n;
 
-	pthread_mutex_lock(&serial->lock);
+	if (!try_lock(serial))
+		return;
 	room = INPUT_SIZE - serial->held;
 	if (!room) {
 		serial->paused = true;
@@ -284,6 +325,7 @@ static void write_register(struct serial *serial, unsigned int reg, uint8_t valu
 		break;
 	case FCR:
 		serial->fcr = value;
+		serial->polled = false;
 		if (value & FCR_CLEAR_RX)
 			serial->loop_held = 0;
 		break;
@@ -312,8 +354,8 @@ static uint8_t read_iir(struct serial *serial)
 
 static uint8_t read_lsr(struct serial *serial)
 {
-	if (serial->polls < POLLS)
-		serial->polls++;
+	if (++serial->polls == POLLS)
+		serial->polled = true;
 	return LSR_EMPTY | (has_data(serial) ? LSR_DATA : 0);
 }
 
@@ -371,32 +413,31 @@ static int access_port(void *opaque, struct vmm_vcpu *vcpu, struct vmm_access *a
 	return 0;
 }
 
-static struct serial *the_port;
+static struct serial com1 = { .divisor = 12, .timer = -1 };
 
-static void final_flush(struct machine *machine)
+/* No vCPU runs any more. After a signal, what cannot be written at once is given up */
+static void last_output(void)
 {
-	pthread_mutex_lock(&the_port->lock);
-	flush_output(the_port);
-	pthread_mutex_unlock(&the_port->lock);
+	bool hurry = com1.machine->signal;
+
+	if (!hurry || can_write(0))
+		flush_output(&com1, hurry);
 }
 
 static int create(struct machine *machine)
 {
-	static struct serial serial = { .divisor = 12, .timer = -1 };
-
-	serial.machine = machine;
-	pthread_mutex_init(&serial.lock, NULL);
-	serial.terminal = isatty(STDIN_FILENO);
-	serial.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (serial.timer < 0) {
+	com1.machine = machine;
+	pthread_mutex_init(&com1.lock, NULL);
+	com1.terminal = isatty(STDIN_FILENO);
+	com1.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (com1.timer < 0) {
 		complain("serial: timerfd: %s", strerror(errno));
 		return -errno;
 	}
-	machine_watch(machine, serial.timer, timer_ready, &serial);
-	serial.stdin_watch = machine_watch(machine, STDIN_FILENO, stdin_ready, &serial);
-	the_port = &serial;
-	machine->flush_output = final_flush;
-	return machine_add(machine, "serial", VMM_BUS_IO, COM1_PORT, 8, access_port, &serial);
+	machine_watch(machine, com1.timer, timer_ready, &com1);
+	com1.stdin_watch = machine_watch(machine, STDIN_FILENO, stdin_ready, &com1);
+	machine->last_output = last_output;
+	return machine_add(machine, "serial", VMM_BUS_IO, COM1_PORT, 8, access_port, &com1);
 }
 
 static const struct device_type serial_type = {
