@@ -15,7 +15,7 @@ static int read_table(int fd, struct vmm_cpuid_entry **out, struct message *mess
 	int err;
 
 	*out = NULL;
-	while ((err = control(fd, VMM_GET_CPUID, &cpuid)) == -E2BIG) {
+	while ((err = do_ioctl(fd, VMM_GET_CPUID, &cpuid)) == -E2BIG) {
 		free(entries);
 		entries = calloc(cpuid.count, sizeof(*entries));
 		if (!entries)
@@ -48,7 +48,7 @@ int vmm_vcpu_set_cpuid(struct vmm_vcpu *vcpu, const struct vmm_cpuid_entry *entr
 		.count = count,
 		.entries = (uintptr_t)entries,
 	};
-	int err = control(vcpu->fd, VMM_SET_CPUID, &cpuid);
+	int err = do_ioctl(vcpu->fd, VMM_SET_CPUID, &cpuid);
 
 	if (err < 0)
 		return fail(&vcpu->message, err, "VMM_SET_CPUID, %d entries: %s", count,

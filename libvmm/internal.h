@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <vmm/vmm.h>
 
+#include "names.h"
+
 #ifndef ARRAY_SIZE
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #endif
@@ -123,7 +125,7 @@ struct vmm_vcpu {
 };
 
 /* ioctl() with -errno */
-int control(int fd, unsigned long request, void *arg);
+int do_ioctl(int fd, unsigned long request, void *arg);
 
 /* Let a device answer; sets vcpu->device_result */
 void vcpu_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *access);

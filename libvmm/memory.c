@@ -57,7 +57,7 @@ static int set_slot(struct vmm_vm *vm, const struct region *region, uint64_t byt
 		.bytes = bytes,
 		.hva = (uintptr_t)region->public.host,
 	};
-	int err = control(vm->fd, VMM_SET_MEMORY, &memory);
+	int err = do_ioctl(vm->fd, VMM_SET_MEMORY, &memory);
 
 	if (err < 0)
 		return fail(&vm->message, err, "guest memory at %#llx, %llu bytes: %s",

@@ -23,7 +23,7 @@ int fail(struct message *message, int err, const char *fmt, ...)
 	return err;
 }
 
-int control(int fd, unsigned long request, void *arg)
+int do_ioctl(int fd, unsigned long request, void *arg)
 {
 	int ret = ioctl(fd, request, arg);
 
@@ -59,7 +59,7 @@ static int read_info(struct vmm *vmm, const char *device)
 	int err;
 
 	vmm->info.size = sizeof(vmm->info);
-	err = control(vmm->fd, VMM_GET_INFO, &vmm->info);
+	err = do_ioctl(vmm->fd, VMM_GET_INFO, &vmm->info);
 	if (err == -ENOTTY)
 		return fail(&vmm->message, -ENOTSUP, "%s is not the device of vmm.ko", device);
 	if (err < 0)

@@ -36,7 +36,7 @@ int vmm_vcpu_create(struct vmm_vm *vm, uint32_t id, struct vmm_vcpu **out)
 		return fail(&vm->message, -ENOMEM, "out of memory");
 	vcpu->vm = vm;
 	vcpu->id = id;
-	vcpu->fd = control(vm->fd, VMM_CREATE_VCPU, &create);
+	vcpu->fd = do_ioctl(vm->fd, VMM_CREATE_VCPU, &create);
 	if (vcpu->fd < 0) {
 		err = explain_create(vm, id, vcpu->fd);
 		goto free;
@@ -97,7 +97,7 @@ const uint64_t *vmm_vcpu_exit_counts(const struct vmm_vcpu *vcpu)
 
 static int vcpu_control(struct vmm_vcpu *vcpu, unsigned long request, void *arg, const char *what)
 {
-	int ret = control(vcpu->fd, request, arg);
+	int ret = do_ioctl(vcpu->fd, request, arg);
 
 	if (ret < 0)
 		return fail(&vcpu->message, ret, "%s, vCPU %u: %s", what, vcpu->id,
@@ -183,7 +183,7 @@ int vmm_vcpu_inject(struct vmm_vcpu *vcpu, const struct vmm_event *event)
 {
 	struct vmm_inject inject = { .size = sizeof(inject), .event = *event };
 
-	return control(vcpu->fd, VMM_INJECT, &inject);
+	return do_ioctl(vcpu->fd, VMM_INJECT, &inject);
 }
 
 /* Vectors that push an error code: #DF, #TS, #NP, #SS, #GP, #PF, #AC, #CP, #SX */
@@ -232,5 +232,5 @@ int vmm_vcpu_translate(struct vmm_vcpu *vcpu, uint64_t gva, uint32_t access, uin
 
 int vmm_vcpu_kick(struct vmm_vcpu *vcpu)
 {
-	return control(vcpu->fd, VMM_KICK, NULL);
+	return do_ioctl(vcpu->fd, VMM_KICK, NULL);
 }

@@ -37,7 +37,7 @@ int vmm_vm_create(struct vmm *vmm, uint32_t flags, struct vmm_vm **out)
 		return fail(&vmm->message, -ENOMEM, "out of memory");
 	vm->vmm = vmm;
 	vm->flags = flags;
-	vm->fd = control(vmm->fd, VMM_CREATE_VM, &create);
+	vm->fd = do_ioctl(vmm->fd, VMM_CREATE_VM, &create);
 	if (vm->fd < 0) {
 		int err = vm->fd;
 
@@ -153,14 +153,14 @@ int vmm_irq_line(struct vmm_vm *vm, uint32_t gsi, bool level)
 {
 	struct vmm_irq_line line = { .size = sizeof(line), .gsi = gsi, .level = level };
 
-	return control(vm->fd, VMM_IRQ_LINE, &line);
+	return do_ioctl(vm->fd, VMM_IRQ_LINE, &line);
 }
 
 int vmm_signal_msi(struct vmm_vm *vm, uint64_t address, uint32_t data)
 {
 	struct vmm_msi msi = { .size = sizeof(msi), .address = address, .data = data };
 
-	return control(vm->fd, VMM_SIGNAL_MSI, &msi);
+	return do_ioctl(vm->fd, VMM_SIGNAL_MSI, &msi);
 }
 
 int vmm_set_routes(struct vmm_vm *vm, const struct vmm_route *routes, uint32_t count)
@@ -171,7 +171,7 @@ int vmm_set_routes(struct vmm_vm *vm, const struct vmm_route *routes, uint32_t c
 		.routes = (uintptr_t)routes,
 	};
 
-	return control(vm->fd, VMM_SET_ROUTES, &set);
+	return do_ioctl(vm->fd, VMM_SET_ROUTES, &set);
 }
 
 int vmm_irqfd(struct vmm_vm *vm, int fd, uint32_t gsi, int resample_fd)
@@ -182,7 +182,7 @@ int vmm_irqfd(struct vmm_vm *vm, int fd, uint32_t gsi, int resample_fd)
 		irqfd.flags = VMM_IRQFD_RESAMPLE;
 		irqfd.resample_fd = resample_fd;
 	}
-	return control(vm->fd, VMM_IRQFD, &irqfd);
+	return do_ioctl(vm->fd, VMM_IRQFD, &irqfd);
 }
 
 int vmm_irqfd_remove(struct vmm_vm *vm, int fd, uint32_t gsi)
@@ -194,7 +194,7 @@ int vmm_irqfd_remove(struct vmm_vm *vm, int fd, uint32_t gsi)
 		.gsi = gsi,
 	};
 
-	return control(vm->fd, VMM_IRQFD, &irqfd);
+	return do_ioctl(vm->fd, VMM_IRQFD, &irqfd);
 }
 
 int vmm_ioeventfd(struct vmm_vm *vm, uint32_t flags, uint64_t address, uint32_t length, int fd,
@@ -209,7 +209,7 @@ int vmm_ioeventfd(struct vmm_vm *vm, uint32_t flags, uint64_t address, uint32_t 
 		.match = match,
 	};
 
-	return control(vm->fd, VMM_IOEVENTFD, &ioeventfd);
+	return do_ioctl(vm->fd, VMM_IOEVENTFD, &ioeventfd);
 }
 
 /* ---- state, policy, statistics ---- */
@@ -221,7 +221,7 @@ int vmm_vm_get_state(struct vmm_vm *vm, uint64_t groups, struct vmm_vm_state *st
 	state->size = sizeof(*state);
 	state->flags = 0;
 	state->groups = groups;
-	err = control(vm->fd, VMM_GET_VM_STATE, state);
+	err = do_ioctl(vm->fd, VMM_GET_VM_STATE, state);
 	if (err < 0)
 		return fail(&vm->message, err, "VMM_GET_VM_STATE: %s", strerror(-err));
 	return 0;
@@ -234,7 +234,7 @@ int vmm_vm_set_state(struct vmm_vm *vm, const struct vmm_vm_state *state)
 
 	copy.size = sizeof(copy);
 	copy.flags = 0;
-	err = control(vm->fd, VMM_SET_VM_STATE, &copy);
+	err = do_ioctl(vm->fd, VMM_SET_VM_STATE, &copy);
 	if (err < 0)
 		return fail(&vm->message, err, "VMM_SET_VM_STATE: %s", strerror(-err));
 	return 0;
@@ -249,7 +249,7 @@ int vmm_vm_set_msr_policy(struct vmm_vm *vm, uint32_t flags, const struct vmm_ms
 		.count = count,
 		.ranges = (uintptr_t)ranges,
 	};
-	int err = control(vm->fd, VMM_SET_MSR_POLICY, &policy);
+	int err = do_ioctl(vm->fd, VMM_SET_MSR_POLICY, &policy);
 
 	if (err < 0)
 		return fail(&vm->message, err, "VMM_SET_MSR_POLICY: %s", strerror(-err));
@@ -263,7 +263,7 @@ static int read_stats(int fd, struct vmm_stat **out, struct message *message)
 	int err;
 
 	*out = NULL;
-	while ((err = control(fd, VMM_GET_STATS, &stats)) == -E2BIG) {
+	while ((err = do_ioctl(fd, VMM_GET_STATS, &stats)) == -E2BIG) {
 		free(list);
 		list = calloc(stats.count, sizeof(*list));
 		if (!list)
