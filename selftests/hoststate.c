@@ -4,6 +4,7 @@
  * registers: MSRs, XCR0, PKRU, debug registers, FPU and vector registers,
  * segment bases and selectors.
  */
+/* hosts: smp 6.12 */
 #include <asm/prctl.h>
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>

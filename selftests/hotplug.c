@@ -2,6 +2,7 @@
 /*
  * A CPU goes offline and comes back while VMs run on it and elsewhere.
  */
+/* hosts: smp 6.12 */
 /* timeout: 120 */
 #include <pthread.h>
 #include <sched.h>

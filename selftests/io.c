@@ -3,6 +3,7 @@
  * Port I/O: IN and OUT of every width, string I/O as one exit, and what a port
  * access may not do.
  */
+/* hosts: smp 6.12 */
 #include "kselftest_harness.h"
 #include "vmmtest.h"
 
