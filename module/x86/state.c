@@ -33,7 +33,8 @@
 			 X86_CR0_PG)
 #define CR0_RESET	(X86_CR0_ET | X86_CR0_NW | X86_CR0_CD)
 
-#define SEG_BITS	(SEG_TYPE | SEG_S | 0x60 | SEG_P | SEG_AVL | SEG_L | SEG_DB | SEG_G)
+#define SEG_DPL_3	0x60
+#define SEG_BITS	(SEG_TYPE | SEG_S | SEG_DPL_3 | SEG_P | SEG_AVL | SEG_L | SEG_DB | SEG_G)
 
 /* Types of segments: SDM vol. 3 3.4.5.1 and 3.5 */
 #define TYPE_ACCESSED	0x1
@@ -46,11 +47,14 @@
 #define TYPE_TSS_BUSY	0x2
 
 #define PRESENT(type)	(SEG_P | SEG_S | (type))
+/* What every segment register holds in virtual-8086 mode */
+#define VIRTUAL_8086	(PRESENT(TYPE_WRITE | TYPE_ACCESSED) | SEG_DPL_3)
 
-/* Exceptions that push an error code */
-#define HAS_ERROR_CODE	(BIT(X86_TRAP_DF) | BIT(X86_TRAP_TS) | BIT(X86_TRAP_NP) |	\
+/* Exceptions that push an error code, and those that may: #CP, #VC, #SX */
+#define PUSH_ERROR_CODE	(BIT(X86_TRAP_DF) | BIT(X86_TRAP_TS) | BIT(X86_TRAP_NP) |	\
 			 BIT(X86_TRAP_SS) | BIT(X86_TRAP_GP) | BIT(X86_TRAP_PF) |	\
-			 BIT(X86_TRAP_AC) | BIT(21) | BIT(29) | BIT(30))
+			 BIT(X86_TRAP_AC))
+#define HAS_ERROR_CODE	(PUSH_ERROR_CODE | BIT(21) | BIT(29) | BIT(30))
 
 /* ---- addresses ---- */
 
@@ -391,10 +395,22 @@ static const char *wrong_virtual_8086(struct vcpu *vcpu)
 		return "RFLAGS.VM is set in long mode";
 	for (i = CPU_ES; i <= CPU_GS; i++) {
 		hw->get_segment(vcpu, i, &seg);
-		if (seg.base != (u64)seg.selector << 4 || seg.limit != 0xffff)
-			return "a segment has not the base and limit of virtual-8086 mode";
+		if (seg.base != (u64)seg.selector << 4 || seg.limit != 0xffff ||
+		    seg.attr != VIRTUAL_8086)
+			return "a segment is not what virtual-8086 mode makes of its selector";
 	}
 	return NULL;
+}
+
+/* Real mode keeps whatever else the segments were. */
+static const char *wrong_real_mode(struct vcpu *vcpu, const struct cpu_segment *cs,
+				   const struct cpu_segment *ss)
+{
+	if (vcpu->regs.rflags & X86_EFLAGS_VM)
+		return "RFLAGS.VM is set in real mode";
+	if (SEG_DPL(ss->attr))
+		return "CPL (SS.DPL) is not 0 in real mode";
+	return wrong_code_segment(vcpu, cs, 0);
 }
 
 static const char *wrong_segments(struct vcpu *vcpu)
@@ -402,14 +418,13 @@ static const char *wrong_segments(struct vcpu *vcpu)
 	struct cpu_segment cs, ss;
 	const char *wrong;
 
-	/* Real mode keeps whatever the segments were. */
+	hw->get_segment(vcpu, CPU_CS, &cs);
+	hw->get_segment(vcpu, CPU_SS, &ss);
 	if (!(vcpu->cr0 & X86_CR0_PE))
-		return NULL;
+		return wrong_real_mode(vcpu, &cs, &ss);
 	if (vcpu->regs.rflags & X86_EFLAGS_VM)
 		return wrong_virtual_8086(vcpu);
 
-	hw->get_segment(vcpu, CPU_CS, &cs);
-	hw->get_segment(vcpu, CPU_SS, &ss);
 	wrong = wrong_code_segment(vcpu, &cs, SEG_DPL(ss.attr));
 	if (!wrong)
 		wrong = wrong_stack_segment(vcpu, &ss);
@@ -425,17 +440,27 @@ static const char *wrong_rip(struct vcpu *vcpu)
 	return cpu_canonical(rip, linear_bits(vcpu)) ? NULL : "RIP is not canonical";
 }
 
-/* SDM vol. 3 27.2.1.3 and 27.3.1.5: what is to be delivered must be deliverable */
+/* SDM vol. 3 27.2.1.3: the exceptions that have an error code push it, but not in real mode. */
+static const char *wrong_error_code(struct vcpu *vcpu, const struct cpu_event *event)
+{
+	if (event->type != EVENT_EXCEPTION)
+		return NULL;
+	if (!(vcpu->cr0 & X86_CR0_PE))
+		return event->has_error ? "an exception has an error code in real mode" : NULL;
+	return !event->has_error && BIT(event->vector) & PUSH_ERROR_CODE ?
+	       "an exception has no error code that must have one" : NULL;
+}
+
+/* What is to be delivered must be deliverable. */
 static const char *wrong_events(struct vcpu *vcpu)
 {
 	const struct cpu_events *events = &vcpu->events;
+	const char *wrong;
 
 	if (events->interrupted.type == EVENT_INTERRUPT && !(vcpu->regs.rflags & X86_EFLAGS_IF))
 		return "an external interrupt is being delivered although RFLAGS.IF is clear";
-	if (!(vcpu->cr0 & X86_CR0_PE) &&
-	    (events->interrupted.has_error || events->exception.has_error))
-		return "an exception has an error code in real mode";
-	return NULL;
+	wrong = wrong_error_code(vcpu, &events->interrupted);
+	return wrong ?: wrong_error_code(vcpu, &events->exception);
 }
 
 const char *state_check(struct vcpu *vcpu)
