@@ -169,6 +169,64 @@ TEST_F(state, fixed_bits)
 	EXPECT_EQ(0x400, s->debug.dr7);
 }
 
+/* ---- what the groups cannot be together ---- */
+
+/* Each group can be stored; the run says what is wrong. */
+static void refused_at_run(struct __test_metadata *_metadata, struct vcpu *vcpu, const char *what)
+{
+	struct vmm_exit *e = &vcpu->run->exit;
+
+	EXPECT_EQ(0, vcpu_try_set(vcpu, VMM_STATE_SYNC)) TH_LOG("%s", what);
+	ASSERT_EQ(0, vcpu_run(vcpu));
+	EXPECT_EQ(VMM_EXIT_FAIL_ENTRY, e->reason) TH_LOG("%s: exit %s", what, exit_name(e->reason));
+	if (e->reason == VMM_EXIT_FAIL_ENTRY)
+		EXPECT_GT(strnlen(e->fail_entry.message, sizeof(e->fail_entry.message)), 10);
+}
+
+#define REFUSED_AT_RUN(mode, change) do {					\
+	struct vmm_state *s = &self->vcpu->state;				\
+										\
+	vcpu_set_mode(self->vcpu, mode);					\
+	s->events = (struct vmm_events) { };					\
+	vcpu_set(self->vcpu, VMM_STATE_EVENTS);					\
+	vcpu_get(self->vcpu, VMM_STATE_SYNC);					\
+	change;									\
+	refused_at_run(_metadata, self->vcpu, #change);				\
+} while (0)
+
+#define EXCEPTION(v, e) ((struct vmm_event) {					\
+	.type = VMM_EVENT_EXCEPTION, .vector = v, .has_error = e })
+
+TEST_F(state, refused_at_run)
+{
+	/* Real mode */
+	REFUSED_AT_RUN(MODE_REAL, s->regs.rflags |= FLAG_VM);
+	REFUSED_AT_RUN(MODE_REAL, s->segments.seg[VMM_SS].attr |= 0x60);
+	REFUSED_AT_RUN(MODE_REAL, s->segments.seg[VMM_CS].attr = 0);
+	REFUSED_AT_RUN(MODE_REAL, s->events.exception = EXCEPTION(GP, 1));
+	REFUSED_AT_RUN(MODE_REAL, s->regs.rip = 0x100000000);
+	/* Protected mode */
+	REFUSED_AT_RUN(MODE_PROTECTED, s->segments.seg[VMM_CS].attr &= ~VMM_SEG_P);
+	REFUSED_AT_RUN(MODE_PROTECTED, s->segments.seg[VMM_CS].attr &= ~VMM_SEG_S);
+	REFUSED_AT_RUN(MODE_PROTECTED, s->segments.seg[VMM_CS].attr |= 0x60);
+	REFUSED_AT_RUN(MODE_PROTECTED, s->segments.seg[VMM_SS].attr |= 8);
+	REFUSED_AT_RUN(MODE_PROTECTED, s->segments.seg[VMM_SS].attr &= ~VMM_SEG_P);
+	REFUSED_AT_RUN(MODE_PROTECTED, s->segments.seg[VMM_TR].attr = 0);
+	REFUSED_AT_RUN(MODE_PROTECTED, s->segments.seg[VMM_TR].attr = VMM_SEG_P | 2);
+	REFUSED_AT_RUN(MODE_PROTECTED, s->segments.seg[VMM_LDTR].attr = VMM_SEG_P | 9);
+	REFUSED_AT_RUN(MODE_PROTECTED, s->events.exception = EXCEPTION(GP, 0));
+	REFUSED_AT_RUN(MODE_PROTECTED, s->events.interrupted = EXCEPTION(PF, 0));
+	/* Virtual-8086 mode: its segments are made of their selectors. */
+	REFUSED_AT_RUN(MODE_PAGED, s->regs.rflags |= FLAG_VM);
+	/* Long mode */
+	REFUSED_AT_RUN(MODE_LONG, s->regs.rflags |= FLAG_VM);
+	REFUSED_AT_RUN(MODE_LONG, s->segments.seg[VMM_CS].attr |= VMM_SEG_DB);
+	REFUSED_AT_RUN(MODE_LONG, s->segments.seg[VMM_TR].attr = VMM_SEG_P | 3);
+	REFUSED_AT_RUN(MODE_COMPAT, s->regs.rip = 0x100000000);
+	if (self->vm->info.gva_bits == 57)
+		REFUSED_AT_RUN(MODE_LONG, s->regs.rip = 0x0080000000000000);
+}
+
 /* ---- control registers by instructions ---- */
 
 static u64 cr(struct vcpu *vcpu, int nr)
