@@ -21,21 +21,9 @@
 #define TARGET		0x1800
 #define STACK		0x2c00
 
-#define CF	0x001
-#define PF	0x004
-#define AF	0x010
 #define ZF	0x040
-#define SF	0x080
-#define OF	0x800
-#define ALL	0x8d5
-#define LOGIC	0x8c5		/* AF is undefined */
-#define BITS	0x001
-#define COUNT	0x041
-#define SCAN	0x040
-#define MULTIPLY 0x801
-#define NONE	0x000
-#define ONE	0xfff		/* shifts by one: all but AF */
-#define AVX	0x10000		/* the form needs AVX */
+#define ALL	0x8d5		/* the arithmetic flags */
+#define AVX	0x10000		/* among them: the form needs AVX */
 
 /* ---- the forms ---- */
 
@@ -46,181 +34,348 @@ struct form {
 	const char *text;
 };
 
-#define STRING(x)	#x
-#define VALUE(x)	STRING(x)
-
-#define FORM(flags, text)						\
-	".pushsection .text.forms, \"ax\"\n"				\
-	"771:	" text "\n"						\
-	"772:	jmp *native_return(%rip)\n"				\
-	".popsection\n"							\
-	".pushsection .rodata.names, \"a\"\n"				\
-	"773:	.asciz \"" text "\"\n"					\
-	".popsection\n"							\
-	".pushsection forms, \"aw\"\n"					\
-	".quad 771b, 772b, " VALUE(flags) ", 773b\n"			\
+/*
+ * In assembly, so that the CPU runs what the emulator reads. A group of forms is a macro. The
+ * first operand of "form" is which flags the instruction defines.
+ */
+asm(".set ALL, 0x8d5\n"
+	".set LOGIC, 0x8c5		# AF is undefined\n"
+	".set BITS, 0x001\n"
+	".set COUNT, 0x041\n"
+	".set SCAN, 0x040\n"
+	".set MULTIPLY, 0x801\n"
+	".set AVX, 0x10000\n"
+	".macro form flags:req, insn:vararg\n"
+	".pushsection .text.forms, \"ax\"\n"
+	"771:	\\insn\n"
+	"772:	jmp *native_return(%rip)\n"
 	".popsection\n"
+	".pushsection .rodata.names, \"a\"\n"
+	"773:	.asciz \"\\insn\"\n"
+	".popsection\n"
+	".pushsection forms, \"aw\"\n"
+	".quad 771b, 772b, \\flags, 773b\n"
+	".popsection\n"
+	".endm\n"
 
-#define ALU(op)								\
-	FORM(ALL, op "b %al, (%rdi)") FORM(ALL, op "b %ch, 1(%rdi)")	\
-	FORM(ALL, op "w %ax, (%rdi)") FORM(ALL, op "l %ecx, 4(%rdi)")	\
-	FORM(ALL, op "q %r9, 8(%rdi)") FORM(ALL, op "b $-3, (%rdi)")	\
-	FORM(ALL, op "l $0x87654321, (%rdi)") FORM(ALL, op "q $-7, (%rdi)") \
-	FORM(ALL, op "b (%rsi), %dl") FORM(ALL, op "q (%rsi,%rbx,4), %r14") \
-	FORM(ALL, "lock " op "q %rax, (%rdi)")
+	".macro alu op\n"
+	"form ALL, \\op\\()b %al, (%rdi)\n"
+	"form ALL, \\op\\()b %ch, 1(%rdi)\n"
+	"form ALL, \\op\\()w %ax, (%rdi)\n"
+	"form ALL, \\op\\()l %ecx, 4(%rdi)\n"
+	"form ALL, \\op\\()q %r9, 8(%rdi)\n"
+	"form ALL, \\op\\()b $-3, (%rdi)\n"
+	"form ALL, \\op\\()l $0x87654321, (%rdi)\n"
+	"form ALL, \\op\\()q $-7, (%rdi)\n"
+	"form ALL, \\op\\()b (%rsi), %dl\n"
+	"form ALL, \\op\\()q (%rsi,%rbx,4), %r14\n"
+	"form ALL, lock \\op\\()q %rax, (%rdi)\n"
+	".endm\n"
 
-#define LOGICAL(op)							\
-	FORM(LOGIC, op "b %al, (%rdi)") FORM(LOGIC, op "w %ax, (%rdi)")	\
-	FORM(LOGIC, op "l %ecx, (%rdi)") FORM(LOGIC, op "q %r9, (%rdi)") \
-	FORM(LOGIC, op "l $0x12345678, (%rdi)") FORM(LOGIC, op "l (%rsi), %edx")
+	".macro logical op\n"
+	"form LOGIC, \\op\\()b %al, (%rdi)\n"
+	"form LOGIC, \\op\\()w %ax, (%rdi)\n"
+	"form LOGIC, \\op\\()l %ecx, (%rdi)\n"
+	"form LOGIC, \\op\\()q %r9, (%rdi)\n"
+	"form LOGIC, \\op\\()l $0x12345678, (%rdi)\n"
+	"form LOGIC, \\op\\()l (%rsi), %edx\n"
+	".endm\n"
 
-#define UNARY(op, flags)						\
-	FORM(flags, op "b (%rdi)") FORM(flags, op "w (%rdi)")		\
-	FORM(flags, op "l (%rdi)") FORM(flags, "lock " op "q (%rdi)")
+	".macro unary op, flags\n"
+	"form \\flags, \\op\\()b (%rdi)\n"
+	"form \\flags, \\op\\()w (%rdi)\n"
+	"form \\flags, \\op\\()l (%rdi)\n"
+	"form \\flags, lock \\op\\()q (%rdi)\n"
+	".endm\n"
 
-/* By one all flags but AF are defined, by more OF is not. Rotations change CF and OF alone */
-#define SHIFT(op)							\
-	FORM(LOGIC, op "b $1, (%rdi)") FORM(LOGIC, op "l $1, (%rdi)")	\
-	FORM(LOGIC, op "q $1, (%rdi)") FORM(0xc5, op "l $7, (%rdi)")	\
-	FORM(0xc5, op "q $63, (%rdi)") FORM(0xc4, op "l %cl, (%rdi)")	\
-	FORM(0xc4, op "q %cl, (%rdi)") FORM(LOGIC, op "l $0, (%rdi)")
+	/* By one all flags but AF are defined, by more OF is not. A rotation changes CF and OF */
+	".macro shift op\n"
+	"form LOGIC, \\op\\()b $1, (%rdi)\n"
+	"form LOGIC, \\op\\()l $1, (%rdi)\n"
+	"form LOGIC, \\op\\()q $1, (%rdi)\n"
+	"form 0xc5, \\op\\()l $7, (%rdi)\n"
+	"form 0xc5, \\op\\()q $63, (%rdi)\n"
+	"form 0xc4, \\op\\()l %cl, (%rdi)\n"
+	"form 0xc4, \\op\\()q %cl, (%rdi)\n"
+	"form LOGIC, \\op\\()l $0, (%rdi)\n"
+	".endm\n"
 
-#define ROTATE(op)							\
-	FORM(ALL, op "b $1, (%rdi)") FORM(ALL, op "w $1, (%rdi)")	\
-	FORM(ALL, op "q $1, (%rdi)") FORM(0xd5, op "b $3, (%rdi)")	\
-	FORM(0xd5, op "w $11, (%rdi)") FORM(0xd5, op "l %cl, (%rdi)")	\
-	FORM(0xd5, op "q %cl, (%rdi)") FORM(0xd5, op "w %cl, (%rdi)")	\
-	FORM(0xd5, op "b %cl, (%rdi)")
+	".macro rotate op\n"
+	"form ALL, \\op\\()b $1, (%rdi)\n"
+	"form ALL, \\op\\()w $1, (%rdi)\n"
+	"form ALL, \\op\\()q $1, (%rdi)\n"
+	"form 0xd5, \\op\\()b $3, (%rdi)\n"
+	"form 0xd5, \\op\\()w $11, (%rdi)\n"
+	"form 0xd5, \\op\\()l %cl, (%rdi)\n"
+	"form 0xd5, \\op\\()q %cl, (%rdi)\n"
+	"form 0xd5, \\op\\()w %cl, (%rdi)\n"
+	"form 0xd5, \\op\\()b %cl, (%rdi)\n"
+	".endm\n"
 
-#define BIT(op)								\
-	FORM(BITS, op "l $5, (%rdi)") FORM(BITS, op "q $60, (%rdi)")	\
-	FORM(BITS, op "w %bp, (%rdi)") FORM(BITS, op "l %ebp, (%rdi)")	\
-	FORM(BITS, op "q %rbp, (%rdi)")
+	".macro bit op\n"
+	"form BITS, \\op\\()l $5, (%rdi)\n"
+	"form BITS, \\op\\()q $60, (%rdi)\n"
+	"form BITS, \\op\\()w %bp, (%rdi)\n"
+	"form BITS, \\op\\()l %ebp, (%rdi)\n"
+	"form BITS, \\op\\()q %rbp, (%rdi)\n"
+	".endm\n"
 
-#define CONDITION(cc)							\
-	FORM(ALL, "set" cc " (%rdi)") FORM(ALL, "cmov" cc "l (%rsi), %eax") \
-	FORM(ALL, "cmov" cc "q (%rsi), %r10")
+	".macro condition cc\n"
+	"form ALL, set\\cc (%rdi)\n"
+	"form ALL, cmov\\cc\\()l (%rsi), %eax\n"
+	"form ALL, cmov\\cc\\()q (%rsi), %r10\n"
+	".endm\n"
 
-#define EACH_SIZE(flags, op, mem)					\
-	FORM(flags, op "b " mem) FORM(flags, op "w " mem)		\
-	FORM(flags, op "l " mem) FORM(flags, op "q " mem)
+	".macro each_size flags, op, mem\n"
+	"form \\flags, \\op\\()b \\mem\n"
+	"form \\flags, \\op\\()w \\mem\n"
+	"form \\flags, \\op\\()l \\mem\n"
+	"form \\flags, \\op\\()q \\mem\n"
+	".endm\n"
 
-#define VECTOR_MOVE(op)							\
-	FORM(ALL, op " (%rsi), %xmm3") FORM(ALL, op " %xmm9, (%rdi)")
+	".macro vector_move op\n"
+	"form ALL, \\op (%rsi), %xmm3\n"
+	"form ALL, \\op %xmm9, (%rdi)\n"
+	".endm\n"
 
-#define AVX_MOVE(op)							\
-	FORM(AVX, op " (%rsi), %xmm3") FORM(AVX, op " %xmm9, (%rdi)")	\
-	FORM(AVX, op " (%rsi), %ymm4") FORM(AVX, op " %ymm10, (%rdi)")
+	".macro avx_move op\n"
+	"form AVX, \\op (%rsi), %xmm3\n"
+	"form AVX, \\op %xmm9, (%rdi)\n"
+	"form AVX, \\op (%rsi), %ymm4\n"
+	"form AVX, \\op %ymm10, (%rdi)\n"
+	".endm\n"
 
-#define BITWISE(op)							\
-	FORM(ALL, "p" op " (%rsi), %xmm5") FORM(AVX, "vp" op " (%rsi), %xmm6, %xmm7")
+	".macro bitwise op\n"
+	"form ALL, p\\op (%rsi), %xmm5\n"
+	"form AVX, vp\\op (%rsi), %xmm6, %xmm7\n"
+	".endm\n"
 
-asm(
-	ALU("add") ALU("adc") ALU("sub") ALU("sbb")
-	LOGICAL("and") LOGICAL("or") LOGICAL("xor")
-	FORM(ALL, "cmpb %al, (%rsi)") FORM(ALL, "cmpw $0x1234, (%rsi)")
-	FORM(ALL, "cmpl (%rsi), %eax") FORM(ALL, "cmpq $-1, (%rsi)")
-	FORM(LOGIC, "testb $0x5a, (%rsi)") FORM(LOGIC, "testq %rax, (%rsi)")
-	UNARY("inc", ALL) UNARY("dec", ALL) UNARY("neg", ALL) UNARY("not", ALL)
+	"alu add\n"
+	"alu adc\n"
+	"alu sub\n"
+	"alu sbb\n"
+	"logical and\n"
+	"logical or\n"
+	"logical xor\n"
+	"form ALL, cmpb %al, (%rsi)\n"
+	"form ALL, cmpw $0x1234, (%rsi)\n"
+	"form ALL, cmpl (%rsi), %eax\n"
+	"form ALL, cmpq $-1, (%rsi)\n"
+	"form LOGIC, testb $0x5a, (%rsi)\n"
+	"form LOGIC, testq %rax, (%rsi)\n"
+	"unary inc, ALL\n"
+	"unary dec, ALL\n"
+	"unary neg, ALL\n"
+	"unary not, ALL\n"
 
-	EACH_SIZE(ALL, "mov", "$0x12, (%rdi)")
-	FORM(ALL, "movb %ah, (%rdi)") FORM(ALL, "movb %sil, (%rdi)")
-	FORM(ALL, "movw %r8w, (%rdi)") FORM(ALL, "movl %r15d, (%rdi)")
-	FORM(ALL, "movq %rsp, (%rdi)") FORM(ALL, "movb (%rsi), %bh")
-	FORM(ALL, "movw (%rsi), %cx") FORM(ALL, "movl (%rsi), %ecx")
-	FORM(ALL, "movq -8(%rsi,%rbx,8), %rcx") FORM(ALL, "movq 772f(%rip), %rax")
-	FORM(ALL, "movl (%esi), %eax") FORM(ALL, "movw %ds, (%rdi)")
-	FORM(ALL, "movntil %eax, (%rdi)") FORM(ALL, "movntiq %rdx, (%rdi)")
-	FORM(ALL, "movzbw (%rsi), %ax") FORM(ALL, "movzbl (%rsi), %eax")
-	FORM(ALL, "movzwl (%rsi), %eax") FORM(ALL, "movzbq (%rsi), %rax")
-	FORM(ALL, "movsbw (%rsi), %ax") FORM(ALL, "movsbl (%rsi), %eax")
-	FORM(ALL, "movswq (%rsi), %rax") FORM(ALL, "movslq (%rsi), %rax")
-	FORM(ALL, "movbew (%rsi), %ax") FORM(ALL, "movbel (%rsi), %eax")
-	FORM(ALL, "movbeq (%rsi), %rax") FORM(ALL, "movbew %ax, (%rdi)")
-	FORM(ALL, "movbel %eax, (%rdi)") FORM(ALL, "movbeq %rax, (%rdi)")
+	"each_size ALL, mov, \"$0x12, (%rdi)\"\n"
+	"form ALL, movb %ah, (%rdi)\n"
+	"form ALL, movb %sil, (%rdi)\n"
+	"form ALL, movw %r8w, (%rdi)\n"
+	"form ALL, movl %r15d, (%rdi)\n"
+	"form ALL, movq %rsp, (%rdi)\n"
+	"form ALL, movb (%rsi), %bh\n"
+	"form ALL, movw (%rsi), %cx\n"
+	"form ALL, movl (%rsi), %ecx\n"
+	"form ALL, movq -8(%rsi,%rbx,8), %rcx\n"
+	"form ALL, movq 772f(%rip), %rax\n"
+	"form ALL, movl (%esi), %eax\n"
+	"form ALL, movw %ds, (%rdi)\n"
+	"form ALL, movntil %eax, (%rdi)\n"
+	"form ALL, movntiq %rdx, (%rdi)\n"
+	"form ALL, movzbw (%rsi), %ax\n"
+	"form ALL, movzbl (%rsi), %eax\n"
+	"form ALL, movzwl (%rsi), %eax\n"
+	"form ALL, movzbq (%rsi), %rax\n"
+	"form ALL, movsbw (%rsi), %ax\n"
+	"form ALL, movsbl (%rsi), %eax\n"
+	"form ALL, movswq (%rsi), %rax\n"
+	"form ALL, movslq (%rsi), %rax\n"
+	"form ALL, movbew (%rsi), %ax\n"
+	"form ALL, movbel (%rsi), %eax\n"
+	"form ALL, movbeq (%rsi), %rax\n"
+	"form ALL, movbew %ax, (%rdi)\n"
+	"form ALL, movbel %eax, (%rdi)\n"
+	"form ALL, movbeq %rax, (%rdi)\n"
 
-	FORM(ALL, "xchgb %al, (%rdi)") FORM(ALL, "xchgw %ax, (%rdi)")
-	FORM(ALL, "xchgl %ebx, (%rdi)") FORM(ALL, "xchgq %rcx, (%rdi)")
-	FORM(ALL, "xaddb %al, (%rdi)") FORM(ALL, "lock xaddw %dx, (%rdi)")
-	FORM(ALL, "xaddl %eax, (%rdi)") FORM(ALL, "lock xaddq %r11, (%rdi)")
-	FORM(ALL, "cmpxchgb %bl, (%rdi)") FORM(ALL, "cmpxchgw %cx, (%rdi)")
-	FORM(ALL, "lock cmpxchgl %ecx, (%rdi)") FORM(ALL, "cmpxchgq %rcx, (%rdi)")
-	FORM(ALL, "lock cmpxchg8b (%rdi)") FORM(ALL, "lock cmpxchg16b (%rdi)")
+	"form ALL, xchgb %al, (%rdi)\n"
+	"form ALL, xchgw %ax, (%rdi)\n"
+	"form ALL, xchgl %ebx, (%rdi)\n"
+	"form ALL, xchgq %rcx, (%rdi)\n"
+	"form ALL, xaddb %al, (%rdi)\n"
+	"form ALL, lock xaddw %dx, (%rdi)\n"
+	"form ALL, xaddl %eax, (%rdi)\n"
+	"form ALL, lock xaddq %r11, (%rdi)\n"
+	"form ALL, cmpxchgb %bl, (%rdi)\n"
+	"form ALL, cmpxchgw %cx, (%rdi)\n"
+	"form ALL, lock cmpxchgl %ecx, (%rdi)\n"
+	"form ALL, cmpxchgq %rcx, (%rdi)\n"
+	"form ALL, lock cmpxchg8b (%rdi)\n"
+	"form ALL, lock cmpxchg16b (%rdi)\n"
 
-	SHIFT("shl") SHIFT("shr") SHIFT("sar")
-	ROTATE("rol") ROTATE("ror") ROTATE("rcl") ROTATE("rcr")
-	FORM(LOGIC, "shldl $1, %eax, (%rdi)") FORM(0xc5, "shldq $13, %rax, (%rdi)")
-	FORM(0xc5, "shldw $9, %ax, (%rdi)") FORM(0xc4, "shldl %cl, %eax, (%rdi)")
-	FORM(LOGIC, "shrdl $1, %eax, (%rdi)") FORM(0xc5, "shrdq $13, %rax, (%rdi)")
-	FORM(0xc5, "shrdw $9, %ax, (%rdi)") FORM(0xc4, "shrdq %cl, %rax, (%rdi)")
-	BIT("bt") BIT("bts") BIT("btr") BIT("btc") FORM(BITS, "lock btsq %rbp, (%rdi)")
-	FORM(SCAN, "bsfl (%rsi), %eax") FORM(SCAN, "bsrq (%rsi), %rax")
-	FORM(SCAN, "bsfw (%rsi), %ax")
-	FORM(COUNT, "tzcntl (%rsi), %eax") FORM(COUNT, "tzcntq (%rsi), %rax")
-	FORM(COUNT, "lzcntw (%rsi), %ax") FORM(COUNT, "lzcntl (%rsi), %eax")
-	FORM(COUNT, "lzcntq (%rsi), %rax")
-	FORM(ALL, "popcntw (%rsi), %ax") FORM(ALL, "popcntq (%rsi), %rax")
-	EACH_SIZE(MULTIPLY, "mul", "(%rsi)") EACH_SIZE(MULTIPLY, "imul", "(%rsi)")
-	FORM(MULTIPLY, "imulw (%rsi), %ax") FORM(MULTIPLY, "imull (%rsi), %eax")
-	FORM(MULTIPLY, "imulq (%rsi), %rax") FORM(MULTIPLY, "imulq $-77, (%rsi), %rax")
-	FORM(MULTIPLY, "imull $0x1234567, (%rsi), %eax")
+	"shift shl\n"
+	"shift shr\n"
+	"shift sar\n"
+	"rotate rol\n"
+	"rotate ror\n"
+	"rotate rcl\n"
+	"rotate rcr\n"
+	"form LOGIC, shldl $1, %eax, (%rdi)\n"
+	"form 0xc5, shldq $13, %rax, (%rdi)\n"
+	"form 0xc5, shldw $9, %ax, (%rdi)\n"
+	"form 0xc4, shldl %cl, %eax, (%rdi)\n"
+	"form LOGIC, shrdl $1, %eax, (%rdi)\n"
+	"form 0xc5, shrdq $13, %rax, (%rdi)\n"
+	"form 0xc5, shrdw $9, %ax, (%rdi)\n"
+	"form 0xc4, shrdq %cl, %rax, (%rdi)\n"
+	"bit bt\n"
+	"bit bts\n"
+	"bit btr\n"
+	"bit btc\n"
+	"form BITS, lock btsq %rbp, (%rdi)\n"
+	"form SCAN, bsfl (%rsi), %eax\n"
+	"form SCAN, bsrq (%rsi), %rax\n"
+	"form SCAN, bsfw (%rsi), %ax\n"
+	"form COUNT, tzcntl (%rsi), %eax\n"
+	"form COUNT, tzcntq (%rsi), %rax\n"
+	"form COUNT, lzcntw (%rsi), %ax\n"
+	"form COUNT, lzcntl (%rsi), %eax\n"
+	"form COUNT, lzcntq (%rsi), %rax\n"
+	"form ALL, popcntw (%rsi), %ax\n"
+	"form ALL, popcntq (%rsi), %rax\n"
+	"each_size MULTIPLY, mul, \"(%rsi)\"\n"
+	"each_size MULTIPLY, imul, \"(%rsi)\"\n"
+	"form MULTIPLY, imulw (%rsi), %ax\n"
+	"form MULTIPLY, imull (%rsi), %eax\n"
+	"form MULTIPLY, imulq (%rsi), %rax\n"
+	"form MULTIPLY, imulq $-77, (%rsi), %rax\n"
+	"form MULTIPLY, imull $0x1234567, (%rsi), %eax\n"
 
-	CONDITION("o") CONDITION("no") CONDITION("b") CONDITION("ae") CONDITION("e")
-	CONDITION("ne") CONDITION("be") CONDITION("a") CONDITION("s") CONDITION("ns")
-	CONDITION("p") CONDITION("np") CONDITION("l") CONDITION("ge") CONDITION("le")
-	CONDITION("g")
+	"condition o\n"
+	"condition no\n"
+	"condition b\n"
+	"condition ae\n"
+	"condition e\n"
+	"condition ne\n"
+	"condition be\n"
+	"condition a\n"
+	"condition s\n"
+	"condition ns\n"
+	"condition p\n"
+	"condition np\n"
+	"condition l\n"
+	"condition ge\n"
+	"condition le\n"
+	"condition g\n"
 
-	FORM(ALL, "pushq (%rsi)") FORM(ALL, "popq (%rdi)") FORM(ALL, "pushw (%rsi)")
-	FORM(ALL, "popw (%rdi)") FORM(ALL, "popq 8(%rsp)") FORM(ALL, "pushq 8(%rsp)")
-	FORM(ALL, "pushq %rax") FORM(ALL, "pushq %rsp") FORM(ALL, "pushq $-5")
-	FORM(ALL, "popq %rsp") FORM(ALL, "popq %r12")
-	FORM(ALL, "prefetcht0 (%rsi)") FORM(ALL, "clflush (%rsi)") FORM(ALL, "nopl (%rsi)")
+	"form ALL, pushq (%rsi)\n"
+	"form ALL, popq (%rdi)\n"
+	"form ALL, pushw (%rsi)\n"
+	"form ALL, popw (%rdi)\n"
+	"form ALL, popq 8(%rsp)\n"
+	"form ALL, pushq 8(%rsp)\n"
+	"form ALL, pushq %rax\n"
+	"form ALL, pushq %rsp\n"
+	"form ALL, pushq $-5\n"
+	"form ALL, popq %rsp\n"
+	"form ALL, popq %r12\n"
+	"form ALL, prefetcht0 (%rsi)\n"
+	"form ALL, clflush (%rsi)\n"
+	"form ALL, nopl (%rsi)\n"
 
-	FORM(ALL, "movsb") FORM(ALL, "movsw") FORM(ALL, "movsl") FORM(ALL, "movsq")
-	FORM(ALL, "stosb") FORM(ALL, "stosq") FORM(ALL, "lodsb") FORM(ALL, "lodsw")
-	FORM(ALL, "lodsl") FORM(ALL, "lodsq") FORM(ALL, "cmpsb") FORM(ALL, "cmpsw")
-	FORM(ALL, "cmpsl") FORM(ALL, "cmpsq") FORM(ALL, "scasb") FORM(ALL, "scasw")
-	FORM(ALL, "scasl") FORM(ALL, "scasq")
-	FORM(ALL, "rep movsb") FORM(ALL, "rep movsq") FORM(ALL, "rep stosl")
-	FORM(ALL, "rep lodsw") FORM(ALL, "repe cmpsb") FORM(ALL, "repne cmpsb")
-	FORM(ALL, "repe scasb") FORM(ALL, "repne scasw") FORM(ALL, "repne scasq")
+	"form ALL, movsb\n"
+	"form ALL, movsw\n"
+	"form ALL, movsl\n"
+	"form ALL, movsq\n"
+	"form ALL, stosb\n"
+	"form ALL, stosq\n"
+	"form ALL, lodsb\n"
+	"form ALL, lodsw\n"
+	"form ALL, lodsl\n"
+	"form ALL, lodsq\n"
+	"form ALL, cmpsb\n"
+	"form ALL, cmpsw\n"
+	"form ALL, cmpsl\n"
+	"form ALL, cmpsq\n"
+	"form ALL, scasb\n"
+	"form ALL, scasw\n"
+	"form ALL, scasl\n"
+	"form ALL, scasq\n"
+	"form ALL, rep movsb\n"
+	"form ALL, rep movsq\n"
+	"form ALL, rep stosl\n"
+	"form ALL, rep lodsw\n"
+	"form ALL, repe cmpsb\n"
+	"form ALL, repne cmpsb\n"
+	"form ALL, repe scasb\n"
+	"form ALL, repne scasw\n"
+	"form ALL, repne scasq\n"
 
-	VECTOR_MOVE("movups") VECTOR_MOVE("movupd") VECTOR_MOVE("movaps")
-	VECTOR_MOVE("movapd") VECTOR_MOVE("movdqu") VECTOR_MOVE("movdqa")
-	VECTOR_MOVE("movd") VECTOR_MOVE("movq") VECTOR_MOVE("movss") VECTOR_MOVE("movsd")
-	VECTOR_MOVE("movlps") VECTOR_MOVE("movhps") VECTOR_MOVE("movlpd")
-	VECTOR_MOVE("movhpd") FORM(ALL, "lddqu (%rsi), %xmm1")
-	FORM(ALL, "movntdq %xmm8, (%rdi)") FORM(ALL, "movntps %xmm8, (%rdi)")
-	FORM(ALL, "movntpd %xmm8, (%rdi)") FORM(ALL, "movntdqa (%rsi), %xmm8")
-	FORM(ALL, "movdqu 3(%rsi), %xmm15") FORM(ALL, "movups %xmm0, 5(%rdi)")
-	BITWISE("and") BITWISE("andn") BITWISE("or") BITWISE("xor")
-	FORM(ALL, "andps (%rsi), %xmm1") FORM(ALL, "andnpd (%rsi), %xmm1")
-	FORM(ALL, "orpd (%rsi), %xmm1") FORM(ALL, "xorps (%rsi), %xmm1")
-	FORM(ALL, "stmxcsr (%rdi)") FORM(ALL, "fnstcw (%rdi)")
+	"vector_move movups\n"
+	"vector_move movupd\n"
+	"vector_move movaps\n"
+	"vector_move movapd\n"
+	"vector_move movdqu\n"
+	"vector_move movdqa\n"
+	"vector_move movd\n"
+	"vector_move movq\n"
+	"vector_move movss\n"
+	"vector_move movsd\n"
+	"vector_move movlps\n"
+	"vector_move movhps\n"
+	"vector_move movlpd\n"
+	"vector_move movhpd\n"
+	"form ALL, lddqu (%rsi), %xmm1\n"
+	"form ALL, movntdq %xmm8, (%rdi)\n"
+	"form ALL, movntps %xmm8, (%rdi)\n"
+	"form ALL, movntpd %xmm8, (%rdi)\n"
+	"form ALL, movntdqa (%rsi), %xmm8\n"
+	"form ALL, movdqu 3(%rsi), %xmm15\n"
+	"form ALL, movups %xmm0, 5(%rdi)\n"
+	"bitwise and\n"
+	"bitwise andn\n"
+	"bitwise or\n"
+	"bitwise xor\n"
+	"form ALL, andps (%rsi), %xmm1\n"
+	"form ALL, andnpd (%rsi), %xmm1\n"
+	"form ALL, orpd (%rsi), %xmm1\n"
+	"form ALL, xorps (%rsi), %xmm1\n"
+	"form ALL, stmxcsr (%rdi)\n"
+	"form ALL, fnstcw (%rdi)\n"
 
-	AVX_MOVE("vmovups") AVX_MOVE("vmovupd") AVX_MOVE("vmovaps") AVX_MOVE("vmovapd")
-	AVX_MOVE("vmovdqu") AVX_MOVE("vmovdqa") FORM(AVX, "vlddqu (%rsi), %ymm1")
-	FORM(AVX, "vmovd (%rsi), %xmm2") FORM(AVX, "vmovq (%rsi), %xmm2")
-	FORM(AVX, "vmovd %xmm2, (%rdi)") FORM(AVX, "vmovq %xmm2, (%rdi)")
-	FORM(AVX, "vmovss (%rsi), %xmm2") FORM(AVX, "vmovsd %xmm2, (%rdi)")
-	FORM(AVX, "vmovlps (%rsi), %xmm2, %xmm3") FORM(AVX, "vmovhps (%rsi), %xmm2, %xmm3")
-	FORM(AVX, "vmovhpd %xmm3, (%rdi)") FORM(AVX, "vmovntdq %ymm8, (%rdi)")
-	FORM(AVX, "vbroadcastss (%rsi), %ymm5") FORM(AVX, "vbroadcastss (%rsi), %xmm5")
-	FORM(AVX, "vbroadcastsd (%rsi), %ymm5") FORM(AVX, "vbroadcastf128 (%rsi), %ymm5")
-	FORM(AVX, "vxorps (%rsi), %ymm1, %ymm2") FORM(AVX, "vandnpd (%rsi), %ymm1, %ymm2")
-);
+	"avx_move vmovups\n"
+	"avx_move vmovupd\n"
+	"avx_move vmovaps\n"
+	"avx_move vmovapd\n"
+	"avx_move vmovdqu\n"
+	"avx_move vmovdqa\n"
+	"form AVX, vlddqu (%rsi), %ymm1\n"
+	"form AVX, vmovd (%rsi), %xmm2\n"
+	"form AVX, vmovq (%rsi), %xmm2\n"
+	"form AVX, vmovd %xmm2, (%rdi)\n"
+	"form AVX, vmovq %xmm2, (%rdi)\n"
+	"form AVX, vmovss (%rsi), %xmm2\n"
+	"form AVX, vmovsd %xmm2, (%rdi)\n"
+	"form AVX, vmovlps (%rsi), %xmm2, %xmm3\n"
+	"form AVX, vmovhps (%rsi), %xmm2, %xmm3\n"
+	"form AVX, vmovhpd %xmm3, (%rdi)\n"
+	"form AVX, vmovntdq %ymm8, (%rdi)\n"
+	"form AVX, vbroadcastss (%rsi), %ymm5\n"
+	"form AVX, vbroadcastss (%rsi), %xmm5\n"
+	"form AVX, vbroadcastsd (%rsi), %ymm5\n"
+	"form AVX, vbroadcastf128 (%rsi), %ymm5\n"
+	"form AVX, vxorps (%rsi), %ymm1, %ymm2\n"
+	"form AVX, vandnpd (%rsi), %ymm1, %ymm2\n");
 
 /* Jumps and calls have their target in memory: where this is */
-asm(
-	".pushsection .text.forms, \"ax\"\n"
+asm(".pushsection .text.forms, \"ax\"\n"
 	"landing: jmp *native_return(%rip)\n"
 	"jump_form: jmp *(%rsi)\n"
 	"call_form: call *(%rsi)\n"
 	"call_form_end:\n"
 	"relative_form: call landing\n"
 	"ret_form: ret\n"
-	".popsection\n"
-);
+	".popsection\n");
 
 extern const struct form __start_forms[], __stop_forms[];
 extern const uint8_t landing[], jump_form[], call_form[], call_form_end[], relative_form[];
@@ -241,8 +396,7 @@ uint32_t native_mask;
 
 void run_native(void);
 
-asm(
-	".pushsection .text\n"
+asm(".pushsection .text\n"
 	".globl run_native\n"
 	"run_native:\n"
 	"	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
@@ -280,8 +434,7 @@ asm(
 	"	cld\n"
 	"	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
 	"	ret\n"
-	".popsection\n"
-);
+	".popsection\n");
 
 _Static_assert(offsetof(struct context, xsave) == 192, "run_native() knows it");
 
