@@ -15,10 +15,12 @@ enum file { SYSTEM = 1, VM = 2, VCPU = 4 };
 FIXTURE(api) {
 	struct vm *vm;
 	struct vcpu *vcpu;
+	int mark;
 };
 
 FIXTURE_SETUP(api)
 {
+	self->mark = host_log_mark();
 	self->vm = vm_create(1 * MIB, VMM_VM_IRQCHIPS);
 	self->vcpu = vcpu_create(self->vm, 0);
 }
@@ -26,6 +28,8 @@ FIXTURE_SETUP(api)
 FIXTURE_TEARDOWN(api)
 {
 	vm_destroy(self->vm);
+	/* Whatever a caller gets wrong, the host's log does not say. */
+	EXPECT_TRUE(host_log_quiet(self->mark));
 }
 
 /* ---- every call that takes a structure ---- */

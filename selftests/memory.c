@@ -12,10 +12,12 @@
 FIXTURE(memory) {
 	struct vm *vm;
 	struct vcpu *vcpu;
+	int mark;
 };
 
 FIXTURE_SETUP(memory)
 {
+	self->mark = host_log_mark();
 	self->vm = vm_create(1 * MIB, 0);
 	self->vcpu = vcpu_create(self->vm, 0);
 }
@@ -23,6 +25,7 @@ FIXTURE_SETUP(memory)
 FIXTURE_TEARDOWN(memory)
 {
 	vm_destroy(self->vm);
+	EXPECT_TRUE(host_log_quiet(self->mark));
 }
 
 #define slot(...) vm_set_slot(self->vm, __VA_ARGS__)

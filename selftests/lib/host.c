@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/utsname.h>
 #include <time.h>
 
 #include "vmmtest.h"
@@ -12,6 +13,16 @@
 int host_cpus(void)
 {
 	return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+bool kernel_at_least(int major, int minor)
+{
+	struct utsname name;
+	int have_major = 0, have_minor = 0;
+
+	uname(&name);
+	sscanf(name.release, "%d.%d", &have_major, &have_minor);
+	return have_major > major || (have_major == major && have_minor >= minor);
 }
 
 int pin_to_cpu(int cpu)

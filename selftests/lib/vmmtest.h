@@ -361,6 +361,7 @@ void guest_return_to(struct vm *vm, u64 rip);
 /* ---- the host --------------------------------------------------------------- */
 
 int host_cpus(void);
+bool kernel_at_least(int major, int minor);
 /* Bind the calling thread to one CPU; 0 or a negative errno. */
 int pin_to_cpu(int cpu);
 u64 now_ns(void);

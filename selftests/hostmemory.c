@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest memory is ordinary memory of a process: transparent huge pages, hugetlb,
+ * userfaultfd, KSM and compaction work as for any, under a running guest.
+ */
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "kselftest_harness.h"
+#include "vmmtest.h"
+
+#define HUGE	(2 * MIB)
+#define BASE	0x800000		/* guest-physical; aligned as a huge page */
+
+FIXTURE(hostmemory) {
+	struct vm *vm;
+	struct vcpu *vcpu;
+};
+
+FIXTURE_SETUP(hostmemory)
+{
+	self->vm = vm_create(1 * MIB, 0);
+	self->vcpu = vcpu_create(self->vm, 0);
+}
+
+FIXTURE_TEARDOWN(hostmemory)
+{
+	vm_destroy(self->vm);
+}
+
+/* Adds one to the doubleword at the address that it gets, and says the sum */
+GUEST_CODE(writer, 64,
+	"1: in $PORT_VALUE, %eax; incl (%rax); mov (%rax), %eax; out %eax, $PORT_VALUE; jmp 1b\n");
+
+static u32 guest_increments(struct vcpu *vcpu, u64 address)
+{
+	struct vmm_exit *e = run_until(vcpu, VMM_EXIT_IO);
+
+	if (!e->io.in)
+		fail("the guest was to ask");
+	e->io.data = address;
+	return run_value(vcpu);
+}
+
+/* Adds one to a doubleword in each page from BASE on, up to RBP, over and over */
+GUEST_CODE(sweep, 64,
+	"1: mov $0x800000, %ebx\n"
+	"2: incl (%rbx); add $0x1000, %rbx; cmp %rbp, %rbx; jb 2b\n"
+	"incq DATA_GPA; jmp 1b\n");
+
+static u8 *map_aligned(size_t bytes, size_t alignment)
+{
+	u8 *mem = map_memory(bytes + alignment);
+
+	return (u8 *)(((uintptr_t)mem + alignment - 1) & ~(alignment - 1));
+}
+
+/* ---- huge pages ---- */
+
+static long huge_kib(const void *mem)
+{
+	char line[256];
+	bool inside = false;
+	long kib = -1;
+	FILE *f = fopen("/proc/self/smaps", "r");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		unsigned long from, to;
+
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			inside = (uintptr_t)mem >= from && (uintptr_t)mem < to;
+		else if (inside && sscanf(line, "AnonHugePages: %ld", &kib) == 1)
+			break;
+	}
+	if (f)
+		fclose(f);
+	return kib;
+}
+
+TEST_F(hostmemory, transparent_huge_pages)
+{
+	u8 *mem = map_aligned(2 * HUGE, HUGE);
+	u32 i;
+
+	ASSERT_EQ(0, madvise(mem, 2 * HUGE, MADV_HUGEPAGE));
+	mem[0] = 0;
+	mem[HUGE] = 0;
+	if (huge_kib(mem) < 4096)
+		SKIP(return, "no transparent huge pages here");
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 2 * HUGE, mem, 0));
+	vcpu_load(self->vcpu, MODE_LONG, writer);
+	for (i = 0; i < 2 * HUGE / PAGE; i += 37)
+		EXPECT_EQ(1, guest_increments(self->vcpu, BASE + i * PAGE));
+	/* One small page of it goes, and the huge page is split; the rest stays. */
+	ASSERT_EQ(0, madvise(mem + 37 * PAGE, PAGE, MADV_DONTNEED));
+	EXPECT_EQ(1, guest_increments(self->vcpu, BASE + 37 * PAGE));
+	EXPECT_EQ(2, guest_increments(self->vcpu, BASE + 74 * PAGE));
+	EXPECT_EQ(2, guest_increments(self->vcpu, BASE));
+	/* All of it goes at once. */
+	ASSERT_EQ(0, madvise(mem, HUGE, MADV_DONTNEED));
+	EXPECT_EQ(1, guest_increments(self->vcpu, BASE + 74 * PAGE));
+}
+
+/* A slot that is not aligned as the host's huge page is */
+TEST_F(hostmemory, huge_pages_out_of_step)
+{
+	u8 *mem = map_aligned(2 * HUGE, HUGE);
+	u32 i;
+
+	ASSERT_EQ(0, madvise(mem, 2 * HUGE, MADV_HUGEPAGE));
+	for (i = 0; i < 2 * HUGE / PAGE; i++)
+		*(u32 *)(mem + i * PAGE) = 1000 + i;
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, HUGE, mem + 5 * PAGE, 0));
+	vcpu_load(self->vcpu, MODE_LONG, writer);
+	for (i = 0; i < HUGE / PAGE; i += 29)
+		EXPECT_EQ(1000 + i + 6, guest_increments(self->vcpu, BASE + i * PAGE));
+	for (i = 0; i < HUGE / PAGE; i++)
+		EXPECT_EQ(1000 + i + 5 + !(i % 29), *(u32 *)(mem + (i + 5) * PAGE));
+}
+
+TEST_F(hostmemory, hugetlb)
+{
+	const char *pool = "/proc/sys/vm/nr_hugepages";
+	u8 *mem;
+	u32 i;
+
+	write_file(pool, "4");
+	mem = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (mem == MAP_FAILED)
+		SKIP(return, "no hugetlb pages here: %s", strerror(errno));
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 2 * HUGE, mem, 0));
+	vcpu_load(self->vcpu, MODE_LONG, writer);
+	for (i = 0; i < 2 * HUGE / PAGE; i += 53)
+		EXPECT_EQ(1, guest_increments(self->vcpu, BASE + i * PAGE));
+	for (i = 0; i < 2 * HUGE / PAGE; i++)
+		EXPECT_EQ(!(i % 53), *(u32 *)(mem + i * PAGE));
+	ASSERT_EQ(0, munmap(mem, 2 * HUGE));
+	/* The pool takes them back at once: the VM holds none. */
+	write_file(pool, "0");
+	EXPECT_EQ(0, read_number(pool));
+}
+
+/* ---- userfaultfd ---- */
+
+struct server {
+	int uffd;
+	u8 *mem;
+	u32 served;
+	volatile bool late;
+};
+
+/* Fills each page that is missed with its number, the last of them late. */
+static void *serve(void *arg)
+{
+	struct server *s = arg;
+	u32 *page = map_memory(PAGE);
+	struct uffd_msg msg;
+
+	while (read(s->uffd, &msg, sizeof(msg)) == sizeof(msg)) {
+		u64 at = msg.arg.pagefault.address & ~(PAGE - 1);
+		struct uffdio_copy copy = {
+			.dst = at, .src = (uintptr_t)page, .len = PAGE,
+		};
+
+		page[0] = 500 + (at - (uintptr_t)s->mem) / PAGE;
+		if (page[0] == 515) {
+			sleep(3);
+			s->late = true;
+		}
+		if (ioctl(s->uffd, UFFDIO_COPY, &copy))
+			fail("UFFDIO_COPY: %s", strerror(errno));
+		s->served++;
+		if (page[0] == 515)
+			break;
+	}
+	return NULL;
+}
+
+static void on_alarm(int sig)
+{
+}
+
+TEST_F(hostmemory, userfaultfd)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct uffdio_api api = { .api = UFFD_API };
+	struct server s = { .mem = map_memory(16 * PAGE) };
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)s.mem, .len = 16 * PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	pthread_t thread;
+	u32 i;
+
+	s.uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (s.uffd < 0)
+		SKIP(return, "no userfaultfd here: %s", strerror(errno));
+	ASSERT_EQ(0, ioctl(s.uffd, UFFDIO_API, &api));
+	ASSERT_EQ(0, ioctl(s.uffd, UFFDIO_REGISTER, &reg));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, serve, &s));
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 16 * PAGE, s.mem, 0));
+	vcpu_load(self->vcpu, MODE_LONG, writer);
+	for (i = 0; i < 15; i++)
+		EXPECT_EQ(501 + i, guest_increments(self->vcpu, BASE + i * PAGE));
+	EXPECT_EQ(15, s.served);
+	/*
+	 * A signal ends the wait for a page that does not come, if the kernel lets one wait so (since
+	 * 6.2); nothing is lost.
+	 */
+	run_until(self->vcpu, VMM_EXIT_IO)->io.data = BASE + 15 * PAGE;
+	sigaction(SIGALRM, &action, NULL);
+	alarm(1);
+	EXPECT_EQ(-EINTR, vcpu_run(self->vcpu));
+	if (kernel_at_least(6, 2))
+		EXPECT_FALSE(s.late);
+	EXPECT_EQ(516, run_value(self->vcpu));
+	pthread_join(thread, NULL);
+	close(s.uffd);
+}
+
+/* ---- KSM ---- */
+
+#define KSM(file) "/sys/kernel/mm/ksm/" file
+
+TEST_F_TIMEOUT(hostmemory, same_page_merging, 60)
+{
+	u8 *mem = map_memory(64 * PAGE);
+	u32 i, waited = 0;
+
+	memset(mem, 0x5a, 64 * PAGE);
+	if (madvise(mem, 64 * PAGE, MADV_MERGEABLE))
+		SKIP(return, "no KSM here: %s", strerror(errno));
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 64 * PAGE, mem, 0));
+	vcpu_load(self->vcpu, MODE_LONG, writer);
+	/* Mapped by the guest for writing, then made equal again */
+	for (i = 0; i < 64; i++) {
+		EXPECT_EQ(0x5a5a5a5b, guest_increments(self->vcpu, BASE + i * PAGE));
+		*(u32 *)(mem + i * PAGE) = 0x5a5a5a5a;
+	}
+	write_file(KSM("pages_to_scan"), "1000");
+	write_file(KSM("sleep_millisecs"), "1");
+	write_file(KSM("run"), "1");
+	while (read_number(KSM("pages_sharing")) < 32 && waited++ < 400)
+		usleep(20000);
+	EXPECT_GE(read_number(KSM("pages_sharing")), 32);
+	/* What the guest writes now is its own page's again, and no other's. */
+	for (i = 0; i < 64; i += 2)
+		EXPECT_EQ(0x5a5a5a5b, guest_increments(self->vcpu, BASE + i * PAGE));
+	for (i = 0; i < 64; i++)
+		EXPECT_EQ(i & 1 ? 0x5a5a5a5a : 0x5a5a5a5b, *(u32 *)(mem + i * PAGE));
+	write_file(KSM("run"), "2");
+}
+
+/* ---- compaction ---- */
+
+/*
+ * An emulated host compacts slowly, and holds up whoever faults meanwhile: go on until the guest has
+ * got somewhere.
+ */
+static void *compact(void *arg)
+{
+	struct vcpu *vcpu = arg;
+	u64 end = now_ns() + 20000000000ULL;
+	int i;
+
+	for (i = 0; now_ns() < end; i++) {
+		if (i >= 5 && guest_u64(vcpu->vm, DATA_GPA) >= 20)
+			break;
+		write_file("/proc/sys/vm/compact_memory", "1");
+	}
+	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	do_ioctl(vcpu->fd, VMM_KICK, NULL);
+	return NULL;
+}
+
+/* Pages move from frame to frame while the guest counts in each of them. */
+TEST_F_TIMEOUT(hostmemory, compaction, 60)
+{
+	long before = host_counter("/proc/vmstat", "pgmigrate_success");
+	u32 pages = 2 * MIB / PAGE, i, first, last, count;
+	u8 *mem = map_memory(2 * MIB);
+	u64 sweeps;
+	pthread_t thread;
+
+	ASSERT_EQ(0, madvise(mem, 2 * MIB, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 2 * MIB, mem, 0));
+	vcpu_load(self->vcpu, MODE_LONG, sweep);
+	self->vcpu->state.regs.gpr[VMM_RBP] = BASE + 2 * MIB;
+	vcpu_set(self->vcpu, VMM_STATE_REGS);
+	guest_u64(self->vm, DATA_GPA) = 0;
+	self->vcpu->timeout_ms = 40000;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, compact, self->vcpu));
+	EXPECT_EQ(-EINTR, vcpu_run(self->vcpu));
+	pthread_join(thread, NULL);
+	sweeps = guest_u64(self->vm, DATA_GPA);
+	TH_LOG("%ld pages moved, %llu sweeps",
+	       host_counter("/proc/vmstat", "pgmigrate_success") - before, sweeps);
+	EXPECT_GE(sweeps, 20);
+
+	/* The first pages may have been counted in once more than the last. */
+	first = *(u32 *)mem;
+	last = *(u32 *)(mem + (pages - 1) * PAGE);
+	EXPECT_LE(first - last, 1);
+	EXPECT_LE(last - sweeps, 1);
+	for (i = 0; i < pages; i++) {
+		count = *(u32 *)(mem + i * PAGE);
+		EXPECT_TRUE(count == first || count == last) TH_LOG("page %u: %u", i, count);
+	}
+}
+
+TEST_HARNESS_MAIN
