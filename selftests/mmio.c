@@ -5,6 +5,7 @@
  * registers. Registers, flags and memory must be the same afterwards. What it
  * does not decode must leave with its bytes.
  */
+/* guests: mmio_forms */
 /* timeout: 120 */
 #include "kselftest_harness.h"
 #include "vmmtest.h"
@@ -20,219 +21,49 @@
 static u8 *window;
 static u8 shadow[WINDOW_SIZE];
 
-/* ---- the instructions ---- */
+/* ---- the instructions, of guests/mmio_forms.S ---- */
 
-/*
- * F(access, flags, text): what it does to the operand (READ, WRITE, or MODIFY: both), which
- * arithmetic flags it defines.
- */
-enum access { READ, WRITE, MODIFY };
-#define ALL	FLAG_ARITH
-#define LOGIC	(FLAG_ARITH & ~FLAG_AF)
-#define BIT	(FLAG_CF | FLAG_ZF)
-
-/* Both directions and the immediates, in the widths that every mode has */
-#define ALU(F, access, flags, op, mem)						\
-	F(access, flags, op "b %al, " mem) F(access, flags, op "b %ch, " mem)	\
-	F(access, flags, op "w %ax, " mem) F(access, flags, op "l %ecx, " mem)	\
-	F(READ, flags, op "b " mem ", %dl") F(READ, flags, op "b " mem ", %ah")	\
-	F(READ, flags, op "w " mem ", %cx") F(READ, flags, op "l " mem ", %eax") \
-	F(access, flags, op "b $0x5a, " mem)					\
-	F(access, flags, op "w $0x7654, " mem) F(access, flags, op "w $-3, " mem) \
-	F(access, flags, op "l $0x7654321, " mem) F(access, flags, op "l $-7, " mem)
-
-#define ALU64(F, access, flags, op, mem)					\
-	F(access, flags, op "q %rax, " mem) F(access, flags, op "q %r9, " mem)	\
-	F(access, flags, op "b %sil, " mem) F(access, flags, op "w %r10w, " mem) \
-	F(READ, flags, op "q " mem ", %r11") F(READ, flags, op "l " mem ", %r8d") \
-	F(access, flags, op "q $0x7654321, " mem) F(access, flags, op "q $-7, " mem)
-
-#define TEST_FORMS(F, mem)							\
-	F(READ, LOGIC, "testb %al, " mem) F(READ, LOGIC, "testb %dh, " mem)	\
-	F(READ, LOGIC, "testw %cx, " mem) F(READ, LOGIC, "testl %eax, " mem)	\
-	F(READ, LOGIC, "testb $0x81, " mem) F(READ, LOGIC, "testw $0x8001, " mem) \
-	F(READ, LOGIC, "testl $0x80000001, " mem)
-
-/* A bit offset in a register reaches beyond the operand, in both directions. */
-#define BIT_FORMS(F, access, op, mem)						\
-	F(access, BIT, op "w %cx, " mem) F(access, BIT, op "l %ecx, " mem)	\
-	F(access, BIT, op "w $13, " mem) F(access, BIT, op "l $31, " mem)	\
-	F(access, BIT, op "l $35, " mem)
-
-#define XCHG_FORMS(F, mem)							\
-	F(MODIFY, ALL, "xchgb %al, " mem) F(MODIFY, ALL, "xchgb %ch, " mem)	\
-	F(MODIFY, ALL, "xchgw %ax, " mem) F(MODIFY, ALL, "xchgl %ecx, " mem)
-
-#define MOV_FORMS(F, mem)							\
-	F(WRITE, ALL, "movb %al, " mem) F(WRITE, ALL, "movb %ah, " mem)		\
-	F(WRITE, ALL, "movb %dl, " mem) F(WRITE, ALL, "movw %ax, " mem)		\
-	F(WRITE, ALL, "movw %cx, " mem) F(WRITE, ALL, "movl %eax, " mem)	\
-	F(WRITE, ALL, "movl %edi, " mem) F(WRITE, ALL, "movl %esp, " mem)	\
-	F(WRITE, ALL, "movb $0x5a, " mem) F(WRITE, ALL, "movw $0x7654, " mem)	\
-	F(WRITE, ALL, "movl $0x87654321, " mem)					\
-	F(READ, ALL, "movb " mem ", %al") F(READ, ALL, "movb " mem ", %dh")	\
-	F(READ, ALL, "movw " mem ", %ax") F(READ, ALL, "movw " mem ", %bp")	\
-	F(READ, ALL, "movl " mem ", %eax") F(READ, ALL, "movl " mem ", %edi")	\
-	F(READ, ALL, "movzbw " mem ", %cx") F(READ, ALL, "movzbl " mem ", %ecx") \
-	F(READ, ALL, "movzwl " mem ", %edx") F(READ, ALL, "movsbw " mem ", %cx") \
-	F(READ, ALL, "movsbl " mem ", %ecx") F(READ, ALL, "movswl " mem ", %edx")
-
-/* Not in 16-bit code: an emulated CPU mistakes the operand's size there. */
-#define MOVBE_FORMS(F, mem)							\
-	F(WRITE, ALL, "movbe %cx, " mem) F(WRITE, ALL, "movbe %ecx, " mem)	\
-	F(READ, ALL, "movbe " mem ", %dx") F(READ, ALL, "movbe " mem ", %edx")
-
-#define MOV_FORMS64(F, mem)							\
-	F(WRITE, ALL, "movq %rax, " mem) F(WRITE, ALL, "movq %r15, " mem)	\
-	F(WRITE, ALL, "movb %sil, " mem) F(WRITE, ALL, "movb %bpl, " mem)	\
-	F(WRITE, ALL, "movb %r9b, " mem) F(WRITE, ALL, "movw %r10w, " mem)	\
-	F(WRITE, ALL, "movl %r11d, " mem) F(WRITE, ALL, "movq $-2, " mem)	\
-	F(WRITE, ALL, "movq $0x12345678, " mem)					\
-	F(READ, ALL, "movq " mem ", %rax") F(READ, ALL, "movq " mem ", %r14")	\
-	F(READ, ALL, "movb " mem ", %dil") F(READ, ALL, "movb " mem ", %r8b")	\
-	F(READ, ALL, "movl " mem ", %r9d") F(READ, ALL, "movw " mem ", %r9w")	\
-	F(READ, ALL, "movzbq " mem ", %rcx") F(READ, ALL, "movzwq " mem ", %rcx") \
-	F(READ, ALL, "movzbl " mem ", %r10d") F(READ, ALL, "movsbq " mem ", %rcx") \
-	F(READ, ALL, "movswq " mem ", %r12") F(READ, ALL, "movslq " mem ", %rdx") \
-	F(WRITE, ALL, "movbe %r9, " mem) F(READ, ALL, "movbe " mem ", %r10")	\
-	F(WRITE, ALL, "movabs %al, 0x90808") F(WRITE, ALL, "movabs %ax, 0x90808") \
-	F(WRITE, ALL, "movabs %eax, 0x90808") F(WRITE, ALL, "movabs %rax, 0x90808") \
-	F(READ, ALL, "movabs 0x90808, %al") F(READ, ALL, "movabs 0x90808, %ax")	\
-	F(READ, ALL, "movabs 0x90808, %eax") F(READ, ALL, "movabs 0x90808, %rax")
-
-/* Every way to name the operand */
-#define ADDRESSES64(F, before, after)						\
-	F(before "8(%rbx)" after) F(before "0x123(%rbx)" after)			\
-	F(before "-0x40(%rbx)" after) F(before "-0x123(%rbx)" after)		\
-	F(before "(%rbx,%rdx)" after) F(before "(%rbx,%rdx,4)" after)		\
-	F(before "0x10(%rbx,%rdx,8)" after) F(before "-0x200(%rbx,%rdx,2)" after) \
-	F(before "0x90810(,%rdx,4)" after) F(before "0x90810" after)		\
-	F(before "(%r12)" after) F(before "(%r13)" after)			\
-	F(before "4(%r12,%rdx)" after) F(before "4(%r13,%r8,2)" after)		\
-	F(before "(%rbp)" after) F(before "0x20(%rbp,%rdx)" after)		\
-	F(before "(%ebx)" after) F(before "4(%r13d,%r8d,2)" after)		\
-	F(before "%fs:8(%rdx)" after) F(before "%gs:(%rdx)" after)		\
-	F(before "%ds:8(%rbx)" after) F(before "%es:8(%rbx)" after)		\
-	F(before "0x60800(%rip)" after)
-
-#define LOAD_ADDRESS(text)	FORM(READ, ALL, text)
-#define STORE_ADDRESS(text)	FORM(WRITE, ALL, text)
-#define ALTER_ADDRESS(text)	FORM(MODIFY, LOGIC, text)
-
-#define COMMON_FORMS(F, mem)							\
-	MOV_FORMS(F, mem)							\
-	ALU(F, MODIFY, LOGIC, "and", mem) ALU(F, MODIFY, LOGIC, "or", mem)	\
-	ALU(F, MODIFY, LOGIC, "xor", mem) ALU(F, MODIFY, ALL, "add", mem)	\
-	ALU(F, MODIFY, ALL, "sub", mem) ALU(F, READ, ALL, "cmp", mem)		\
-	TEST_FORMS(F, mem)							\
-	BIT_FORMS(F, READ, "bt", mem) BIT_FORMS(F, MODIFY, "bts", mem)		\
-	BIT_FORMS(F, MODIFY, "btr", mem) BIT_FORMS(F, MODIFY, "btc", mem)	\
-	XCHG_FORMS(F, mem)							\
-	F(MODIFY, LOGIC, "lock; orb $0x80, " mem)				\
-	F(MODIFY, LOGIC, "lock; andl %ecx, " mem)				\
-	F(MODIFY, LOGIC, "lock; xorw $0x55, " mem)				\
-	F(MODIFY, ALL, "lock; addl $1, " mem) F(MODIFY, ALL, "lock; subl %eax, " mem) \
-	F(MODIFY, BIT, "lock; btsl $3, " mem) F(MODIFY, BIT, "lock; btrl %ecx, " mem) \
-	F(MODIFY, BIT, "lock; btcw $3, " mem)
-
-#define FORMS64									\
-	COMMON_FORMS(FORM, "8(%rbx)") MOVBE_FORMS(FORM, "8(%rbx)")		\
-	MOV_FORMS64(FORM, "8(%rbx)")						\
-	ALU64(FORM, MODIFY, LOGIC, "and", "8(%rbx)")				\
-	ALU64(FORM, MODIFY, LOGIC, "or", "8(%rbx)")				\
-	ALU64(FORM, MODIFY, LOGIC, "xor", "8(%rbx)")				\
-	ALU64(FORM, MODIFY, ALL, "add", "8(%rbx)")				\
-	ALU64(FORM, MODIFY, ALL, "sub", "8(%rbx)")				\
-	ALU64(FORM, READ, ALL, "cmp", "8(%rbx)")				\
-	FORM(READ, LOGIC, "testq %rcx, 8(%rbx)")				\
-	FORM(READ, LOGIC, "testq $-7, 8(%rbx)")					\
-	FORM(READ, BIT, "btq %rcx, 8(%rbx)") FORM(MODIFY, BIT, "btsq %rcx, 8(%rbx)") \
-	FORM(MODIFY, BIT, "btrq $63, 8(%rbx)") FORM(MODIFY, BIT, "btcq $5, 8(%rbx)") \
-	FORM(MODIFY, ALL, "xchgq %rax, 8(%rbx)") FORM(MODIFY, ALL, "xchgq %r9, 8(%rbx)") \
-	FORM(MODIFY, ALL, "lock; addq %r9, 8(%rbx)")				\
-	ADDRESSES64(LOAD_ADDRESS, "movl ", ", %eax")			\
-	ADDRESSES64(LOAD_ADDRESS, "movzwl ", ", %ecx")			\
-	ADDRESSES64(STORE_ADDRESS, "movb %al, ", "")			\
-	ADDRESSES64(STORE_ADDRESS, "movl $0x12345678, ", "")		\
-	ADDRESSES64(ALTER_ADDRESS, "orw $0x1234, ", "")
-
-#define FORMS32									\
-	COMMON_FORMS(FORM, "8(%ebx)") MOVBE_FORMS(FORM, "8(%ebx)")		\
-	FORM(READ, ALL, "movl (%ebx,%edx,4), %eax")				\
-	FORM(READ, ALL, "movl 0x90810, %eax") FORM(READ, ALL, "movl 0x90810, %ecx") \
-	FORM(WRITE, ALL, "movb %al, 0x90810") FORM(WRITE, ALL, "movl %eax, 0x90810") \
-	FORM(READ, ALL, "movw %fs:8(%edx), %ax") FORM(WRITE, ALL, "movl %eax, (%ebp)") \
-	FORM(READ, ALL, "movl %gs:(%edx,%edx), %ebp")
-
-#define FORMS16									\
-	COMMON_FORMS(FORM, "8(%bx)")						\
-	FORM(READ, ALL, "movw (%bx), %ax") FORM(READ, ALL, "movw 0x123(%bx), %ax") \
-	FORM(READ, ALL, "movw -0x10(%bx), %ax")					\
-	FORM(READ, ALL, "movw (%bx,%si), %ax") FORM(READ, ALL, "movw 2(%bx,%di), %ax") \
-	FORM(READ, ALL, "movw (%si), %ax") FORM(READ, ALL, "movw 4(%di), %ax")	\
-	FORM(READ, ALL, "movw %ds:(%bp), %ax")					\
-	FORM(READ, ALL, "movw %ds:4(%bp,%si), %ax")				\
-	FORM(READ, ALL, "movw %ds:4(%bp,%di), %ax")				\
-	FORM(WRITE, ALL, "movb %al, 0x810") FORM(READ, ALL, "movw 0x810, %ax")	\
-	FORM(WRITE, ALL, "movl %eax, 0x810") FORM(WRITE, ALL, "movw $7, 0x810")	\
-	FORM(READ, ALL, "movl 8(%ebx), %eax") FORM(WRITE, ALL, "movb %al, (%ebx,%edx,2)") \
-	FORM(WRITE, ALL, "movw %ax, %fs:(%bx)")
-
-/* Repeated and single string forms; RSI and RDI lie in memory or device, as string_places says */
-#define STRINGS									\
-	FORM(MODIFY, ALL, "stosb") FORM(MODIFY, ALL, "stosw")			\
-	FORM(MODIFY, ALL, "stosl") FORM(MODIFY, ALL, "rep; stosb")		\
-	FORM(MODIFY, ALL, "rep; stosw") FORM(MODIFY, ALL, "rep; stosl")		\
-	FORM(MODIFY, ALL, "std; rep; stosl; cld")				\
-	FORM(MODIFY, ALL, "movsb") FORM(MODIFY, ALL, "movsw")			\
-	FORM(MODIFY, ALL, "movsl") FORM(MODIFY, ALL, "rep; movsb")		\
-	FORM(MODIFY, ALL, "rep; movsw") FORM(MODIFY, ALL, "rep; movsl")		\
-	FORM(MODIFY, ALL, "repnz; movsb")					\
-	FORM(MODIFY, ALL, "std; rep; movsw; cld")
-
-#define STRINGS64								\
-	STRINGS									\
-	FORM(MODIFY, ALL, "stosq") FORM(MODIFY, ALL, "rep; stosq")		\
-	FORM(MODIFY, ALL, "movsq") FORM(MODIFY, ALL, "rep; movsq")		\
-	FORM(MODIFY, ALL, "addr32 rep movsl") FORM(MODIFY, ALL, "addr32 rep stosb") \
-	FORM(MODIFY, ALL, "std; rep; movsq; cld")
-
-/* What is not in the kernel's table */
-#define OTHERS64								\
-	FORM(READ, ALL, "adcl %eax, 8(%rbx)") FORM(READ, ALL, "sbbl 8(%rbx), %eax") \
-	FORM(READ, ALL, "incl 8(%rbx)") FORM(READ, ALL, "decb 8(%rbx)")		\
-	FORM(READ, ALL, "notl 8(%rbx)") FORM(READ, ALL, "negq 8(%rbx)")		\
-	FORM(READ, ALL, "xaddl %eax, 8(%rbx)") FORM(READ, ALL, "cmpxchgl %ecx, 8(%rbx)") \
-	FORM(READ, ALL, "lock; cmpxchg8b 8(%rbx)") FORM(READ, ALL, "shll $3, 8(%rbx)") \
-	FORM(READ, ALL, "imull $5, 8(%rbx), %eax") FORM(READ, ALL, "mull 8(%rbx)") \
-	FORM(READ, ALL, "movups 8(%rbx), %xmm1") FORM(READ, ALL, "movdqa %xmm2, (%rbx)") \
-	FORM(READ, ALL, "fldl 8(%rbx)") FORM(READ, ALL, "pushq 8(%rbx)")		\
-	FORM(READ, ALL, "call *8(%rbx)") FORM(READ, ALL, "cmovzl 8(%rbx), %eax")	\
-	FORM(READ, ALL, "sete 8(%rbx)") FORM(READ, ALL, "bsfl 8(%rbx), %eax")
+enum access { READ, WRITE, MODIFY, END = 0xff };
 
 struct form {
-	u8 access;
-	u64 flags;
+	enum access access;
+	u64 flags;		/* arithmetic flags that it defines */
+	const u8 *insn;
+	u8 size;
 	const char *text;
 };
 
-/* Each list twice: as a table here, and assembled, each form behind its length. */
-#define FORM(access, flags, text) { access, flags, text },
-static const struct form forms64[] = { FORMS64 };
-static const struct form forms32[] = { FORMS32 };
-static const struct form forms16[] = { FORMS16 };
-static const struct form strings[] = { STRINGS };
-static const struct form strings64[] = { STRINGS64 };
-static const struct form others64[] = { OTHERS64 };
-#undef FORM
-#define FORM(access, flags, text) ".byte 8f - 7f\n7: " text "\n8:\n"
-GUEST_CODE(code64, 64, FORMS64);
-GUEST_CODE(code32, 32, FORMS32);
-GUEST_CODE(code16, 16, FORMS16);
-GUEST_CODE(string_code64, 64, STRINGS64);
-GUEST_CODE(string_code32, 32, STRINGS);
-GUEST_CODE(string_code16, 16, STRINGS);
-GUEST_CODE(other_code64, 64, OTHERS64);
+enum { FORMS64, STRINGS64, OTHERS64, FORMS32, STRINGS32, FORMS16, STRINGS16 };
+#define MAX_FORMS	512
+
+extern const u8 guest_mmio_forms[];
+
+static const u8 *parse_form(const u8 *at, struct form *form)
+{
+	form->access = at[0];
+	form->flags = at[1] | at[2] << 8;
+	form->size = at[3];
+	form->insn = at + 5;
+	form->text = (const char *)at + 5 + at[3];
+	return at + 5 + at[3] + at[4];
+}
+
+/* The list that is the @number'th; returns how many forms it has. */
+static size_t get_forms(int number, struct form forms[MAX_FORMS])
+{
+	const u8 *at = guest_mmio_forms;
+	size_t count = 0;
+
+	for (;; at++) {
+		for (count = 0; *at != END; count++) {
+			if (count == MAX_FORMS)
+				fail("more than %d forms in one list", MAX_FORMS);
+			at = parse_form(at, &forms[count]);
+		}
+		if (!number--)
+			return count;
+	}
+}
 
 /* ---- the guest around them: all registers and flags from, then to memory ---- */
 
@@ -241,47 +72,47 @@ GUEST_CODE(other_code64, 64, OTHERS64);
 asm(".set BEFORE, DATA_GPA; .set AFTER, DATA_GPA + 0x100\n");
 
 GUEST_CODE(frame64, 64,
-	"pushq BEFORE + 0x80; popfq\n"
-	"mov BEFORE, %rax; mov BEFORE + 0x08, %rcx; mov BEFORE + 0x10, %rdx\n"
-	"mov BEFORE + 0x18, %rbx; mov BEFORE + 0x20, %rsp; mov BEFORE + 0x28, %rbp\n"
-	"mov BEFORE + 0x30, %rsi; mov BEFORE + 0x38, %rdi; mov BEFORE + 0x40, %r8\n"
-	"mov BEFORE + 0x48, %r9; mov BEFORE + 0x50, %r10; mov BEFORE + 0x58, %r11\n"
-	"mov BEFORE + 0x60, %r12; mov BEFORE + 0x68, %r13; mov BEFORE + 0x70, %r14\n"
-	"mov BEFORE + 0x78, %r15\n"
-	"frame64_hole: .fill 20, 1, 0x90\n"
-	"mov %rax, AFTER; mov %rcx, AFTER + 0x08; mov %rdx, AFTER + 0x10\n"
-	"mov %rbx, AFTER + 0x18; mov %rsp, AFTER + 0x20; mov %rbp, AFTER + 0x28\n"
-	"mov %rsi, AFTER + 0x30; mov %rdi, AFTER + 0x38; mov %r8, AFTER + 0x40\n"
-	"mov %r9, AFTER + 0x48; mov %r10, AFTER + 0x50; mov %r11, AFTER + 0x58\n"
-	"mov %r12, AFTER + 0x60; mov %r13, AFTER + 0x68; mov %r14, AFTER + 0x70\n"
-	"mov %r15, AFTER + 0x78\n"
-	"pushfq; popq AFTER + 0x80\n"
-	"out %al, $PORT_DONE\n");
+	   "pushq BEFORE + 0x80; popfq\n"
+	   "mov BEFORE, %rax; mov BEFORE + 0x08, %rcx; mov BEFORE + 0x10, %rdx\n"
+	   "mov BEFORE + 0x18, %rbx; mov BEFORE + 0x20, %rsp; mov BEFORE + 0x28, %rbp\n"
+	   "mov BEFORE + 0x30, %rsi; mov BEFORE + 0x38, %rdi; mov BEFORE + 0x40, %r8\n"
+	   "mov BEFORE + 0x48, %r9; mov BEFORE + 0x50, %r10; mov BEFORE + 0x58, %r11\n"
+	   "mov BEFORE + 0x60, %r12; mov BEFORE + 0x68, %r13; mov BEFORE + 0x70, %r14\n"
+	   "mov BEFORE + 0x78, %r15\n"
+	   "frame64_hole: .fill 20, 1, 0x90\n"
+	   "mov %rax, AFTER; mov %rcx, AFTER + 0x08; mov %rdx, AFTER + 0x10\n"
+	   "mov %rbx, AFTER + 0x18; mov %rsp, AFTER + 0x20; mov %rbp, AFTER + 0x28\n"
+	   "mov %rsi, AFTER + 0x30; mov %rdi, AFTER + 0x38; mov %r8, AFTER + 0x40\n"
+	   "mov %r9, AFTER + 0x48; mov %r10, AFTER + 0x50; mov %r11, AFTER + 0x58\n"
+	   "mov %r12, AFTER + 0x60; mov %r13, AFTER + 0x68; mov %r14, AFTER + 0x70\n"
+	   "mov %r15, AFTER + 0x78\n"
+	   "pushfq; popq AFTER + 0x80\n"
+	   "out %al, $PORT_DONE\n");
 
 GUEST_CODE(frame32, 32,
-	"pushl BEFORE + 0x80; popfl\n"
-	"mov BEFORE, %eax; mov BEFORE + 0x08, %ecx; mov BEFORE + 0x10, %edx\n"
-	"mov BEFORE + 0x18, %ebx; mov BEFORE + 0x20, %esp; mov BEFORE + 0x28, %ebp\n"
-	"mov BEFORE + 0x30, %esi; mov BEFORE + 0x38, %edi\n"
-	"frame32_hole: .fill 20, 1, 0x90\n"
-	"mov %eax, AFTER; mov %ecx, AFTER + 0x08; mov %edx, AFTER + 0x10\n"
-	"mov %ebx, AFTER + 0x18; mov %esp, AFTER + 0x20; mov %ebp, AFTER + 0x28\n"
-	"mov %esi, AFTER + 0x30; mov %edi, AFTER + 0x38\n"
-	"pushfl; popl AFTER + 0x80\n"
-	"out %al, $PORT_DONE\n");
+	   "pushl BEFORE + 0x80; popfl\n"
+	   "mov BEFORE, %eax; mov BEFORE + 0x08, %ecx; mov BEFORE + 0x10, %edx\n"
+	   "mov BEFORE + 0x18, %ebx; mov BEFORE + 0x20, %esp; mov BEFORE + 0x28, %ebp\n"
+	   "mov BEFORE + 0x30, %esi; mov BEFORE + 0x38, %edi\n"
+	   "frame32_hole: .fill 20, 1, 0x90\n"
+	   "mov %eax, AFTER; mov %ecx, AFTER + 0x08; mov %edx, AFTER + 0x10\n"
+	   "mov %ebx, AFTER + 0x18; mov %esp, AFTER + 0x20; mov %ebp, AFTER + 0x28\n"
+	   "mov %esi, AFTER + 0x30; mov %edi, AFTER + 0x38\n"
+	   "pushfl; popl AFTER + 0x80\n"
+	   "out %al, $PORT_DONE\n");
 
 /* DS is the window's here: BEFORE and AFTER are reached through GS. */
 GUEST_CODE(frame16, 16,
-	"pushl %gs:0x80; popfl\n"
-	"mov %gs:0, %eax; mov %gs:0x08, %ecx; mov %gs:0x10, %edx\n"
-	"mov %gs:0x18, %ebx; mov %gs:0x20, %esp; mov %gs:0x28, %ebp\n"
-	"mov %gs:0x30, %esi; mov %gs:0x38, %edi\n"
-	"frame16_hole: .fill 20, 1, 0x90\n"
-	"mov %eax, %gs:0x100; mov %ecx, %gs:0x108; mov %edx, %gs:0x110\n"
-	"mov %ebx, %gs:0x118; mov %esp, %gs:0x120; mov %ebp, %gs:0x128\n"
-	"mov %esi, %gs:0x130; mov %edi, %gs:0x138\n"
-	"pushfl; popl %gs:0x180\n"
-	"out %al, $PORT_DONE\n");
+	   "pushl %gs:0x80; popfl\n"
+	   "mov %gs:0, %eax; mov %gs:0x08, %ecx; mov %gs:0x10, %edx\n"
+	   "mov %gs:0x18, %ebx; mov %gs:0x20, %esp; mov %gs:0x28, %ebp\n"
+	   "mov %gs:0x30, %esi; mov %gs:0x38, %edi\n"
+	   "frame16_hole: .fill 20, 1, 0x90\n"
+	   "mov %eax, %gs:0x100; mov %ecx, %gs:0x108; mov %edx, %gs:0x110\n"
+	   "mov %ebx, %gs:0x118; mov %esp, %gs:0x120; mov %ebp, %gs:0x128\n"
+	   "mov %esi, %gs:0x130; mov %edi, %gs:0x138\n"
+	   "pushfl; popl %gs:0x180\n"
+	   "out %al, $PORT_DONE\n");
 
 extern const u8 frame64_hole[], frame32_hole[], frame16_hole[];
 #define HOLE 20
@@ -380,15 +211,15 @@ static u64 load_frame(struct vcpu *vcpu, enum guest_mode mode)
 }
 
 /* One instruction into the frame that is loaded; the vCPU to its start */
-static void set_instruction(struct vcpu *vcpu, u64 hole, const u8 *insn, size_t size)
+static void set_instruction(struct vcpu *vcpu, u64 hole, const struct form *form)
 {
 	struct vmm_regs *regs = &vcpu->state.regs;
 	bool real = vcpu->vm->mode == MODE_REAL;
 
-	if (size > HOLE)
-		fail("an instruction of %zu bytes", size);
+	if (form->size > HOLE)
+		fail("an instruction of %u bytes", form->size);
 	memset(guest_ptr(vcpu->vm, hole, HOLE), 0x90, HOLE);
-	memcpy(guest_ptr(vcpu->vm, hole, size), insn, size);
+	memcpy(guest_ptr(vcpu->vm, hole, HOLE), form->insn, form->size);
 	memset(regs, 0, sizeof(*regs));
 	regs->rip = real ? 0 : CODE_GPA;
 	regs->gpr[VMM_RSP] = STACK_TOP - (real ? STACK_GPA : 0);
@@ -483,9 +314,8 @@ static u64 digest_of(const u8 *bytes, size_t size)
 /* A list of forms to be tried in one mode */
 struct list {
 	enum guest_mode mode;
-	const struct form *forms;
+	struct form forms[MAX_FORMS];
 	size_t count;
-	const u8 *code;
 	int rounds;
 	void (*place)(struct vm *vm, enum guest_mode mode, int round);
 };
@@ -497,18 +327,19 @@ static struct outcome *try_all(struct __test_metadata *_metadata, struct vcpu *v
 	struct outcome *outcomes = calloc(list->count * list->rounds, sizeof(*outcomes));
 	struct outcome *o = outcomes;
 	u64 hole = load_frame(vcpu, list->mode);
-	const u8 *insn = list->code;
 	struct vm *vm = vcpu->vm;
 	u8 *ram = guest_ptr(vm, RAM, 0x1000);
 	size_t i;
 	int round;
 
-	for (i = 0; i < list->count; i++, insn += 1 + *insn) {
+	for (i = 0; i < list->count; i++) {
+		const struct form *form = &list->forms[i];
+
 		for (round = 0; round < list->rounds; round++, o++) {
 			set_registers(vm, list->mode, round);
 			if (list->place)
 				list->place(vm, list->mode, round);
-			set_instruction(vcpu, hole, insn + 1, *insn);
+			set_instruction(vcpu, hole, form);
 			fill(target, WINDOW_SIZE, round + 100);
 			fill(ram, 0x1000, round + 200);
 			memset(after(vm), 0, sizeof(struct frame));
@@ -521,13 +352,20 @@ static struct outcome *try_all(struct __test_metadata *_metadata, struct vcpu *v
 	return outcomes;
 }
 
-static void compare_all(struct __test_metadata *_metadata, struct vcpu *vcpu,
-			const struct list *list)
+static void compare(struct __test_metadata *_metadata, struct vcpu *vcpu, enum guest_mode mode,
+		    int number, int rounds,
+		    void (*place)(struct vm *vm, enum guest_mode mode, int round))
 {
+	struct list *list = calloc(1, sizeof(*list));
 	struct outcome *memory, *device;
 	size_t i, unknown = 0;
 	int round;
 
+	list->mode = mode;
+	list->count = get_forms(number, list->forms);
+	list->rounds = rounds;
+	list->place = place;
+	ASSERT_GT(list->count, 10);
 	ASSERT_EQ(0, vm_set_slot(vcpu->vm, 1, WINDOW, WINDOW_SIZE, window, 0));
 	memory = try_all(_metadata, vcpu, list, window);
 	ASSERT_EQ(0, vm_set_slot(vcpu->vm, 1, WINDOW, 0, NULL, 0));
@@ -563,37 +401,32 @@ static void compare_all(struct __test_metadata *_metadata, struct vcpu *vcpu,
 	EXPECT_LE(unknown, list->count / 10);
 	free(memory);
 	free(device);
+	free(list);
 }
-
-#define compare_list(mode_, forms_, code_, rounds_, ...)			\
-	compare_all(_metadata, self->vcpu, &(struct list) {			\
-		.mode = mode_, .forms = forms_, .count = ARRAY_SIZE(forms_),	\
-		.code = code_, .rounds = rounds_, ##__VA_ARGS__			\
-	})
 
 TEST_F_TIMEOUT(mmio, forms_long, 100)
 {
-	compare_list(MODE_LONG, forms64, code64, 4);
+	compare(_metadata, self->vcpu, MODE_LONG, FORMS64, 4, NULL);
 }
 
 TEST_F(mmio, forms_protected)
 {
-	compare_list(MODE_PROTECTED, forms32, code32, 3);
+	compare(_metadata, self->vcpu, MODE_PROTECTED, FORMS32, 3, NULL);
 }
 
 TEST_F(mmio, forms_compatibility)
 {
-	compare_list(MODE_COMPAT, forms32, code32, 1);
+	compare(_metadata, self->vcpu, MODE_COMPAT, FORMS32, 1, NULL);
 }
 
 TEST_F(mmio, forms_paged)
 {
-	compare_list(MODE_PAGED, forms32, code32, 1);
+	compare(_metadata, self->vcpu, MODE_PAGED, FORMS32, 1, NULL);
 }
 
 TEST_F(mmio, forms_real)
 {
-	compare_list(MODE_REAL, forms16, code16, 3);
+	compare(_metadata, self->vcpu, MODE_REAL, FORMS16, 3, NULL);
 }
 
 /* ---- strings ---- */
@@ -616,41 +449,44 @@ static void place_strings(struct vm *vm, enum guest_mode mode, int round)
 
 TEST_F(mmio, strings_long)
 {
-	compare_list(MODE_LONG, strings64, string_code64, 4, .place = place_strings);
+	compare(_metadata, self->vcpu, MODE_LONG, STRINGS64, 4, place_strings);
 }
 
 TEST_F(mmio, strings_protected)
 {
-	compare_list(MODE_PROTECTED, strings, string_code32, 4, .place = place_strings);
+	compare(_metadata, self->vcpu, MODE_PROTECTED, STRINGS32, 4, place_strings);
 }
 
 TEST_F(mmio, strings_real)
 {
-	compare_list(MODE_REAL, strings, string_code16, 4, .place = place_strings);
+	compare(_metadata, self->vcpu, MODE_REAL, STRINGS16, 4, place_strings);
 }
 
 /* ---- what is not decoded ---- */
 
 TEST_F(mmio, others_are_emulate_exits)
 {
-	const u8 *code = other_code64;
+	static struct form forms[MAX_FORMS];
+	size_t count = get_forms(OTHERS64, forms), i;
 	struct vcpu *vcpu = self->vcpu;
-	struct vmm_exit *e;
-	struct vmm_regs regs;
-	unsigned int i;
 	u64 hole = load_frame(vcpu, MODE_LONG);
+	struct vmm_regs regs;
+	struct vmm_exit *e;
 
-	for (i = 0; i < ARRAY_SIZE(others64); i++, code += 1 + *code) {
-		set_instruction(vcpu, hole, code + 1, *code);
+	ASSERT_GT(count, 10);
+	for (i = 0; i < count; i++) {
+		const struct form *form = &forms[i];
+
+		set_instruction(vcpu, hole, form);
 		set_registers(self->vm, MODE_LONG, 0);
 		e = run_until(vcpu, VMM_EXIT_EMULATE);
-		EXPECT_EQ(hole, e->rip) TH_LOG("%s", others64[i].text);
+		EXPECT_EQ(hole, e->rip) TH_LOG("%s", form->text);
 		EXPECT_EQ(hole, e->emulate.gva);
-		EXPECT_EQ(WINDOW + 0x800, e->emulate.gpa & ~8ULL) TH_LOG("%s", others64[i].text);
+		EXPECT_EQ(WINDOW + 0x800, e->emulate.gpa & ~8ULL) TH_LOG("%s", form->text);
 		EXPECT_EQ(8, e->emulate.mode);
-		ASSERT_GE(e->emulate.length, *code);
-		EXPECT_EQ(0, memcmp(e->emulate.bytes, code + 1, *code))
-			TH_LOG("%s", others64[i].text);
+		ASSERT_GE(e->emulate.length, form->size);
+		EXPECT_EQ(0, memcmp(e->emulate.bytes, form->insn, form->size))
+			TH_LOG("%s", form->text);
 
 		/* Nothing has happened: the same again, with the same registers. */
 		vcpu_get(vcpu, VMM_STATE_REGS);
@@ -662,7 +498,7 @@ TEST_F(mmio, others_are_emulate_exits)
 		EXPECT_EQ(0, memcmp(&regs, &vcpu->state.regs, sizeof(regs)));
 
 		/* The VMM does it and goes behind it. */
-		vcpu->state.regs.rip += *code;
+		vcpu->state.regs.rip += form->size;
 		vcpu_set(vcpu, VMM_STATE_REGS);
 		run_done(vcpu);
 	}
@@ -671,11 +507,11 @@ TEST_F(mmio, others_are_emulate_exits)
 /* ---- page boundaries and faults ---- */
 
 GUEST_CODE(split, 64,
-	"mov $0x300ffe, %ebx\n"
-	"mov (%rbx), %eax; out %eax, $PORT_VALUE\n"
-	"movl $0x11223344, (%rbx)\n"
-	"addl $0x01010101, (%rbx)\n"
-	"out %al, $PORT_DONE\n");
+	   "mov $0x300ffe, %ebx\n"
+	   "mov (%rbx), %eax; out %eax, $PORT_VALUE\n"
+	   "movl $0x11223344, (%rbx)\n"
+	   "addl $0x01010101, (%rbx)\n"
+	   "out %al, $PORT_DONE\n");
 
 /* Answers one device access, which must be this one. */
 #define expect_mmio(gpa_, size_, write_) do {					\
@@ -811,10 +647,10 @@ TEST_F(mmio, repeated_move_faults)
 
 /* The trap flag is honoured behind a completed access, as behind any instruction. */
 GUEST_CODE(stepped, 64,
-	"mov $MMIO_GPA, %ebx\n"
-	"pushf; orl $0x100, (%rsp); popf\n"
-	"mov %eax, (%rbx)\n"
-	"1: nop\n");
+	   "mov $MMIO_GPA, %ebx\n"
+	   "pushf; orl $0x100, (%rsp); popf\n"
+	   "mov %eax, (%rbx)\n"
+	   "1: nop\n");
 
 TEST_F(mmio, trap_flag)
 {
