@@ -2,10 +2,10 @@
 /*
  * pvclock: the VM's clock as a function of the guest's TSC.
  *
- * While the host keeps its own time by the TSC, that is good in all CPUs. One relation between it and
- * the host's boot time is taken then, and again after each suspend: a VM's clock is that line plus
- * vm->clock_offset, and every vCPU is told the same line in ticks of its own TSC. So the clocks of all
- * vCPUs agree to the nanosecond, and what pv_clock_now() says is what the guest reads.
+ * While the host keeps its own time by the TSC, that is good in all CPUs. One relation between it
+ * and the host's boot time is taken then, and again after each suspend: a VM's clock is that line
+ * plus vm->clock_offset, and every vCPU is told the same line in ticks of its own TSC. So the
+ * clocks of all vCPUs agree to the nanosecond, and pv_clock_now() says what the guest reads.
  *
  * While the host does not, each publication takes a relation of its own, the guest is told not to
  * compare vCPUs, and is told anew on each CPU and every second.

@@ -28,7 +28,7 @@
 
 enum cpuid_reg { EAX, EBX, ECX, EDX };
 
-/* Features by the kernel's numbers: 32 times the word, plus the bit. Offered if the host has them. */
+/* Features by the kernel's numbers: 32 times the word, plus the bit. Offered if the host has it */
 static const u16 passed_features[] = {
 	X86_FEATURE_FPU, X86_FEATURE_VME, X86_FEATURE_DE, X86_FEATURE_PSE, X86_FEATURE_TSC,
 	X86_FEATURE_MSR, X86_FEATURE_PAE, X86_FEATURE_CX8, X86_FEATURE_SEP, X86_FEATURE_PGE,
@@ -464,7 +464,7 @@ static void add_features(void)
 		u32 function = feature_words[i].function, index = feature_words[i].index;
 		u8 reg = feature_words[i].reg, word = feature_words[i].word;
 
-		/* The kernel also adds: what is left over from other places, or what it emulates. */
+		/* The kernel also adds: what it knows of otherwise, or emulates. */
 		entry = find_leaf(supported, function, index);
 		if (entry)
 			*reg_of(entry, reg) = (passed[word] & host_reg(function, index, reg)) |
@@ -597,10 +597,16 @@ static void mask_features(struct cpuid_table *table)
 	mask_reg(table, 0x80000007, 0, ECX);
 
 	for (i = 0; i < ARRAY_SIZE(absent_leaves); i++) {
-		entry = find_function(table, absent_leaves[i]);
-		for (; entry && entry < table->entries + table->count &&
-		       entry->function == absent_leaves[i]; entry++)
-			entry->eax = entry->ebx = entry->ecx = entry->edx = 0;
+		u16 *slot = slot_of(table, absent_leaves[i]);
+		u32 n;
+
+		if (!*slot)
+			continue;
+		for (n = *slot - 1; n < table->count; n++) {
+			if (table->entries[n].function != absent_leaves[i])
+				break;
+			memset(&table->entries[n].eax, 0, 4 * sizeof(u32));
+		}
 	}
 
 	/* Guest-physical addresses are no wider than what the second level translates. */

@@ -3,8 +3,9 @@
  * Control, debug and extended control registers as the instructions write them: every check of the
  * manuals, and what a new value changes besides itself.
  *
- * Control registers whose change alters how memory is translated flush the vCPU's translations here,
- * because with tagged TLBs an intercepted write does not: SDM vol. 3 4.10.4.1, APM vol. 2 5.5.3.
+ * Control registers whose change alters how memory is translated flush the vCPU's translations
+ * here, because with tagged TLBs an intercepted write does not: SDM vol. 3 4.10.4.1, APM vol. 2
+ * 5.5.3.
  */
 #include <linux/kernel.h>
 #include <asm/msr-index.h>
@@ -123,7 +124,7 @@ int state_write_cr3(struct vcpu *vcpu, u64 cr3)
 	return 0;
 }
 
-/* Bits by which translations depend on CR4; SMEP matters when it is set, PCIDE when it is cleared */
+/* Do bits change on which translations depend? SMEP when it is set, PCIDE when it is cleared */
 static bool cr4_changes_translation(u64 old, u64 new)
 {
 	u64 changed = old ^ new;
@@ -384,7 +385,7 @@ void state_exec_dr(struct vcpu *vcpu)
 	finish(vcpu);
 }
 
-/* XCR0 is the only one there is. CR4.OSXSAVE (#UD) comes before the exit, CPL does not on all CPUs. */
+/* XCR0 is the only one there is. Not all CPUs check CR4.OSXSAVE and CPL before the exit. */
 void state_exec_xsetbv(struct vcpu *vcpu)
 {
 	const u64 *gpr = vcpu->regs.gpr;

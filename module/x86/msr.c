@@ -42,7 +42,7 @@
 /* Power-on value of IA32_PAT: SDM vol. 3 table 12-12 */
 #define PAT_POWER_ON	0x0007040600070406ull
 
-/* HWCR bits that software sets and nothing here follows from, and: TSC counts at the P0 frequency */
+/* HWCR bits that software sets and nothing follows from; TscFreqSel: the TSC counts at P0's rate */
 #define HWCR_TLB_CACHE_DIS	BIT_ULL(3)
 #define HWCR_FF_DIS		BIT_ULL(6)
 #define HWCR_IGNNE_EM		BIT_ULL(8)
@@ -296,7 +296,7 @@ void msr_shift_tsc(struct vcpu *vcpu, u64 ticks)
 	set_tsc_offset(vcpu, vcpu->tsc_offset + ticks);
 }
 
-/* A guest's write of either register moves both: SDM vol. 3 18.17.3. The VMM sets each for itself. */
+/* A guest's write of either register moves both (SDM vol. 3 18.17.3); the VMM sets each alone. */
 static enum msr_result write_tsc(struct vcpu *vcpu, u64 data, bool host)
 {
 	u64 step = data - guest_tsc(vcpu);

@@ -3,9 +3,9 @@
  * A vCPU's state as groups: read, checked, stored, reset.
  *
  * state_check_GROUP() refuses what the group cannot be by itself, and changes nothing; after it
- * state_set_GROUP() stores and cannot fail. What the groups must be together state_check() says, once
- * before the vCPU runs. Bits that are always one in a CPU may be left zero by the VMM; bits that are
- * always zero may not be set.
+ * state_set_GROUP() stores and cannot fail. What the groups must be together state_check() says,
+ * once before the vCPU runs. Bits that are always one in a CPU may be left zero by the VMM; bits
+ * that are always zero may not be set.
  *
  * Errors: EINVAL (reserved bits, impossible values or combinations), ERANGE (an address that is not
  * canonical or does not fit its register).

@@ -145,7 +145,8 @@ struct cpu_msrs {
 
 /**
  * struct cpu_features - what the core asks of a vCPU's CPUID table; computed when the table is set
- * @cr4_allowed: CR4 bits that the guest may set; likewise @efer_allowed, @xcr0_allowed, @xss_allowed
+ * @cr4_allowed: CR4 bits that the guest may set; likewise @efer_allowed, @xcr0_allowed and
+ *               @xss_allowed
  * @spec_ctrl_allowed: bits of IA32_SPEC_CTRL; likewise @pred_cmd_allowed and @flush_cmd_allowed, 0
  *                     where the guest has no such MSR
  * @pv: KVM_FEATURE_* bits that the guest was told of
@@ -212,7 +213,7 @@ struct code_page {
  * its accesses waits for the VMM, so its size and layout are ABI (8 quadwords).
  */
 struct mmio_op {
-	u64 gpa;		/* of the memory operand, where it lies within one page; not for MOVS */
+	u64 gpa;		/* of the memory operand if it lies within one page; not for MOVS */
 	u64 gva;		/* of the memory operand; MOVS: of the source */
 	u64 other_gva;		/* MOVS: of the destination */
 	u64 next_rip;

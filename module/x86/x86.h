@@ -225,9 +225,11 @@ int xstate_set_area(struct vcpu *vcpu, const void *area, u32 size);
  */
 int guest_translate(struct vcpu *vcpu, u64 gva, u32 access, u64 *gpa, struct cpu_event *fault);
 /* The same without side effects in guest memory (a debugger's view) */
-int guest_translate_probe(struct vcpu *vcpu, u64 gva, u32 access, u64 *gpa, struct cpu_event *fault);
+int guest_translate_probe(struct vcpu *vcpu, u64 gva, u32 access, u64 *gpa,
+			  struct cpu_event *fault);
 /* Linear memory, page by page; return as above. Writes only outside the window */
-int guest_read(struct vcpu *vcpu, u64 gva, void *buf, size_t len, u32 access, struct cpu_event *fault);
+int guest_read(struct vcpu *vcpu, u64 gva, void *buf, size_t len, u32 access,
+	       struct cpu_event *fault);
 int guest_write(struct vcpu *vcpu, u64 gva, const void *buf, size_t len, u32 access,
 		struct cpu_event *fault);
 
@@ -281,7 +283,8 @@ struct insn {
 };
 
 /**
- * decode_simple - length and fields of the few instructions that exit without a memory operand or with I/O
+ * decode_simple - length and fields of the few instructions that exit without a memory operand
+ *                 or with I/O
  * @bytes: @count of them
  * @code_size: 2, 4, 8
  *
@@ -293,8 +296,8 @@ int decode_simple(const u8 *bytes, int count, int code_size, struct insn *insn);
  * @code: its bytes
  * @op: out: all but @gpa
  *
- * Return: 0; ENOSYS: not one of the forms the kernel completes (an EMULATE exit); ENODATA: more bytes,
- * please.
+ * Return: 0; ENOSYS: not one of the forms the kernel completes (an EMULATE exit); ENODATA: more
+ * bytes, please.
  */
 int decode_mmio(struct vcpu *vcpu, const struct insn_bytes *code, struct mmio_op *op);
 /**
@@ -321,7 +324,7 @@ enum mmio_result {
  * memory_is_mmio() tells) it does what touches no guest memory but the code; else outside.
  */
 enum mmio_result mmio_start(struct vcpu *vcpu, u64 gpa);
-/* Go on with vcpu->pending, after the VMM's answer to a read (vcpu->answer) or its taking of a write */
+/* Go on with vcpu->pending: the VMM has answered a read (vcpu->answer) or taken a write */
 enum mmio_result mmio_continue(struct vcpu *vcpu);
 /* Is a record from user space sane? 0 or EINVAL */
 int mmio_check(const struct cpu_pending *pending);
@@ -332,13 +335,14 @@ int host_init(void);
 void host_exit(void);
 /**
  * host_set_user_msr - load a guest value into an MSR that the host needs only in user mode
- * The host's is put back, to exactly what was found, before this CPU next runs user code, and at unload.
+ * The host's is put back, to exactly what was found, before this CPU next runs user code, and at
+ * unload.
  * Window.
  */
 void host_set_user_msr(u32 slot, u64 value);
 int host_add_user_msr(u32 msr);		/* at init: returns the slot */
 void host_restore_user_msrs_all(void);	/* every CPU; at unload */
-/* DR0-3 and DR7: save the host's when a window with guest breakpoints begins, put back at its end */
+/* DR0-3 and DR7: save the host's when a window with guest breakpoints begins, restore at its end */
 void host_debug_load(struct vcpu *vcpu);
 void host_debug_unload(struct vcpu *vcpu);
 /* Between the two, before an entry with breakpoints enabled: load the guest's DR0-3 */
@@ -347,7 +351,8 @@ void host_debug_guest(struct vcpu *vcpu);
 void host_cpu_down(void);
 
 int spec_init(void);			/* bug bits, host policy, module parameter; sysfs text */
-void spec_enter_vm(struct vcpu *vcpu);	/* window begins: IBPB when another VM ran last on this CPU */
+/* Window begins: IBPB when another VM ran last on this CPU */
+void spec_enter_vm(struct vcpu *vcpu);
 void spec_leave_vm(struct vcpu *vcpu);	/* window ends, user space follows: VMSCAPE's IBPB */
 ssize_t spec_describe(char *buf, size_t size);
 

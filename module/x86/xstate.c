@@ -220,7 +220,7 @@ void xstate_reset(struct vcpu *vcpu, bool init)
 
 static void restore_registers(struct xregs_state *area)
 {
-	/* The pointers that XRSTOR will not load are the host's last user's: none of the guest's business. */
+	/* The pointers that XRSTOR will not load are the host's: no business of the guest's. */
 	if (clear_pointers)
 		asm volatile("fninit");
 
@@ -324,7 +324,7 @@ void xstate_set_xss(struct vcpu *vcpu, u64 xss)
 	x->xss = xss;
 }
 
-/* SDM vol. 1 13.3: x87 always, AVX needs SSE, the three parts of AVX-512 need each other and AVX. */
+/* SDM vol. 1 13.3: x87 always; AVX needs SSE; the parts of AVX-512 need each other and AVX. */
 int xstate_check_xcr0(struct vcpu *vcpu, u64 xcr0, u64 xss)
 {
 	u64 avx512 = xcr0 & XFEATURE_MASK_AVX512;
