@@ -28,15 +28,8 @@ FIXTURE_TEARDOWN(cpuid)
 	vm_destroy(self->vm);
 }
 
-static struct vmm_cpuid_entry *find(FIXTURE_DATA(cpuid) *self, u32 function, u32 index)
-{
-	return find_cpuid(self->entries, self->count, function, index);
-}
-
-static bool is_intel(FIXTURE_DATA(cpuid) *self)
-{
-	return self->vm->info.vendor == VMM_VENDOR_INTEL;
-}
+#define find(self, function, index)						\
+	find_cpuid((self)->entries, (self)->count, function, index)
 
 TEST_F(cpuid, offered)
 {
@@ -112,7 +105,8 @@ TEST_F(cpuid, host_has_what_is_offered)
 
 		if (!e)
 			continue;
-		__cpuid_count(words[i].function, words[i].index, host[0], host[1], host[2], host[3]);
+		__cpuid_count(words[i].function, words[i].index, host[0], host[1], host[2],
+			      host[3]);
 		for (r = 0; r < 4; r++) {
 			EXPECT_EQ(0, (&e->eax)[r] & ~host[r] & ~words[i].ours[r])
 				TH_LOG("leaf %#x.%u, register %u", e->function, e->index, r);
@@ -228,7 +222,7 @@ TEST_F(cpuid, nothing_shines_through)
 		ALL(zero[i], 0, 0);
 	ASSERT_EQ(0, vcpu_set_cpuid(self->vcpu, all, n));
 
-#define OFFERED(f, ix, r) ((e = find(self, f, ix)) ? e->r : 0)
+#define OFFERED(f, ix, reg) ((e = find(self, f, ix)) ? e->reg : 0)
 	got = guest_cpuid(self->vcpu, 1, 0);
 	EXPECT_EQ(OFFERED(1, 0, ecx), got.ecx);
 	EXPECT_EQ(OFFERED(1, 0, edx), got.edx);
@@ -263,7 +257,7 @@ TEST_F(cpuid, nothing_shines_through)
 	}
 }
 
-/* A leaf beyond the highest: zeros on AMD, the highest basic leaf on Intel. By the table's vendor */
+/* A leaf beyond the highest: zeros on AMD, the highest basic one on Intel. By the table's vendor */
 TEST_F(cpuid, beyond_the_limit)
 {
 	struct vmm_cpuid_entry table[] = {
@@ -273,7 +267,9 @@ TEST_F(cpuid, beyond_the_limit)
 		{ 0x80000000, 0, 0, 0x80000001, 5, 6, 7 },
 		{ 0x80000001, 0, 0, 0, 0, 0, ~0U },
 	};
-	static const u32 beyond[] = { 4, 0x20, 0x3fffffff, 0x40000000, 0x80000055, 0xc0000000, ~0U };
+	static const u32 beyond[] = {
+		4, 0x20, 0x3fffffff, 0x40000000, 0x80000055, 0xc0000000, ~0U,
+	};
 	struct cpuid_regs got;
 	unsigned int i;
 
@@ -400,7 +396,7 @@ TEST_F(cpuid, syscall_bit_by_mode)
 	EXPECT_EQ(1 << 11, guest_cpuid(self->vcpu, 0x80000001, 0).edx & 1 << 11);
 	vcpu_set_mode(self->vcpu, MODE_COMPAT);
 	compat = guest_cpuid(self->vcpu, 0x80000001, 0).edx & 1 << 11;
-	EXPECT_EQ(!is_intel(self), compat);
+	EXPECT_EQ(self->vm->info.vendor != VMM_VENDOR_INTEL, compat);
 }
 
 TEST_HARNESS_MAIN

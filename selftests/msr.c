@@ -206,7 +206,7 @@ TEST_F(msr, refused_values)
 	}
 }
 
-/* Addresses that are not canonical. The guest writes these without an exit: it is the CPU that checks. */
+/* Addresses that are not canonical. The guest writes these without an exit: the CPU checks. */
 TEST_F(msr, refused_addresses)
 {
 	static const struct {
@@ -258,7 +258,8 @@ TEST_F(msr, there_for_an_os)
 			TH_LOG("%#x", amd[i]);
 	for (i = 0; i < ARRAY_SIZE(amd_writable); i++)
 		EXPECT_EQ(is_amd(self->vm) ? 0 : GP,
-			  guest_wrmsr(self->vcpu, amd_writable[i], 0x1234)) TH_LOG("%#x", amd_writable[i]);
+			  guest_wrmsr(self->vcpu, amd_writable[i], 0x1234))
+			TH_LOG("%#x", amd_writable[i]);
 	/* Microcode: Linux's way to read Intel's, and to load any. */
 	EXPECT_EQ(is_amd(self->vm) ? GP : 0, guest_wrmsr(self->vcpu, UCODE_REV, 0));
 	EXPECT_EQ(0, guest_wrmsr(self->vcpu, 0x79, 0x1000));
@@ -289,6 +290,7 @@ TEST_F(msr, of_the_lapic)
 
 TEST_F(msr, speculation)
 {
+	bool ibpb = offers(self->vm, 0x80000008, 1, 12) || offers(self->vm, 7, 3, 26);
 	u64 data;
 
 	if (offers(self->vm, 0x80000008, 1, 14) || offers(self->vm, 7, 3, 26)) {
@@ -303,11 +305,7 @@ TEST_F(msr, speculation)
 	} else {
 		EXPECT_EQ(GP, guest_rdmsr(self->vcpu, SPEC_CTRL, &data));
 	}
-	if (offers(self->vm, 0x80000008, 1, 12) || offers(self->vm, 7, 3, 26)) {
-		EXPECT_EQ(0, guest_wrmsr(self->vcpu, PRED_CMD, 1));
-	} else {
-		EXPECT_EQ(GP, guest_wrmsr(self->vcpu, PRED_CMD, 1));
-	}
+	EXPECT_EQ(ibpb ? 0 : GP, guest_wrmsr(self->vcpu, PRED_CMD, 1));
 	/* A command cannot be read. */
 	EXPECT_EQ(GP, guest_rdmsr(self->vcpu, PRED_CMD, &data));
 }

@@ -290,7 +290,7 @@ TEST_F(state, cr0_outside_long_mode)
 	EXPECT_EQ(GP, guest_write_cr(vcpu, 0, (cr0 | CR0_PG) & ~CR0_PE));
 	EXPECT_EQ(GP, guest_write_cr(vcpu, 0, cr0 | CR0_NW));
 
-	/* Long mode without PAE. QEMU's CPU cannot come back from a guest that has LME, but not PAE. */
+	/* Long mode without PAE. QEMU's CPU does not come back from a guest with LME and no PAE. */
 	if (host_is_qemu())
 		return;
 	EXPECT_EQ(0, guest_write_cr(vcpu, 4, cr(vcpu, 4) & ~CR4_PAE));
@@ -347,9 +347,10 @@ TEST_F(state, cr4)
 {
 	struct vcpu *vcpu = self->vcpu;
 	u64 cr4 = cr(vcpu, 4);
+	u64 more = cr4 | CR4_TSD | CR4_DE | CR4_PSE | CR4_PGE | CR4_MCE;
 
-	EXPECT_EQ(0, guest_write_cr(vcpu, 4, cr4 | CR4_TSD | CR4_DE | CR4_PSE | CR4_PGE | CR4_MCE));
-	EXPECT_EQ(cr4 | CR4_TSD | CR4_DE | CR4_PSE | CR4_PGE | CR4_MCE, cr(vcpu, 4));
+	EXPECT_EQ(0, guest_write_cr(vcpu, 4, more));
+	EXPECT_EQ(more, cr(vcpu, 4));
 	same(_metadata, vcpu);
 	EXPECT_EQ(0, guest_write_cr(vcpu, 4, cr4));
 	EXPECT_EQ(GP, guest_write_cr(vcpu, 4, cr4 | 1 << 15));

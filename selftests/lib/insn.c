@@ -146,7 +146,8 @@ struct cpuid_regs guest_cpuid(struct vcpu *vcpu, u32 function, u32 index)
 	gpr[VMM_RAX] = function;
 	gpr[VMM_RCX] = index;
 	/* The upper halves must not survive. */
-	gpr[VMM_RBX] = gpr[VMM_RDX] = ~0ULL;
+	gpr[VMM_RBX] = ~0ULL;
+	gpr[VMM_RDX] = ~0ULL;
 	ret = guest_exec(vcpu, "\x0f\xa2", 2);
 	if (ret)
 		fail("CPUID: %d", ret);
