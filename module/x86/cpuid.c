@@ -157,7 +157,7 @@ static const u32 absent_leaves[] = {
 	0x80000024, 0x80000025,
 };
 
-#define BASIC_LEAVES	0x20
+#define BASIC_LEAVES	0x25
 #define HV_LEAVES	0x12
 #define EXT_LEAVES	0x28
 
@@ -555,6 +555,20 @@ static void mask_reg(struct cpuid_table *table, u32 function, u32 index, enum cp
 		*reg_of(entry, reg) &= leaf_reg(supported, function, index, reg);
 }
 
+static void clear_function(struct cpuid_table *table, u32 function)
+{
+	struct cpuid_entry *end = table->entries + table->count;
+	struct cpuid_entry *entry = find_function(table, function);
+
+	for (; entry && entry < end && entry->function == function; entry++) {
+		*entry = (struct cpuid_entry){
+			.function = function,
+			.index = entry->index,
+			.flags = entry->flags,
+		};
+	}
+}
+
 /* The KVM leaves, wherever a VMM put them: 0x40000000 and every 0x100 from there. Its base or 0 */
 static u32 find_kvm_base(struct cpuid_table *table)
 {
@@ -596,18 +610,8 @@ static void mask_features(struct cpuid_table *table)
 	mask_reg(table, 0x80000007, 0, EBX);
 	mask_reg(table, 0x80000007, 0, ECX);
 
-	for (i = 0; i < ARRAY_SIZE(absent_leaves); i++) {
-		u16 *slot = slot_of(table, absent_leaves[i]);
-		u32 n;
-
-		if (!*slot)
-			continue;
-		for (n = *slot - 1; n < table->count; n++) {
-			if (table->entries[n].function != absent_leaves[i])
-				break;
-			memset(&table->entries[n].eax, 0, 4 * sizeof(u32));
-		}
-	}
+	for (i = 0; i < ARRAY_SIZE(absent_leaves); i++)
+		clear_function(table, absent_leaves[i]);
 
 	/* Guest-physical addresses are no wider than what the second level translates. */
 	entry = find_leaf(table, 0x80000008, 0);
