@@ -25,6 +25,10 @@
 static u32 user_msrs[MAX_USER_MSRS];
 static u32 nr_user_msrs;
 
+#define RESTORE_DR	1
+#define RESTORE_DR7	2
+#define RESTORE_BTF	4	/* in DEBUGCTL */
+
 /**
  * struct host_cpu - what was found on a CPU
  * @urn: asks for the call before user mode; registered while a guest value is loaded
@@ -32,12 +36,10 @@ static u32 nr_user_msrs;
  * @known: have @host and @loaded been read since this CPU came up?
  * @host: the host's values of user_msrs
  * @loaded: those in the registers now
- * @dr_loaded: DR0-3 hold @guest_dr
- * @dr: the host's DR0-3, valid if @dr_loaded
- * @guest_dr: what the guest's window put there
+ * @debug: RESTORE_*: what host_debug_unload() must put back
+ * @dr: the host's DR0-3, with RESTORE_DR
+ * @guest_dr: what DR0-3 hold instead
  * @dr7: the host's DR7
- * @in_window: between host_debug_load() and host_debug_unload()
- * @btf: DEBUGCTL.BTF was set and has been cleared
  *
  * Only its own CPU touches it, with interrupts off.
  */
@@ -48,9 +50,7 @@ struct host_cpu {
 	u64 host[MAX_USER_MSRS];
 	u64 loaded[MAX_USER_MSRS];
 
-	bool in_window;
-	bool dr_loaded;
-	bool btf;
+	unsigned int debug;
 	u64 dr[4];
 	u64 guest_dr[4];
 	u64 dr7;
@@ -208,18 +208,16 @@ static void read_dr(u64 *dr)
 void host_debug_load(struct vcpu *vcpu)
 {
 	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
+	u64 debugctl;
 
-	if (cpu->in_window)
-		return;
-	cpu->in_window = true;
 	cpu->dr7 = read_dr7();
-	if (unlikely(test_thread_flag(TIF_BLOCKSTEP))) {
-		u64 debugctl;
-
-		rdmsrq(MSR_IA32_DEBUGCTLMSR, debugctl);
-		cpu->btf = debugctl & DEBUGCTLMSR_BTF;
-		if (cpu->btf)
-			wrmsrq(MSR_IA32_DEBUGCTLMSR, debugctl & ~(u64)DEBUGCTLMSR_BTF);
+	cpu->debug = cpu->dr7 & BREAKPOINTS ? RESTORE_DR7 : 0;
+	if (likely(!test_thread_flag(TIF_BLOCKSTEP)))
+		return;
+	rdmsrq(MSR_IA32_DEBUGCTLMSR, debugctl);
+	if (debugctl & DEBUGCTLMSR_BTF) {
+		wrmsrq(MSR_IA32_DEBUGCTLMSR, debugctl & ~(u64)DEBUGCTLMSR_BTF);
+		cpu->debug |= RESTORE_BTF;
 	}
 }
 
@@ -235,16 +233,31 @@ void host_debug_guest(struct vcpu *vcpu)
 	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
 	const u64 *dr = active_dr(vcpu);
 
-	if (!cpu->dr_loaded) {
-		if (cpu->dr7 & BREAKPOINTS)
+	if (!(cpu->debug & RESTORE_DR)) {
+		if (cpu->debug & RESTORE_DR7)
 			set_debugreg(0, 7);
 		read_dr(cpu->dr);
-		cpu->dr_loaded = true;
+		cpu->debug |= RESTORE_DR;
 	} else if (!memcmp(cpu->guest_dr, dr, sizeof(cpu->guest_dr))) {
 		return;
 	}
 	memcpy(cpu->guest_dr, dr, sizeof(cpu->guest_dr));
 	write_dr(dr);
+}
+
+static void restore_debug(struct host_cpu *cpu)
+{
+	u64 debugctl;
+
+	if (cpu->debug & RESTORE_DR)
+		write_dr(cpu->dr);
+	if (cpu->debug & RESTORE_DR7)
+		set_debugreg(cpu->dr7, 7);
+	if (cpu->debug & RESTORE_BTF) {
+		rdmsrq(MSR_IA32_DEBUGCTLMSR, debugctl);
+		wrmsrq(MSR_IA32_DEBUGCTLMSR, debugctl | DEBUGCTLMSR_BTF);
+	}
+	cpu->debug = 0;
 }
 
 /**
@@ -257,20 +270,6 @@ void host_debug_unload(struct vcpu *vcpu)
 {
 	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
 
-	if (!cpu->in_window)
-		return;
-	cpu->in_window = false;
-	if (unlikely(cpu->dr_loaded)) {
-		write_dr(cpu->dr);
-		cpu->dr_loaded = false;
-	}
-	if (unlikely(cpu->dr7 & BREAKPOINTS))
-		set_debugreg(cpu->dr7, 7);
-	if (unlikely(cpu->btf)) {
-		u64 debugctl;
-
-		rdmsrq(MSR_IA32_DEBUGCTLMSR, debugctl);
-		wrmsrq(MSR_IA32_DEBUGCTLMSR, debugctl | DEBUGCTLMSR_BTF);
-		cpu->btf = false;
-	}
+	if (unlikely(cpu->debug))
+		restore_debug(cpu);
 }
