@@ -203,7 +203,7 @@ void pv_clock_catch_up(struct vcpu *vcpu)
 static u64 clock_at(const struct vm *vm, const struct clock_point *point, u64 tsc)
 {
 	struct clock_scale scale = make_scale(vm->tsc_khz);
-	u64 ns = point->ns + vm->clock_offset;
+	u64 ns = point->ns + READ_ONCE(vm->clock_offset);
 
 	/* Another CPU may be a few ticks behind where the line begins. */
 	if (tsc > point->tsc)
@@ -224,7 +224,7 @@ void pv_clock_set(struct vm *vm, u64 guest_ns)
 	struct vcpu *vcpu;
 	int i;
 
-	vm->clock_offset += guest_ns - pv_clock_now(vm);
+	WRITE_ONCE(vm->clock_offset, vm->clock_offset + guest_ns - pv_clock_now(vm));
 	vm_for_each_vcpu(vm, vcpu, i)
 		vcpu_request(vcpu, VCPU_REQ_CLOCK);
 }
@@ -273,7 +273,7 @@ void pv_clock_update(struct vcpu *vcpu)
 	pv->clock_stable = line_or_now(&point);
 	scale = make_scale(vm->tsc_khz);
 	info.tsc_timestamp = point.tsc + vcpu->tsc_offset;
-	info.system_time = point.ns + vm->clock_offset;
+	info.system_time = point.ns + READ_ONCE(vm->clock_offset);
 	info.tsc_to_system_mul = scale.mul;
 	info.tsc_shift = scale.shift;
 	info.flags = pv->clock_stable ? PVCLOCK_TSC_STABLE_BIT : 0;

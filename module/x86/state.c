@@ -307,10 +307,7 @@ int state_check_events(struct vcpu *vcpu, const struct cpu_events *events)
 	if (events->nmi_pending > 2 || events->nmi_blocked > 1 || events->init_pending > 1 ||
 	    events->sipi_pending > 1 || events->reserved)
 		return -EINVAL;
-	if (events->shadow > SHADOW_MOV_SS || events->mp_state > MP_SHUTDOWN)
-		return -EINVAL;
-	/* An interrupt that the VMM queues would compete with the LAPIC's. */
-	return 0;
+	return events->shadow > SHADOW_MOV_SS || events->mp_state > MP_SHUTDOWN ? -EINVAL : 0;
 }
 
 static void clear_if_none(struct cpu_event *event)
