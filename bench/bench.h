@@ -38,18 +38,23 @@ void measure_bed(const struct bed *bed, struct figures *figures);
 void measure_floors(struct figures *figures);
 
 /* boot.c */
-#define MAX_COUNTERS	64
+#define MAX_COUNTERS	128
+
+/* One of vmmctl's counters, and under which title it stood */
+struct counter {
+	char title[32];
+	char name[32];
+	unsigned long long value;
+};
 
 struct boot {
 	bool done;
 	int status;		/* vmmctl's */
 	double instructions;	/* to userspace */
 	double idle;		/* not counted above */
+	long long user_exits;	/* -1: not known */
 	int nr_counters;
-	struct {
-		char name[32];
-		unsigned long long value;
-	} counters[MAX_COUNTERS];
+	struct counter counters[MAX_COUNTERS];
 };
 
 void measure_boot(struct boot *boot);

@@ -234,8 +234,8 @@ static void crowd(const struct bed *bed, void *memory, struct machine **m, int n
 }
 
 /*
- * The first ones fill up what earlier VMs have left half empty, and stay; then each further one takes
- * what it needs from the free pages.
+ * The first ones fill up what earlier VMs have left half empty, and stay; then each further one
+ * takes what it needs from the free pages.
  */
 static double vm_bytes(const struct bed *bed)
 {
