@@ -177,8 +177,9 @@ struct cpuid_table {
 	struct cpuid_entry entries[];
 };
 
-/* Immutable after cpuid_init() */
+/* Immutable after cpuid_init(): what can be offered, and what follows from it */
 static struct cpuid_table *supported;
+static struct cpu_features supported_features;
 
 static u32 *reg_of(struct cpuid_entry *entry, enum cpuid_reg reg)
 {
@@ -484,19 +485,6 @@ static void add_features(void)
 		entry->edx |= leaf_reg(supported, 1, 0, EDX) & AMD_ALIASES;
 }
 
-int cpuid_init(void)
-{
-	supported = kzalloc(struct_size(supported, entries, CPUID_MAX_ENTRIES), GFP_KERNEL);
-	if (!supported)
-		return -ENOMEM;
-	add_basic();
-	add_paravirtual();
-	add_extended();
-	index_table(supported);
-	add_features();
-	return 0;
-}
-
 void cpuid_exit(void)
 {
 	kfree(supported);
@@ -740,9 +728,8 @@ static u64 allowed_pred_cmd(struct cpuid_table *table, const u32 *words)
 	return bits;
 }
 
-static void compute_features(struct vcpu *vcpu, struct cpuid_table *table)
+static void compute_features(struct cpu_features *f, struct cpuid_table *table)
 {
-	struct cpu_features *f = &vcpu->features;
 	u32 base = find_kvm_base(table);
 	u32 words[NCAPINTS] = { };
 	u32 width;
@@ -780,7 +767,21 @@ static void compute_features(struct vcpu *vcpu, struct cpuid_table *table)
 	f->gpa_bits = min(width, hw_caps.gpa_bits);
 }
 
-/* A copy of @entries, sorted, masked and ready for use */
+int cpuid_init(void)
+{
+	supported = kzalloc(struct_size(supported, entries, CPUID_MAX_ENTRIES), GFP_KERNEL);
+	if (!supported)
+		return -ENOMEM;
+	add_basic();
+	add_paravirtual();
+	add_extended();
+	index_table(supported);
+	add_features();
+	compute_features(&supported_features, supported);
+	return 0;
+}
+
+/* A copy of @entries, sorted */
 static struct cpuid_table *make_table(const struct cpuid_entry *entries, u32 count)
 {
 	struct cpuid_table *table;
@@ -801,14 +802,6 @@ static struct cpuid_table *make_table(const struct cpuid_entry *entries, u32 cou
 	return table;
 }
 
-static void use_table(struct vcpu *vcpu, struct cpuid_table *table)
-{
-	mask_features(table);
-	compute_features(vcpu, table);
-	kfree(vcpu->cpuid);
-	vcpu->cpuid = table;
-}
-
 int cpuid_set(struct vcpu *vcpu, const struct cpuid_entry *entries, u32 count)
 {
 	struct cpuid_table *table;
@@ -818,7 +811,11 @@ int cpuid_set(struct vcpu *vcpu, const struct cpuid_entry *entries, u32 count)
 	table = make_table(entries, count);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
-	use_table(vcpu, table);
+
+	mask_features(table);
+	compute_features(&vcpu->features, table);
+	kfree(vcpu->cpuid);
+	vcpu->cpuid = table;
 	msr_update_intercepts(vcpu);
 	return 0;
 }
@@ -829,9 +826,10 @@ int cpuid_set_default(struct vcpu *vcpu)
 	struct cpuid_entry *entry;
 	u32 level;
 
-	table = make_table(supported->entries, supported->count);
-	if (IS_ERR(table))
-		return PTR_ERR(table);
+	table = kmemdup(supported, struct_size(supported, entries, supported->count),
+			GFP_KERNEL_ACCOUNT);
+	if (!table)
+		return -ENOMEM;
 
 	entry = find_leaf(table, 1, 0);
 	if (entry)
@@ -844,7 +842,8 @@ int cpuid_set_default(struct vcpu *vcpu)
 	entry = find_leaf(table, 0x8000001e, 0);
 	if (entry)
 		entry->eax = vcpu->id;
-	use_table(vcpu, table);
+	vcpu->cpuid = table;
+	vcpu->features = supported_features;
 	return 0;
 }
 
