@@ -156,6 +156,23 @@ static int find_segment(ZydisRegister reg)
 	}
 }
 
+int insn_segment(const struct insn *insn, unsigned int nr)
+{
+	const ZydisDecodedOperand *operand = &insn->operands[nr];
+
+	if (operand->type != ZYDIS_OPERAND_TYPE_REGISTER ||
+	    ZydisRegisterGetClass(operand->reg.value) != ZYDIS_REGCLASS_SEGMENT)
+		return -1;
+	return find_segment(operand->reg.value);
+}
+
+bool insn_canonical(const struct insn *insn, uint64_t address)
+{
+	unsigned int unused = insn->control.cr4 & CR4_LA57 ? 7 : 16;
+
+	return (int64_t)(address << unused) >> unused == (int64_t)address;
+}
+
 int insn_address(struct insn *insn, unsigned int nr, int64_t displacement, size_t bytes,
 		 bool write, uint64_t *linear)
 {
@@ -203,7 +220,7 @@ static int read_operand(struct insn *insn, unsigned int nr, uint64_t *value, boo
 	const ZydisDecodedOperand *operand = &insn->operands[nr];
 	unsigned int bytes = insn_size(insn, nr);
 	uint64_t linear;
-	int ret, segment;
+	int ret, segment = insn_segment(insn, nr);
 
 	*value = 0;
 	switch (operand->type) {
@@ -211,12 +228,10 @@ static int read_operand(struct insn *insn, unsigned int nr, uint64_t *value, boo
 		*value = operand->imm.value.u;
 		return 0;
 	case ZYDIS_OPERAND_TYPE_REGISTER:
-		if (ZydisRegisterGetClass(operand->reg.value) == ZYDIS_REGCLASS_SEGMENT) {
-			segment = find_segment(operand->reg.value);
-			*value = insn->emulator->state.segments.seg[segment].selector;
-		} else {
+		if (segment >= 0)
+			*value = insn->segments.seg[segment].selector;
+		else
 			*value = insn_get_gpr(insn, operand->reg.value);
-		}
 		return 0;
 	case ZYDIS_OPERAND_TYPE_MEMORY:
 		if (bytes > 8)
@@ -246,8 +261,8 @@ int insn_write(struct insn *insn, unsigned int nr, uint64_t value)
 	int ret;
 
 	if (operand->type == ZYDIS_OPERAND_TYPE_REGISTER) {
-		if (ZydisRegisterGetClass(operand->reg.value) == ZYDIS_REGCLASS_SEGMENT)
-			return insn_unsupported(insn);
+		if (insn_segment(insn, nr) >= 0)
+			return -ENOSYS;
 		insn_set_gpr(insn, operand->reg.value, value);
 		return 0;
 	}
@@ -267,6 +282,10 @@ static int carry_out(struct insn *insn)
 		return insn_string(insn);
 	ret = insn_integer(insn);
 	if (ret == -ENOSYS)
+		ret = insn_stack(insn);
+	if (ret == -ENOSYS)
+		ret = insn_system(insn);
+	if (ret == -ENOSYS)
 		ret = insn_vector(insn);
 	return ret == -ENOSYS ? insn_unsupported(insn) : ret;
 }
@@ -274,11 +293,17 @@ static int carry_out(struct insn *insn)
 int vmm_emulate(struct vmm_emulator *emulator, const uint8_t *bytes, size_t count)
 {
 	struct vmm_state *state = &emulator->state;
-	struct insn insn = { .emulator = emulator, .regs = state->regs };
+	struct insn insn = {
+		.emulator = emulator,
+		.regs = state->regs,
+		.segments = state->segments,
+		.control = state->control,
+	};
 	ZydisDecoder decoder;
 	int ret;
 
 	emulator->message[0] = 0;
+	emulator->changed = 0;
 	insn.mode = state_code_size(state);
 	insn.user = state_cpl(state) == 3 ? VMM_ACCESS_USER : 0;
 	if (init_decoder(&decoder, insn.mode) ||
@@ -293,9 +318,12 @@ int vmm_emulate(struct vmm_emulator *emulator, const uint8_t *bytes, size_t coun
 	if (ret)
 		return ret;
 	state->regs = insn.regs;
-	if (insn.mode < 8)
-		state->regs.rip &= size_mask(insn.mode);
-	state->events.shadow = 0;
+	state->segments = insn.segments;
+	state->control = insn.control;
+	state->events.shadow = insn.shadow;
+	/* A far jump may have changed the mode. */
+	state->regs.rip &= size_mask(state_code_size(state));
+	emulator->changed = insn.changed;
 	return 0;
 }
 
@@ -359,11 +387,13 @@ static int store_xstate(struct vmm_vcpu *vcpu, struct vmm_emulator_xstate *xstat
 	return vmm_vcpu_set_state(vcpu, &state);
 }
 
-static int store(struct vmm_vcpu *vcpu, struct vmm_emulator *emulator, bool shadow)
+static int store(struct vmm_vcpu *vcpu, struct vmm_emulator *emulator, uint8_t shadow)
 {
 	int err;
 
-	emulator->state.groups = VMM_STATE_REGS | (shadow ? VMM_STATE_EVENTS : 0);
+	emulator->state.groups = VMM_STATE_REGS | emulator->changed;
+	if (shadow != emulator->state.events.shadow)
+		emulator->state.groups |= VMM_STATE_EVENTS;
 	err = vmm_vcpu_set_state(vcpu, &emulator->state);
 	if (!err && emulator->xstate->dirty)
 		err = store_xstate(vcpu, emulator->xstate);
@@ -371,7 +401,7 @@ static int store(struct vmm_vcpu *vcpu, struct vmm_emulator *emulator, bool shad
 }
 
 static int finish(struct vmm_vcpu *vcpu, struct vmm_emulator *emulator, uint64_t rflags,
-		  bool shadow)
+		  uint8_t shadow)
 {
 	int ret = store(vcpu, emulator, shadow);
 
@@ -398,7 +428,7 @@ int vmm_vcpu_emulate(struct vmm_vcpu *vcpu)
 	size_t count = exit.length < 16 ? exit.length : 15;
 	uint8_t bytes[15];
 	uint64_t rflags;
-	bool shadow;
+	uint8_t shadow;
 	int ret;
 
 	xstate.dirty = false;
@@ -422,7 +452,7 @@ int vmm_vcpu_emulate(struct vmm_vcpu *vcpu)
 	case 0:
 		return finish(vcpu, &emulator, rflags, shadow);
 	case 1:
-		ret = store(vcpu, &emulator, false);
+		ret = store(vcpu, &emulator, shadow);
 		return ret ? ret : vcpu_inject_fault(vcpu, &emulator.fault);
 	case -EILSEQ:
 		set_fault(&emulator.fault, VECTOR_UD, false, 0, 0);

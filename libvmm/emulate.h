@@ -13,7 +13,9 @@
 /**
  * struct insn - an instruction under way
  * @z: @operands: as decoded
- * @regs: the registers as they will be; become the guest's when all has gone well
+ * @regs: @segments: @control: as they will be; become the guest's when all has gone well
+ * @changed: VMM_STATE_SEGMENTS and VMM_STATE_CONTROL, where these did
+ * @shadow: interrupt shadow behind the instruction
  * @mode: 2, 4 or 8: the code's size in bytes
  * @user: VMM_ACCESS_USER or 0
  * @xstate_loaded: emulator->xstate is valid
@@ -23,6 +25,10 @@ struct insn {
 	ZydisDecodedInstruction z;
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
 	struct vmm_regs regs;
+	struct vmm_segments segments;
+	struct vmm_control control;
+	uint64_t changed;
+	uint8_t shadow;
 	unsigned int mode;
 	uint32_t user;
 	bool xstate_loaded;
@@ -53,8 +59,18 @@ void insn_set_gpr(struct insn *insn, ZydisRegister reg, uint64_t value);
 uint64_t insn_get(const struct insn *insn, unsigned int index, unsigned int bytes);
 void insn_set(struct insn *insn, unsigned int index, unsigned int bytes, uint64_t value);
 
+/* The segment register that operand @nr is, or -1 */
+int insn_segment(const struct insn *insn, unsigned int nr);
+int insn_load_segment(struct insn *insn, int segment, uint16_t selector);
+bool insn_canonical(const struct insn *insn, uint64_t address);
+
+int insn_push(struct insn *insn, unsigned int bytes, uint64_t value);
+int insn_pop(struct insn *insn, unsigned int bytes, uint64_t *value);
+
 /* The groups of instructions; -ENOSYS without a message: not of this group */
 int insn_integer(struct insn *insn);
+int insn_stack(struct insn *insn);
+int insn_system(struct insn *insn);
 int insn_string(struct insn *insn);
 int insn_vector(struct insn *insn);
 

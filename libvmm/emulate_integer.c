@@ -43,8 +43,11 @@ static int invert(struct insn *insn)
 static int move(struct insn *insn, bool extend_sign)
 {
 	uint64_t a;
-	int ret = insn_read(insn, 1, &a);
+	int ret;
 
+	if (insn_segment(insn, 0) >= 0)
+		return -ENOSYS;
+	ret = insn_read(insn, 1, &a);
 	if (ret)
 		return ret;
 	if (extend_sign)
@@ -404,113 +407,6 @@ static int move_condition(struct insn *insn)
 	return insn_write(insn, 0, condition(insn->z.opcode & 15, insn->regs.rflags) ? a : old);
 }
 
-/* ---- the stack, and jumps through memory ---- */
-
-static unsigned int stack_bytes(const struct insn *insn)
-{
-	return insn->z.stack_width / 8;
-}
-
-static int push_value(struct insn *insn, unsigned int bytes, uint64_t value)
-{
-	uint64_t rsp = insn_get(insn, VMM_RSP, stack_bytes(insn)) - bytes, linear;
-	int ret;
-
-	rsp &= size_mask(stack_bytes(insn));
-	ret = state_linear(&insn->emulator->state, VMM_SS, rsp, bytes, true, &linear,
-			   &insn->emulator->fault);
-	if (!ret)
-		ret = insn_write_memory(insn, linear, &value, bytes);
-	if (!ret)
-		insn_set(insn, VMM_RSP, stack_bytes(insn), rsp);
-	return ret;
-}
-
-static int pop_value(struct insn *insn, unsigned int bytes, uint64_t *value)
-{
-	uint64_t rsp = insn_get(insn, VMM_RSP, stack_bytes(insn)), linear;
-	int ret;
-
-	*value = 0;
-	ret = state_linear(&insn->emulator->state, VMM_SS, rsp, bytes, false, &linear,
-			   &insn->emulator->fault);
-	if (!ret)
-		ret = insn_read_memory(insn, linear, value, bytes, false);
-	if (!ret)
-		insn_set(insn, VMM_RSP, stack_bytes(insn), rsp + bytes);
-	return ret;
-}
-
-static int push(struct insn *insn)
-{
-	unsigned int bytes = insn->z.operand_width / 8;
-	uint64_t value;
-	int ret = insn_read(insn, 0, &value);
-
-	if (ret)
-		return ret;
-	if (insn->operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
-		value = insn->operands[0].imm.value.u;
-	return push_value(insn, bytes, value);
-}
-
-/* An address that uses RSP is computed behind the increment */
-static int pop(struct insn *insn)
-{
-	uint64_t value;
-	int ret = pop_value(insn, insn->z.operand_width / 8, &value);
-
-	return ret ? ret : insn_write(insn, 0, value);
-}
-
-static int go_to(struct insn *insn, uint64_t target)
-{
-	unsigned int bytes = insn->z.operand_width / 8;
-	unsigned int unused = insn->emulator->state.control.cr4 & CR4_LA57 ? 7 : 16;
-
-	if (bytes == 8 && (int64_t)(target << unused) >> unused != (int64_t)target)
-		return insn_fault(insn, VECTOR_GP, true, 0);
-	insn->regs.rip = target & size_mask(bytes);
-	return 0;
-}
-
-/* Near jumps and calls: to a relative, a register's or memory's target */
-static int jump(struct insn *insn, bool call)
-{
-	uint64_t target, next = insn->regs.rip;
-	int ret;
-
-	if (insn->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-		return -ENOSYS;
-	ret = insn_read(insn, 0, &target);
-	if (ret)
-		return ret;
-	if (insn->operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
-		target += next;
-	ret = go_to(insn, target);
-	if (!ret && call)
-		ret = push_value(insn, insn->z.operand_width / 8, next);
-	return ret;
-}
-
-/* Near return, with or without arguments to drop */
-static int jump_back(struct insn *insn)
-{
-	uint64_t target, arguments = 0;
-	int ret;
-
-	if (insn->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-		return -ENOSYS;
-	ret = pop_value(insn, insn->z.operand_width / 8, &target);
-	if (!ret && insn->operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
-		ret = insn_read(insn, 0, &arguments);
-	if (ret)
-		return ret;
-	insn_set(insn, VMM_RSP, stack_bytes(insn),
-		 insn_get(insn, VMM_RSP, stack_bytes(insn)) + arguments);
-	return go_to(insn, target);
-}
-
 int insn_integer(struct insn *insn)
 {
 	switch (insn->z.mnemonic) {
@@ -597,16 +493,6 @@ int insn_integer(struct insn *insn)
 		return divide(insn);
 	case ZYDIS_MNEMONIC_IDIV:
 		return divide_signed(insn);
-	case ZYDIS_MNEMONIC_PUSH:
-		return push(insn);
-	case ZYDIS_MNEMONIC_POP:
-		return pop(insn);
-	case ZYDIS_MNEMONIC_CALL:
-		return jump(insn, true);
-	case ZYDIS_MNEMONIC_JMP:
-		return jump(insn, false);
-	case ZYDIS_MNEMONIC_RET:
-		return jump_back(insn);
 	case ZYDIS_MNEMONIC_NOP:
 	case ZYDIS_MNEMONIC_CLFLUSH:
 	case ZYDIS_MNEMONIC_CLFLUSHOPT:

@@ -493,6 +493,7 @@ static int emulator_write(void *opaque, uint64_t linear, const void *buf, size_t
 	return ret;
 }
 
+static const struct context no_context;
 static const struct context *xstate_source;
 
 static int load_xstate(void *opaque, struct vmm_emulator_xstate *to)
@@ -532,6 +533,7 @@ static void set_up(void)
 	flat_segments(VMM_SEG_L);
 	emulator.state.regs.rflags = 2;
 	xstate.dirty = false;
+	xstate_source = &no_context;
 	fault_from = ~0ULL;
 }
 
@@ -863,8 +865,8 @@ TEST_F(emulator, misaligned_vectors)
 	static const uint8_t cmpxchg16b[] = { 0x48, 0x0f, 0xc7, 0x0e };
 
 	random_context(&self->context);
-	xstate_source = &self->context;
 	set_up();
+	xstate_source = &self->context;
 	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory + 8;
 	EXPECT_EQ(1, vmm_emulate(&emulator, movaps, 3));
 	EXPECT_EQ(13, emulator.fault.vector);
@@ -1048,24 +1050,286 @@ TEST_F(emulator, not_canonical)
 	EXPECT_EQ(12, emulator.fault.vector);
 }
 
+/* ---- segments and tables ---- */
+
+#define GDT_OFFSET	0x100
+
+/* A GDT at GDT_OFFSET of the memory, by a base of 32 bits */
+static void set_gdt(const uint64_t *descriptors, size_t bytes)
+{
+	struct vmm_segment *gdtr = &emulator.state.segments.seg[VMM_GDTR];
+
+	memcpy(copy + GDT_OFFSET, descriptors, bytes);
+	gdtr->base = (uintptr_t)memory + GDT_OFFSET;
+	gdtr->limit = bytes - 1;
+}
+
+static const uint64_t gdt[] = {
+	0,
+	0x00af9a000000ffff,	/* 0x08: 64-bit code, not accessed */
+	0x00cf92000000ffff,	/* 0x10: data, not accessed */
+	0x00cf9a000000ffff,	/* 0x18: 32-bit code */
+	0x00cf12000000ffff,	/* 0x20: data, not present */
+	0x12408934567889ab,	/* 0x28: TSS of 16 bytes, base 0x98765432_12345678 */
+	0x0000000098765432,
+	0x00cff2000000ffff,	/* 0x38: data of privilege 3 */
+	0x0000820000000fff,	/* 0x40: LDT */
+	0x0000000000000000,
+};
+
+/* At offset 0 of the memory lies the operand, which RSI points to */
+static int run_with(const void *operand, size_t bytes, const uint8_t *code, size_t length)
+{
+	memcpy(copy, operand, bytes);
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
+	return vmm_emulate(&emulator, code, length);
+}
+
+TEST_F(emulator, tables)
+{
+	static const uint8_t lgdt[] = { 0x0f, 0x01, 0x16 }, lidt[] = { 0x0f, 0x01, 0x1e };
+	static const uint8_t sgdt[] = { 0x0f, 0x01, 0x06 }, sidt[] = { 0x0f, 0x01, 0x0e };
+	static const uint8_t table[] = { 0x34, 0x12, 1, 2, 3, 4, 5, 0, 0, 0, 0x77 };
+	static const uint8_t bad[] = { 0x34, 0x12, 1, 2, 3, 4, 5, 0, 0, 1 };
+	struct vmm_segment *seg = emulator.state.segments.seg;
+
+	set_up();
+	EXPECT_EQ(0, run_with(table, sizeof(table), lgdt, 3));
+	EXPECT_EQ(0x1234, seg[VMM_GDTR].limit);
+	EXPECT_EQ(0x0504030201, seg[VMM_GDTR].base);
+	EXPECT_EQ(VMM_STATE_SEGMENTS, emulator.changed);
+	EXPECT_EQ(0, run_with(table, sizeof(table), lidt, 3));
+	EXPECT_EQ(0x0504030201, seg[VMM_IDTR].base);
+	EXPECT_EQ(1, run_with(bad, sizeof(bad), lgdt, 3)) TH_LOG("not canonical");
+	EXPECT_EQ(13, emulator.fault.vector);
+	EXPECT_EQ(0, run_with("", 1, sgdt, 3));
+	EXPECT_EQ(0, memcmp(copy, table, 10));
+	EXPECT_EQ(0, run_with("", 1, sidt, 3));
+	EXPECT_EQ(0, memcmp(copy, table, 10));
+	EXPECT_EQ(0, emulator.changed);
+
+	real_mode();
+	emulator.state.segments.seg[VMM_DS].base = (uintptr_t)memory;
+	memcpy(copy, table, sizeof(table));
+	static const uint8_t lgdt16[] = { 0x0f, 0x01, 0x16, 0, 0 };	/* lgdtw 0 */
+	static const uint8_t lgdt32[] = { 0x66, 0x0f, 0x01, 0x16, 0, 0 };
+
+	EXPECT_EQ(0, vmm_emulate(&emulator, lgdt16, 5));
+	EXPECT_EQ(0x030201, seg[VMM_GDTR].base) TH_LOG("24 bits");
+	EXPECT_EQ(0, vmm_emulate(&emulator, lgdt32, 6));
+	EXPECT_EQ(0x04030201, seg[VMM_GDTR].base);
+
+	set_up();
+	seg[VMM_SS].attr |= 3 << VMM_SEG_DPL_SHIFT;
+	EXPECT_EQ(1, run_with(table, sizeof(table), lgdt, 3)) TH_LOG("privilege");
+	EXPECT_EQ(13, emulator.fault.vector);
+}
+
+TEST_F(emulator, segment_loads)
+{
+	static const uint8_t mov_ds[] = { 0x8e, 0x1e }, mov_ss[] = { 0x8e, 0x16 };
+	static const uint8_t mov_fs[] = { 0x8e, 0x26 };
+	struct vmm_segment *seg = emulator.state.segments.seg;
+
+	set_up();
+	set_gdt(gdt, sizeof(gdt));
+	EXPECT_EQ(0, run_with("\x10", 2, mov_ds, 2));
+	EXPECT_EQ(0x10, seg[VMM_DS].selector);
+	EXPECT_EQ(0xc93, seg[VMM_DS].attr);
+	EXPECT_EQ(0xffffffff, seg[VMM_DS].limit);
+	EXPECT_EQ(0x93, copy[GDT_OFFSET + 0x15]) TH_LOG("accessed");
+	EXPECT_EQ(0, emulator.state.events.shadow);
+	EXPECT_EQ(0, run_with("\x10", 2, mov_ss, 2));
+	EXPECT_EQ(VMM_SHADOW_MOV_SS, emulator.state.events.shadow);
+	EXPECT_EQ(0, run_with("\x3b", 2, mov_fs, 2)) TH_LOG("privilege 3, requested as 3");
+	EXPECT_EQ(0x3b, seg[VMM_FS].selector);
+	EXPECT_EQ(0, run_with("\0", 2, mov_fs, 2));
+	EXPECT_EQ(0, seg[VMM_FS].attr & VMM_SEG_P);
+
+	EXPECT_EQ(1, run_with("\x38", 2, mov_ss, 2)) TH_LOG("a stack of privilege 3");
+	EXPECT_EQ(13, emulator.fault.vector);
+	EXPECT_EQ(0x38, emulator.fault.error);
+	EXPECT_EQ(1, run_with("\x08", 2, mov_ss, 2)) TH_LOG("code is no stack");
+	EXPECT_EQ(1, run_with("\x20", 2, mov_ss, 2));
+	EXPECT_EQ(12, emulator.fault.vector) TH_LOG("absent");
+	EXPECT_EQ(1, run_with("\x20", 2, mov_ds, 2));
+	EXPECT_EQ(11, emulator.fault.vector);
+	EXPECT_EQ(0x20, emulator.fault.error);
+	EXPECT_EQ(1, run_with("\x28", 2, mov_ds, 2)) TH_LOG("a system segment");
+	EXPECT_EQ(1, run_with("\x50", 2, mov_ds, 2)) TH_LOG("behind the table");
+	EXPECT_EQ(1, run_with("\x14", 2, mov_ds, 2)) TH_LOG("there is no LDT");
+	EXPECT_EQ(0x14, emulator.fault.error);
+	EXPECT_EQ(0x10, seg[VMM_DS].selector);
+}
+
+TEST_F(emulator, system_segments)
+{
+	static const uint8_t lldt[] = { 0x0f, 0x00, 0x16 }, ltr[] = { 0x0f, 0x00, 0x1e };
+	static const uint8_t sldt[] = { 0x0f, 0x00, 0x06 }, str[] = { 0x0f, 0x00, 0x0e };
+	struct vmm_segment *seg = emulator.state.segments.seg;
+
+	set_up();
+	set_gdt(gdt, sizeof(gdt));
+	EXPECT_EQ(0, run_with("\x28", 2, ltr, 3));
+	EXPECT_EQ(0x28, seg[VMM_TR].selector);
+	EXPECT_EQ(0x9876543212345678, seg[VMM_TR].base);
+	EXPECT_EQ(0x8b, seg[VMM_TR].attr & 0xff) TH_LOG("busy");
+	EXPECT_EQ(0x8b, copy[GDT_OFFSET + 0x2d]);
+	EXPECT_EQ(1, run_with("\x28", 2, ltr, 3)) TH_LOG("busy already");
+	EXPECT_EQ(13, emulator.fault.vector);
+	EXPECT_EQ(1, run_with("\0", 2, ltr, 3));
+	EXPECT_EQ(0, run_with("\x40", 2, lldt, 3));
+	EXPECT_EQ(0x40, seg[VMM_LDTR].selector);
+	EXPECT_EQ(0xfff, seg[VMM_LDTR].limit);
+	EXPECT_EQ(1, run_with("\x10", 2, lldt, 3));
+	EXPECT_EQ(0, run_with("\xff\xff\xff", 3, sldt, 3));
+	EXPECT_EQ(0x40, copy[0]);
+	EXPECT_EQ(0xff, copy[2]) TH_LOG("two bytes");
+	EXPECT_EQ(0, run_with("\0", 2, str, 3));
+	EXPECT_EQ(0x28, copy[0]);
+	EXPECT_EQ(0, run_with("\0", 2, lldt, 3));
+	EXPECT_EQ(0, seg[VMM_LDTR].attr);
+	static const uint8_t ltr16[] = { 0x0f, 0x00, 0x1f };		/* ltr (%bx) */
+
+	real_mode();
+	EXPECT_EQ(1, vmm_emulate(&emulator, ltr16, 3));
+	EXPECT_EQ(6, emulator.fault.vector);
+}
+
+TEST_F(emulator, machine_status)
+{
+	static const uint8_t smsw[] = { 0x0f, 0x01, 0x26 }, lmsw[] = { 0x0f, 0x01, 0x36 };
+
+	set_up();
+	EXPECT_EQ(0, run_with("\0\0\xee", 3, smsw, 3));
+	EXPECT_EQ(0x33, copy[0]);
+	EXPECT_EQ(0, copy[1]);
+	EXPECT_EQ(0xee, copy[2]);
+	EXPECT_EQ(0, run_with("\xfc\xff", 2, lmsw, 3));
+	EXPECT_EQ(0x8005003d, emulator.state.control.cr0) TH_LOG("PE stays, ET is not written");
+	EXPECT_EQ(VMM_STATE_CONTROL, emulator.changed);
+}
+
+TEST_F(emulator, far_jumps)
+{
+	static const uint8_t ljmp[] = { 0xff, 0x2e }, lcall[] = { 0xff, 0x1e };
+	static const uint8_t ljmpq[] = { 0x48, 0xff, 0x2e };
+	static const uint8_t to_64[] = { 0x78, 0x56, 0x34, 0x12, 0x08, 0 };
+	static const uint8_t to_32[] = { 0x78, 0x56, 0x34, 0x12, 0x18, 0 };
+	static const uint8_t to_q[] = { 0x78, 0x56, 0x34, 0x12, 0, 0, 0, 0x80, 0x08, 0 };
+	static const uint8_t to_data[] = { 0x78, 0x56, 0x34, 0x12, 0x10, 0 };
+	static const uint8_t to_gate[] = { 0x78, 0x56, 0x34, 0x12, 0x28, 0 };
+	struct vmm_segment *cs = &emulator.state.segments.seg[VMM_CS];
+	uint32_t frame[2];
+
+	set_up();
+	set_gdt(gdt, sizeof(gdt));
+	emulator.state.regs.rip = 0x7000000000;
+	EXPECT_EQ(0, run_with(to_64, 6, ljmp, 2));
+	EXPECT_EQ(0x12345678, emulator.state.regs.rip);
+	EXPECT_EQ(0x08, cs->selector);
+	EXPECT_EQ(0xa9b, cs->attr);
+	EXPECT_EQ(1, run_with(to_q, 10, ljmpq, 3)) TH_LOG("not canonical");
+	EXPECT_EQ(1, run_with(to_data, 6, ljmp, 2));
+	EXPECT_EQ(0x10, emulator.fault.error);
+	EXPECT_EQ(-ENOSYS, run_with(to_gate, 6, ljmp, 2));
+
+	cs->selector = 0x0b;
+	emulator.state.regs.rip = 0x1111;
+	emulator.state.regs.gpr[VMM_RSP] = (uintptr_t)memory + STACK;
+	EXPECT_EQ(0, run_with(to_32, 6, lcall, 2));
+	EXPECT_EQ(0x18, cs->selector);
+	EXPECT_EQ(0xc9b, cs->attr);
+	EXPECT_EQ((uintptr_t)memory + STACK - 8, emulator.state.regs.gpr[VMM_RSP]);
+	memcpy(frame, copy + STACK - 8, 8);
+	EXPECT_EQ(0x1113, frame[0]);
+	EXPECT_EQ(0x0b, frame[1]);
+
+	real_mode();
+	static const uint8_t ljmp16[] = { 0xff, 0x2e, 0, 0 };		/* ljmpw *0 */
+
+	memcpy(copy, "\x34\x12\x00\xf0", 4);
+	EXPECT_EQ(0, vmm_emulate(&emulator, ljmp16, 4));
+	EXPECT_EQ(0x1234, emulator.state.regs.rip);
+	EXPECT_EQ(0xf0000, cs->base);
+}
+
+/* ---- the rest of the stack's instructions, which this process cannot run with these flags ---- */
+
+TEST_F(emulator, stack)
+{
+	static const uint8_t pushf[] = { 0x9c }, popf[] = { 0x9d }, leave[] = { 0xc9 };
+	static const uint8_t enter[] = { 0xc8, 0x20, 0x00, 0x00 }, nested[] = { 0xc8, 0, 0, 1 };
+	static const uint8_t pusha[] = { 0x60 }, popa[] = { 0x61 };
+	__u64 *gpr = emulator.state.regs.gpr;
+	uint32_t frame[8];
+	uint64_t value;
+	unsigned int i;
+
+	set_up();
+	gpr[VMM_RSP] = (uintptr_t)memory + STACK;
+	emulator.state.regs.rflags = 0x10246;
+	EXPECT_EQ(0, vmm_emulate(&emulator, pushf, 1));
+	memcpy(&value, copy + STACK - 8, 8);
+	EXPECT_EQ(0x246, value) TH_LOG("RF is not pushed");
+	value = 0x3fffff;
+	memcpy(copy + STACK - 8, &value, 8);
+	EXPECT_EQ(0, vmm_emulate(&emulator, popf, 1));
+	EXPECT_EQ(0x247fd7, emulator.state.regs.rflags);
+	emulator.state.segments.seg[VMM_SS].attr |= 3 << VMM_SEG_DPL_SHIFT;
+	emulator.state.regs.rflags = 0x202;
+	gpr[VMM_RSP] -= 8;
+	EXPECT_EQ(0, vmm_emulate(&emulator, popf, 1));
+	EXPECT_EQ(0x244dd7, emulator.state.regs.rflags & ~0x200) TH_LOG("IOPL stays");
+	EXPECT_EQ(0x200, emulator.state.regs.rflags & 0x200) TH_LOG("IF stays");
+
+	set_up();
+	gpr[VMM_RSP] = (uintptr_t)memory + STACK;
+	gpr[VMM_RBP] = 0x1234;
+	EXPECT_EQ(0, vmm_emulate(&emulator, enter, 4));
+	EXPECT_EQ((uintptr_t)memory + STACK - 8, gpr[VMM_RBP]);
+	EXPECT_EQ((uintptr_t)memory + STACK - 8 - 0x20, gpr[VMM_RSP]);
+	EXPECT_EQ(0, vmm_emulate(&emulator, leave, 1));
+	EXPECT_EQ(0x1234, gpr[VMM_RBP]);
+	EXPECT_EQ((uintptr_t)memory + STACK, gpr[VMM_RSP]);
+	EXPECT_EQ(-ENOSYS, vmm_emulate(&emulator, nested, 4));
+
+	set_up();
+	flat_segments(VMM_SEG_DB);
+	for (i = 0; i < 8; i++)
+		gpr[i] = i + 0x100;
+	gpr[VMM_RSP] = (uintptr_t)memory + STACK;
+	EXPECT_EQ(0, vmm_emulate(&emulator, pusha, 1));
+	memcpy(frame, copy + STACK - 32, 32);
+	EXPECT_EQ(0x107, frame[0]);
+	EXPECT_EQ((uint32_t)(uintptr_t)memory + STACK, frame[3]);
+	EXPECT_EQ(0x100, frame[7]);
+	for (i = 0; i < 8; i++)
+		gpr[i] = i == VMM_RSP ? gpr[i] : 0;
+	EXPECT_EQ(0, vmm_emulate(&emulator, popa, 1));
+	EXPECT_EQ(0x100, gpr[VMM_RAX]);
+	EXPECT_EQ(0x107, gpr[VMM_RDI]);
+	EXPECT_EQ((uintptr_t)memory + STACK, gpr[VMM_RSP]);
+}
+
 /* What is not emulated is refused by name, and what is no instruction differently */
 TEST_F(emulator, refusals)
 {
 	static const uint8_t cpuid[] = { 0x0f, 0xa2 }, ud[] = { 0x0f, 0xff, 0xff, 0xff };
 	static const uint8_t paddd[] = { 0x66, 0x0f, 0xfe, 0x06 };
-	static const uint8_t lgdt[] = { 0x0f, 0x01, 0x16 }, cut[] = { 0x48, 0x8b };
+	static const uint8_t fxsave[] = { 0x0f, 0xae, 0x06 }, cut[] = { 0x48, 0x8b };
 	struct vmm_regs before;
 
 	random_context(&self->context);
-	xstate_source = &self->context;
 	set_up();
+	xstate_source = &self->context;
 	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
 	before = emulator.state.regs;
 	EXPECT_EQ(-ENOSYS, vmm_emulate(&emulator, cpuid, 2));
 	EXPECT_NE(NULL, strstr(emulator.message, "cpuid"));
 	EXPECT_EQ(-ENOSYS, vmm_emulate(&emulator, paddd, 4));
 	EXPECT_NE(NULL, strstr(emulator.message, "paddd"));
-	EXPECT_EQ(-ENOSYS, vmm_emulate(&emulator, lgdt, 3));
+	EXPECT_EQ(-ENOSYS, vmm_emulate(&emulator, fxsave, 3));
 	EXPECT_EQ(-EILSEQ, vmm_emulate(&emulator, ud, 2));
 	EXPECT_EQ(-EILSEQ, vmm_emulate(&emulator, cut, 2));
 	EXPECT_EQ(0, memcmp(&before, &emulator.state.regs, sizeof(before)));
@@ -1081,8 +1345,8 @@ TEST_F(emulator, random_bytes)
 		int ret;
 
 		random_context(&self->context);
-		xstate_source = &self->context;
 		set_up();
+		xstate_source = &self->context;
 		if (round & 1)
 			real_mode();
 		memcpy(emulator.state.regs.gpr, self->context.gpr, sizeof(self->context.gpr));

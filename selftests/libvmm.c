@@ -540,7 +540,7 @@ TEST_F(libvmm, emulate_across_memory_and_device)
 }
 
 /* What cannot be emulated ends the loop with a text that names it; nothing has changed */
-GUEST(unknown, "lgdt (%rdi); hlt");
+GUEST(unknown, "fxsave (%rdi); hlt");
 
 TEST_F(libvmm, emulate_unknown)
 {
@@ -552,7 +552,7 @@ TEST_F(libvmm, emulate_unknown)
 	ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &before));
 	for (i = 0; i < 2; i++) {
 		EXPECT_EQ(-ENOSYS, vmm_vcpu_run(self->vcpu, NULL, NULL));
-		EXPECT_NE(NULL, strstr(vmm_vcpu_error(self->vcpu), "lgdt"));
+		EXPECT_NE(NULL, strstr(vmm_vcpu_error(self->vcpu), "fxsave"));
 		ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &self->regs));
 		EXPECT_EQ(0, memcmp(&before, &self->regs, sizeof(before)));
 	}

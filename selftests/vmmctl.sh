@@ -91,11 +91,11 @@ check "triple fault" status 4 vmmctl run --flat flat.bin --memory 1M
 check "it says so" has "triple fault" err
 flat '\x66\xb8\x7f\x00\x00\x00\x66\xe7\xf4'	# outl
 check "debug exit" status 255 vmmctl run --flat flat.bin --memory 1M --debug-exit 0xf4
-flat '\x0f\x01\x15\x00\x00\x00\xfe'		# lgdt of device memory
+flat '\x0f\xae\x05\x00\x00\x00\xfe'		# fxsave to device memory
 check "what cannot be emulated" status 6 vmmctl run --flat flat.bin --mode protected
-check "it is named" has "not emulated: lgdt" err
+check "it is named" has "not emulated: fxsave" err
 check "registers are shown" has "^CR0 .*CR3 " err
-check "the bytes at RIP are shown" has "^code at RIP: 0f 01 15" err
+check "the bytes at RIP are shown" has "^code at RIP: 0f ae 05" err
 flat '\xeb\xfe'
 check "a signal" status 143 timeout -s TERM 1 vmmctl run --flat flat.bin --memory 1M
 flat '\xfa\xf4'

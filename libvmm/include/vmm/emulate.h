@@ -35,8 +35,9 @@ struct vmm_emulator_xstate {
 
 /**
  * struct vmm_emulator - an instruction's surroundings
- * @state: groups REGS, SEGMENTS, CONTROL and EVENTS on entry; REGS (and EVENTS.shadow)
- *         are changed when the instruction completes, and only then
+ * @state: groups REGS, SEGMENTS, CONTROL and EVENTS on entry; REGS, events.shadow and the
+ *         groups in @changed are changed when the instruction completes, and only then
+ * @changed: out: VMM_STATE_SEGMENTS and VMM_STATE_CONTROL, where the instruction changed these
  * @read: @write: linear memory; 0, 1 with @fault filled, or another value that ends the
  *        instruction with nothing changed
  * @load_xstate: fill @xstate: 0 or a negative errno. Called at most once, for an instruction that
@@ -48,6 +49,7 @@ struct vmm_emulator_xstate {
  */
 struct vmm_emulator {
 	struct vmm_state state;
+	uint64_t changed;
 	int (*read)(void *opaque, uint64_t linear, void *buf, size_t bytes, uint32_t access,
 		    struct vmm_event *fault);
 	int (*write)(void *opaque, uint64_t linear, const void *buf, size_t bytes, uint32_t access,
