@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * libvmm: ACPI tables (ACPI 6.1). One builder appends to a buffer; the tables
- * lie there in the order RSDP, FACS, DSDT, FADT, MADT, XSDT.
+ * lie there in the order RSDP, FACS, DSDT, FADT, MADT, XSDT, RSDT (the last for
+ * kernels that know nothing newer).
  */
 #include <errno.h>
 #include <string.h>
@@ -519,12 +520,27 @@ static uint64_t add_xsdt(struct builder *b, const uint64_t *tables, unsigned int
 	return b->gpa + start;
 }
 
-static void fill_rsdp(struct builder *b, uint64_t xsdt)
+static uint64_t add_rsdt(struct builder *b, const uint64_t *tables, unsigned int count)
+{
+	struct table_header header = { .signature = "" };
+	size_t start = b->used;
+	unsigned int i;
+
+	fill_header(&header, "RSDT", 1);
+	append(b, &header, sizeof(header));
+	for (i = 0; i < count; i++)
+		append(b, &tables[i], 4);
+	finish_table(b, start);
+	return b->gpa + start;
+}
+
+static void fill_rsdp(struct builder *b, uint64_t xsdt, uint64_t rsdt)
 {
 	struct rsdp rsdp = {
 		.signature = "RSD PTR ",
 		.oem_id = "VMM   ",
 		.revision = 2,
+		.rsdt = rsdt,
 		.length = sizeof(rsdp),
 		.xsdt = xsdt,
 	};
@@ -537,7 +553,7 @@ static void fill_rsdp(struct builder *b, uint64_t xsdt)
 int vmm_acpi_build(const struct vmm_acpi *acpi, void *buf, size_t size, uint64_t gpa)
 {
 	struct builder b = { .buf = buf, .size = size, .gpa = gpa };
-	uint64_t facs, dsdt, tables[2], xsdt;
+	uint64_t facs, dsdt, tables[2], xsdt, rsdt;
 
 	memset(buf, 0, size);
 	b.used = sizeof(struct rsdp);
@@ -550,9 +566,11 @@ int vmm_acpi_build(const struct vmm_acpi *acpi, void *buf, size_t size, uint64_t
 	tables[1] = add_madt(&b, acpi);
 	align(&b, 16);
 	xsdt = add_xsdt(&b, tables, ARRAY_SIZE(tables));
+	align(&b, 16);
+	rsdt = add_rsdt(&b, tables, ARRAY_SIZE(tables));
 	if (b.used > size)
 		return -ENOSPC;
-	fill_rsdp(&b, xsdt);
+	fill_rsdp(&b, xsdt, rsdt);
 	return (int)b.used;
 }
 

@@ -315,8 +315,11 @@ int vmm_emulate(struct vmm_emulator *emulator, const uint8_t *bytes, size_t coun
 	insn.regs.rip += insn.z.length;
 	insn.regs.rflags &= ~RFLAGS_RF;
 	ret = carry_out(&insn);
-	if (ret)
+	if (ret) {
+		if (emulator->xstate)
+			emulator->xstate->dirty = false;
 		return ret;
+	}
 	state->regs = insn.regs;
 	state->segments = insn.segments;
 	state->control = insn.control;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * libvmm: moves and bitwise logic of SSE, AVX and AVX-512 registers; MXCSR and
- * the x87 control word.
+ * libvmm: moves and bitwise logic of SSE, AVX and AVX-512 registers, moves of
+ * MMX registers, MXCSR and the x87 control word.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,7 +9,10 @@
 #include "emulate.h"
 
 #define XSAVE_FCW	0
+#define XSAVE_FSW	2
+#define XSAVE_FTW	4
 #define XSAVE_MXCSR	24
+#define XSAVE_ST	32
 #define XSAVE_XMM	160
 #define XSAVE_BV	512
 
@@ -419,6 +422,65 @@ static int bitwise(struct insn *insn, enum logic op)
 	return 0;
 }
 
+/* ---- MMX: the mantissas of the x87 registers, whose stack it empties ---- */
+
+#define FSW_TOP_SHIFT	11
+#define ST_BYTES	16
+
+/* The area holds the registers by distance from the top of the stack: make that their number */
+static void enter_mmx(struct insn *insn)
+{
+	uint8_t *area = insn->emulator->xstate->area, old[8 * ST_BYTES];
+	uint16_t fsw;
+	unsigned int i, top;
+
+	need_component(insn, XFEATURE_X87);
+	memcpy(&fsw, area + XSAVE_FSW, sizeof(fsw));
+	top = fsw >> FSW_TOP_SHIFT & 7;
+	memcpy(old, area + XSAVE_ST, sizeof(old));
+	for (i = 0; i < 8; i++)
+		memcpy(area + XSAVE_ST + (i + top) % 8 * ST_BYTES, old + i * ST_BYTES, ST_BYTES);
+	fsw &= ~(7 << FSW_TOP_SHIFT);
+	memcpy(area + XSAVE_FSW, &fsw, sizeof(fsw));
+	area[XSAVE_FTW] = 0xff;		/* all valid */
+	insn->emulator->xstate->dirty = true;
+}
+
+static bool is_mmx(const struct insn *insn, unsigned int nr, unsigned int *index)
+{
+	const ZydisDecodedOperand *operand = &insn->operands[nr];
+
+	if (operand->type != ZYDIS_OPERAND_TYPE_REGISTER ||
+	    ZydisRegisterGetClass(operand->reg.value) != ZYDIS_REGCLASS_MMX)
+		return false;
+	*index = operand->reg.value - ZYDIS_REGISTER_MM0;
+	return true;
+}
+
+/* MOVQ, MOVD, MOVNTQ: a load of four bytes clears the other four */
+static int move_mmx(struct insn *insn, unsigned int nr)
+{
+	uint8_t *st = insn->emulator->xstate->area + XSAVE_ST + nr * ST_BYTES;
+	bool is_store = is_memory(insn, 0);
+	unsigned int memory = is_store ? 0 : 1, bytes = insn_size(insn, memory);
+	uint64_t linear, value = 0;
+	int ret;
+
+	if (!is_memory(insn, memory) || bytes > 8)
+		return -ENOSYS;
+	ret = insn_address(insn, memory, 0, bytes, is_store, &linear);
+	if (!ret && !is_store)
+		ret = insn_read_memory(insn, linear, &value, bytes, false);
+	if (ret)
+		return ret;
+	enter_mmx(insn);
+	if (is_store)
+		return insn_write_memory(insn, linear, st, bytes);
+	memcpy(st, &value, 8);
+	memset(st + 8, 0xff, 2);	/* sign and exponent */
+	return 0;
+}
+
 /* ---- control words ---- */
 
 static int control_word(struct insn *insn, unsigned int offset, bool is_store)
@@ -455,7 +517,11 @@ static int control_word(struct insn *insn, unsigned int offset, bool is_store)
 
 static int dispatch(struct insn *insn)
 {
+	unsigned int nr;
+
 	switch (insn->z.mnemonic) {
+	case ZYDIS_MNEMONIC_MOVNTQ:
+		return is_mmx(insn, 1, &nr) ? move_mmx(insn, nr) : -ENOSYS;
 	case ZYDIS_MNEMONIC_MOVUPS:
 	case ZYDIS_MNEMONIC_MOVUPD:
 	case ZYDIS_MNEMONIC_MOVAPS:
@@ -487,6 +553,9 @@ static int dispatch(struct insn *insn)
 		return move_whole(insn);
 	case ZYDIS_MNEMONIC_MOVD:
 	case ZYDIS_MNEMONIC_MOVQ:
+		if (is_mmx(insn, 0, &nr) || is_mmx(insn, 1, &nr))
+			return move_mmx(insn, nr);
+		return move_low(insn);
 	case ZYDIS_MNEMONIC_MOVSS:
 	case ZYDIS_MNEMONIC_MOVSD:
 	case ZYDIS_MNEMONIC_VMOVD:
@@ -558,11 +627,7 @@ static int dispatch(struct insn *insn)
 
 int insn_vector(struct insn *insn)
 {
-	int ret;
+	int ret = need_xstate(insn);
 
-	/* MMX registers are the x87 stack's, which is not modelled. */
-	if (insn->z.meta.category == ZYDIS_CATEGORY_MMX)
-		return -ENOSYS;
-	ret = need_xstate(insn);
 	return ret ? ret : dispatch(insn);
 }

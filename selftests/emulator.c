@@ -340,6 +340,11 @@ asm(".set ALL, 0x8d5\n"
 	"form ALL, andnpd (%rsi), %xmm1\n"
 	"form ALL, orpd (%rsi), %xmm1\n"
 	"form ALL, xorps (%rsi), %xmm1\n"
+	"form ALL, movq (%rsi), %mm2\n"
+	"form ALL, movd (%rsi), %mm3\n"
+	"form ALL, movq %mm4, (%rdi)\n"
+	"form ALL, movd %mm5, (%rdi)\n"
+	"form ALL, movntq %mm6, (%rdi)\n"
 	"form ALL, stmxcsr (%rdi)\n"
 	"form ALL, fnstcw (%rdi)\n"
 
@@ -567,6 +572,10 @@ static void random_context(struct context *context)
 		xsave[i] = random64();
 	for (i = 576 / 8; i < 832 / 8; i++)
 		xsave[i] = random64();
+	for (i = 32 / 8; i < 160 / 8; i++)
+		xsave[i] = i % 2 ? random64() & 0xffff : random64();
+	context->xsave[3] = random64() & 0x38;	/* top of the stack */
+	context->xsave[4] = random64();
 	context->xsave[0] = 0x7f;
 	context->xsave[1] = 0x03;
 	*(uint32_t *)(context->xsave + 24) = 0x1f80;
@@ -599,6 +608,15 @@ static uint64_t read_vector(const struct context *context, unsigned int at)
 static bool vectors_equal(const struct context *a, const struct context *b)
 {
 	unsigned int at;
+
+	/* x87: status without the condition codes, tags, and the registers */
+	if (a->xsave[512] & b->xsave[512] & 1) {
+		if ((a->xsave[3] ^ b->xsave[3]) & 0x38 || a->xsave[4] != b->xsave[4])
+			return false;
+		for (at = 32; at < 160; at += 16)
+			if (memcmp(a->xsave + at, b->xsave + at, 10))
+				return false;
+	}
 
 	for (at = 160; at < 416; at += 8)
 		if (read_vector(a, at) != read_vector(b, at))

@@ -749,14 +749,20 @@ static const struct vmm_acpi machine = {
 
 TEST_F(loaders, acpi)
 {
-	uint64_t rsdp, xsdt, fadt, madt, dsdt, entry;
+	uint64_t rsdp, rsdt, xsdt, fadt, madt, dsdt, entry;
 	unsigned int lapics = 0, ioapics = 0, overrides = 0;
 
 	ASSERT_EQ(0, vmm_acpi_install(&vm, &machine, &rsdp));
 	EXPECT_EQ(0, memcmp(at(rsdp), "RSD PTR ", 8));
 	EXPECT_EQ(0, sum(rsdp, 20));
 	EXPECT_EQ(0, sum(rsdp, 36));
+	rsdt = get32(rsdp + 16);
+	EXPECT_EQ(0, memcmp(at(rsdt), "RSDT", 4));
+	EXPECT_EQ(0, sum(rsdt, get32(rsdt + 4)));
+	EXPECT_EQ(36 + 2 * 4, get32(rsdt + 4));
 	xsdt = get64(rsdp + 24);
+	EXPECT_EQ(get64(xsdt + 36), get32(rsdt + 36));
+	EXPECT_EQ(get64(xsdt + 44), get32(rsdt + 40));
 	EXPECT_EQ(0, memcmp(at(xsdt), "XSDT", 4));
 	EXPECT_EQ(0, sum(xsdt, get32(xsdt + 4)));
 	ASSERT_EQ(36 + 2 * 8, get32(xsdt + 4));

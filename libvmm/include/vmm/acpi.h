@@ -47,7 +47,7 @@ struct vmm_acpi {
  * vmm_acpi_build - write the tables
  * @acpi: the machine
  * @buf: @size: where to build them; zeroed first
- * @gpa: where the guest will see @buf; 16-byte aligned. The RSDP comes first
+ * @gpa: where the guest will see @buf: 64-byte aligned, below 4 GiB. The RSDP comes first
  *
  * Return: bytes used; -ENOSPC.
  */
