@@ -14,6 +14,7 @@
 #include <linux/syscore_ops.h>
 #include <linux/sysfs.h>
 #include <asm/cpufeature.h>
+#include <asm/tsc.h>
 
 #include "abi.h"
 #include "compat.h"
@@ -135,6 +136,11 @@ static int __init init_parts(void)
 {
 	int ret;
 
+	/* Guests' clocks and timers are computed from it. */
+	if (!tsc_khz) {
+		pr_err("the host has no TSC of a known frequency\n");
+		return -ENODEV;
+	}
 	ret = host_init();
 	if (ret)
 		return ret;
