@@ -637,11 +637,10 @@ static int give_up(void *opaque, struct vmm_vcpu *vcpu)
 	return ++asked == 2 ? 9 : 0;
 }
 
-static void *kick_twice(void *opaque)
+/* Two kicks that nobody has seen yet are one: go on until both have been. */
+static void *kick_until_asked_twice(void *opaque)
 {
-	unsigned int i;
-
-	for (i = 0; i < 2; i++) {
+	while (__atomic_load_n(&asked, __ATOMIC_RELAXED) < 2) {
 		usleep(20000);
 		vmm_vcpu_kick(opaque);
 	}
@@ -657,7 +656,7 @@ TEST_F(libvmm, kick)
 	ASSERT_EQ(0, vmm_vcpu_kick(self->vcpu));
 	EXPECT_EQ(-EINTR, vmm_vcpu_run(self->vcpu, NULL, NULL)) TH_LOG("a kick is remembered");
 	asked = 0;
-	ASSERT_EQ(0, pthread_create(&thread, NULL, kick_twice, self->vcpu));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, kick_until_asked_twice, self->vcpu));
 	EXPECT_EQ(9, vmm_vcpu_run(self->vcpu, &ops, NULL));
 	pthread_join(thread, NULL);
 }
@@ -699,6 +698,9 @@ TEST_F(libvmm, memory)
 	EXPECT_EQ(-EINVAL, vmm_memory_add(self->vm, MEMORY, 4095, 0, NULL));
 	EXPECT_EQ(-EINVAL, vmm_memory_add(self->vm, MEMORY, 0, 0, NULL));
 	EXPECT_EQ(-EINVAL, vmm_memory_add(self->vm, MEMORY, 4096, 1 << 20, NULL));
+	EXPECT_EQ(-EINVAL, vmm_memory_add(self->vm, 1ULL << vmm_get_info(self->vmm)->gpa_bits, 4096,
+					  0, NULL));
+	EXPECT_NE(NULL, strstr(vmm_vm_error(self->vm), "bits"));
 	ASSERT_EQ(0, vmm_memory_add(self->vm, MEMORY, 4096, VMM_MEMORY_SHARED, &host));
 	EXPECT_LE(0, vmm_memory_fd(self->vm, MEMORY + 5));
 	EXPECT_EQ(-ENOENT, vmm_memory_fd(self->vm, 0));
