@@ -207,9 +207,9 @@ static const struct {
 
 static const u32 all_files[] = { SYSTEM, VM, VCPU };
 
-static int fd_of(FIXTURE_DATA(api) *self, u32 file)
+static int fd_of(struct vcpu *vcpu, u32 file)
 {
-	return file == SYSTEM ? self->vm->dev : file == VM ? self->vm->fd : self->vcpu->fd;
+	return file == SYSTEM ? vcpu->vm->dev : file == VM ? vcpu->vm->fd : vcpu->fd;
 }
 
 static union any *make(const struct call *call)
@@ -222,33 +222,52 @@ static union any *make(const struct call *call)
 	return &arg;
 }
 
-#define for_each_call(call, file)						\
-	for ((call) = calls; (call) < calls + ARRAY_SIZE(calls); (call)++)	\
-		for ((file) = SYSTEM; (file) <= VCPU; (file) *= 2)		\
-			if ((call)->files & (file))
+/* Each call on each kind of file that knows it */
+struct use {
+	const struct call *call;
+	u32 file;
+};
+
+static struct use uses[2 * ARRAY_SIZE(calls)];
+
+/* Returns the end of uses[]. */
+static const struct use *find_uses(void)
+{
+	struct use *use = uses;
+	unsigned int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
+		for (j = 0; j < ARRAY_SIZE(all_files); j++)
+			if (calls[i].files & all_files[j])
+				*use++ = (struct use) { &calls[i], all_files[j] };
+	return use;
+}
 
 TEST_F(api, works)
 {
+	const struct use *use, *end = find_uses();
 	const struct call *call;
 	union any *arg;
-	u32 file;
 
-	for_each_call(call, file) {
+	for (use = uses; use < end; use++) {
+		call = use->call;
 		arg = make(call);
-		EXPECT_LE(0, do_ioctl(fd_of(self, file), call->request, arg))
+		EXPECT_LE(0, do_ioctl(fd_of(self->vcpu, use->file), call->request, arg))
 			TH_LOG("%s", call->name);
 	}
 }
 
 TEST_F(api, structure_size)
 {
+	const struct use *use, *end = find_uses();
 	const struct call *call;
 	union any *arg;
-	u32 file, size;
+	u32 size;
 	int fd;
 
-	for_each_call(call, file) {
-		fd = fd_of(self, file);
+	for (use = uses; use < end; use++) {
+		call = use->call;
+		fd = fd_of(self->vcpu, use->file);
 		/* Shorter than any version of it */
 		for (size = 0; size < call->size; size += 4) {
 			arg = make(call);
@@ -279,15 +298,19 @@ TEST_F(api, structure_size)
 
 TEST_F(api, unknown_flags)
 {
+	const struct use *use, *end = find_uses();
 	const struct call *call;
 	union any *arg;
-	u32 file, bit;
+	u32 bit;
+	int fd;
 
-	for_each_call(call, file) {
+	for (use = uses; use < end; use++) {
+		call = use->call;
+		fd = fd_of(self->vcpu, use->file);
 		for (bit = 8; bit < 32; bit++) {
 			arg = make(call);
 			arg->head.flags |= 1U << bit;
-			EXPECT_EQ(-EINVAL, do_ioctl(fd_of(self, file), call->request, arg))
+			EXPECT_EQ(-EINVAL, do_ioctl(fd, call->request, arg))
 				TH_LOG("%s with flag %u", call->name, bit);
 		}
 	}
@@ -295,16 +318,17 @@ TEST_F(api, unknown_flags)
 
 TEST_F(api, reserved_fields)
 {
+	const struct use *use, *end = find_uses();
 	const struct call *call;
 	union any *arg;
-	u32 file;
 
-	for_each_call(call, file) {
+	for (use = uses; use < end; use++) {
+		call = use->call;
 		if (!call->reserved)
 			continue;
 		arg = make(call);
 		arg->bytes[call->reserved] = 1;
-		EXPECT_EQ(-EINVAL, do_ioctl(fd_of(self, file), call->request, arg))
+		EXPECT_EQ(-EINVAL, do_ioctl(fd_of(self->vcpu, use->file), call->request, arg))
 			TH_LOG("%s", call->name);
 	}
 }
@@ -312,14 +336,16 @@ TEST_F(api, reserved_fields)
 TEST_F(api, bad_pointers)
 {
 	u8 *two = map_memory(2 * PAGE);
+	const struct use *use, *end = find_uses();
 	const struct call *call;
-	u32 file, there;
+	u32 there;
 	union any *arg;
 	int fd;
 
 	mprotect(two + PAGE, PAGE, PROT_NONE);
-	for_each_call(call, file) {
-		fd = fd_of(self, file);
+	for (use = uses; use < end; use++) {
+		call = use->call;
+		fd = fd_of(self->vcpu, use->file);
 		EXPECT_EQ(-EFAULT, do_ioctl(fd, call->request, NULL)) TH_LOG("%s", call->name);
 		EXPECT_EQ(-EFAULT, do_ioctl(fd, call->request, (void *)0xffff888000001000))
 			TH_LOG("%s", call->name);
@@ -357,20 +383,22 @@ TEST_F(api, wrong_kind_of_file)
 	const struct call *call;
 	unsigned int i, j;
 	union any *arg;
+	int fd;
 
 	for (call = calls; call < calls + ARRAY_SIZE(calls); call++) {
 		for (i = 0; i < ARRAY_SIZE(all_files); i++) {
 			if (call->files & all_files[i])
 				continue;
 			arg = make(call);
-			EXPECT_EQ(-ENOTTY, do_ioctl(fd_of(self, all_files[i]), call->request, arg))
+			fd = fd_of(self->vcpu, all_files[i]);
+			EXPECT_EQ(-ENOTTY, do_ioctl(fd, call->request, arg))
 				TH_LOG("%s on file %u", call->name, all_files[i]);
 		}
 	}
 	for (j = 0; j < ARRAY_SIZE(plain_calls); j++)
 		for (i = 0; i < ARRAY_SIZE(all_files); i++)
 			if (!(plain_calls[j].files & all_files[i]))
-				EXPECT_EQ(-ENOTTY, do_ioctl(fd_of(self, all_files[i]),
+				EXPECT_EQ(-ENOTTY, do_ioctl(fd_of(self->vcpu, all_files[i]),
 							    plain_calls[j].request, NULL));
 }
 
@@ -393,8 +421,9 @@ TEST_F(api, unknown_calls)
 		if (known(_IO(VMM_IOC, nr)))
 			continue;
 		for (i = 0; i < ARRAY_SIZE(all_files); i++)
-			EXPECT_EQ(-ENOTTY, do_ioctl(fd_of(self, all_files[i]), _IO(VMM_IOC, nr),
-						    page)) TH_LOG("number %#x", nr);
+			EXPECT_EQ(-ENOTTY, do_ioctl(fd_of(self->vcpu, all_files[i]),
+						    _IO(VMM_IOC, nr), page))
+				TH_LOG("number %#x", nr);
 	}
 	/* The same numbers with a direction or a size are other calls. */
 	EXPECT_EQ(-ENOTTY, do_ioctl(self->vm->dev, _IOR(VMM_IOC, 0, struct vmm_info), page));
@@ -828,15 +857,17 @@ TEST_F(api, caller_of_32_bits)
 	u8 *low = mmap(NULL, 64 * KIB, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	struct vcpu *vcpu = self->vcpu;
+	const struct use *use, *end = find_uses();
 	const struct call *call;
 	union any *arg = (void *)low;
 	struct vmm_cpuid_entry *entries;
-	u32 file, count;
+	u32 count;
 
 	ASSERT_NE(MAP_FAILED, low);
-	for_each_call(call, file) {
+	for (use = uses; use < end; use++) {
+		call = use->call;
 		memcpy(low, make(call), sizeof(*arg));
-		EXPECT_LE(0, ioctl32(fd_of(self, file), call->request, low))
+		EXPECT_LE(0, ioctl32(fd_of(self->vcpu, use->file), call->request, low))
 			TH_LOG("%s", call->name);
 	}
 

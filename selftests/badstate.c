@@ -11,14 +11,16 @@
 FIXTURE(badstate) {
 	struct vm *vm;
 	struct vcpu *vcpu;
-	struct vmm_state good;
 	int mark;
 };
+
+/* What the vCPU has before each bad state, and still has after it */
+static struct vmm_state good;
 
 #define GROUPS	(VMM_STATE_SYNC | VMM_STATE_MSRS | VMM_STATE_PENDING)
 
 GUEST_CODE(counting, 64,
-	"1: inc %rax; out %al, $PORT_VALUE; jmp 1b\n");
+	   "1: inc %rax; out %al, $PORT_VALUE; jmp 1b\n");
 
 FIXTURE_SETUP(badstate)
 {
@@ -27,7 +29,7 @@ FIXTURE_SETUP(badstate)
 	self->vcpu = vcpu_create(self->vm, 0);
 	vcpu_load(self->vcpu, MODE_LONG, counting);
 	vcpu_get(self->vcpu, GROUPS);
-	self->good = self->vcpu->state;
+	good = self->vcpu->state;
 }
 
 FIXTURE_TEARDOWN(badstate)
@@ -37,32 +39,30 @@ FIXTURE_TEARDOWN(badstate)
 }
 
 /* The state is refused with @error, and is still the good one. */
-static void refused(struct __test_metadata *_metadata, FIXTURE_DATA(badstate) *self, u64 group,
-		    int error, const char *what)
+static void refused(struct __test_metadata *_metadata, struct vcpu *vcpu, u64 group, int error,
+		    const char *what)
 {
-	struct vmm_state *state = &self->vcpu->state;
+	struct vmm_state *state = &vcpu->state;
 
 	/* Another group beside it, which is good, is not taken either. */
 	state->regs.gpr[VMM_R15] = 0x1515;
-	EXPECT_EQ(error, vcpu_try_set(self->vcpu, group | VMM_STATE_REGS)) TH_LOG("%s", what);
-	vcpu_get(self->vcpu, GROUPS);
-	EXPECT_EQ(0, memcmp(state, &self->good, sizeof(*state)))
+	EXPECT_EQ(error, vcpu_try_set(vcpu, group | VMM_STATE_REGS)) TH_LOG("%s", what);
+	vcpu_get(vcpu, GROUPS);
+	EXPECT_EQ(0, memcmp(state, &good, sizeof(*state)))
 		TH_LOG("%s: the state has changed", what);
-	*state = self->good;
+	*state = good;
 }
 
 #define REFUSED(group, error, change) do {					\
 	struct vmm_state *s = &self->vcpu->state;				\
 										\
 	change;									\
-	refused(_metadata, self, VMM_STATE_##group, error, #change);		\
+	refused(_metadata, self->vcpu, VMM_STATE_##group, error, #change);		\
 } while (0)
 
 /* The state is taken, but the vCPU does not run with it; with the good one it does. */
-static void no_entry(struct __test_metadata *_metadata, FIXTURE_DATA(badstate) *self,
-		     const char *what)
+static void no_entry(struct __test_metadata *_metadata, struct vcpu *vcpu, const char *what)
 {
-	struct vcpu *vcpu = self->vcpu;
 	struct vmm_exit *e = &vcpu->run->exit;
 	int i;
 
@@ -75,19 +75,19 @@ static void no_entry(struct __test_metadata *_metadata, FIXTURE_DATA(badstate) *
 			EXPECT_GT(strnlen(e->fail_entry.message, sizeof(e->fail_entry.message)),
 				  10);
 	}
-	vcpu->state = self->good;
+	vcpu->state = good;
 	vcpu_set(vcpu, VMM_STATE_SYNC);
 	EXPECT_EQ(1, run_value(vcpu)) TH_LOG("%s", what);
-	vcpu->state = self->good;
+	vcpu->state = good;
 	vcpu_set(vcpu, VMM_STATE_SYNC);
-	vcpu->state = self->good;
+	vcpu->state = good;
 }
 
 #define NO_ENTRY(change) do {							\
 	struct vmm_state *s = &self->vcpu->state;				\
 										\
 	change;									\
-	no_entry(_metadata, self, #change);					\
+	no_entry(_metadata, self->vcpu, #change);					\
 } while (0)
 
 TEST_F(badstate, registers)
@@ -146,7 +146,7 @@ TEST_F(badstate, features_not_in_cpuid)
 	vcpu_set(vcpu, VMM_STATE_CONTROL);
 	ASSERT_EQ(0, vcpu_set_cpuid(vcpu, entries, count));
 	vcpu_get(vcpu, GROUPS);
-	self->good = vcpu->state;
+	good = vcpu->state;
 	REFUSED(CONTROL, -EINVAL, s->control.cr4 |= CR4_SMEP);
 	REFUSED(CONTROL, -EINVAL, s->control.cr4 |= CR4_FSGSBASE);
 	REFUSED(CONTROL, -EINVAL, s->control.cr4 |= CR4_OSXSAVE);
@@ -237,31 +237,31 @@ TEST_F(badstate, xsave)
 	state->xsave = (struct vmm_xsave){ .area = (uintptr_t)area, .area_size = size };
 	vcpu_get(self->vcpu, VMM_STATE_XSAVE);
 	EXPECT_EQ(size, state->xsave.area_size);
-	self->good = *state;
+	good = *state;
 	/* What was got can be set. */
 	EXPECT_EQ(0, vcpu_try_set(self->vcpu, VMM_STATE_XSAVE));
 
 	state->xsave.area_size = size - 1;
 	EXPECT_EQ(-ENOSPC, vcpu_try_get(self->vcpu, VMM_STATE_XSAVE));
-	state->xsave = self->good.xsave;
+	state->xsave = good.xsave;
 	state->xsave.area = 0xffff888000001000;
 	EXPECT_EQ(-EFAULT, vcpu_try_get(self->vcpu, VMM_STATE_XSAVE));
 	EXPECT_EQ(-EFAULT, vcpu_try_set(self->vcpu, VMM_STATE_XSAVE));
-	state->xsave = self->good.xsave;
+	state->xsave = good.xsave;
 	state->xsave.reserved = 1;
 	EXPECT_EQ(-EINVAL, vcpu_try_set(self->vcpu, VMM_STATE_XSAVE));
-	state->xsave = self->good.xsave;
+	state->xsave = good.xsave;
 	state->xsave.xcr0 = 0;
 	EXPECT_EQ(-EINVAL, vcpu_try_set(self->vcpu, VMM_STATE_XSAVE));
 	state->xsave.xcr0 = 1ULL << 62 | 1;
 	EXPECT_EQ(-EINVAL, vcpu_try_set(self->vcpu, VMM_STATE_XSAVE));
-	state->xsave = self->good.xsave;
+	state->xsave = good.xsave;
 	state->xsave.xss = 1ULL << 60;
 	EXPECT_EQ(-EINVAL, vcpu_try_set(self->vcpu, VMM_STATE_XSAVE));
-	state->xsave = self->good.xsave;
+	state->xsave = good.xsave;
 	state->xsave.area_size = 100;
 	EXPECT_EQ(-EINVAL, vcpu_try_set(self->vcpu, VMM_STATE_XSAVE));
-	state->xsave = self->good.xsave;
+	state->xsave = good.xsave;
 	/* MXCSR with reserved bits: FXRSTOR would fault on the host. */
 	*(u32 *)(area + 24) |= 1 << 31;
 	EXPECT_EQ(-EINVAL, vcpu_try_set(self->vcpu, VMM_STATE_XSAVE));
@@ -308,7 +308,7 @@ TEST_F(badstate, together_in_real_mode)
 
 	vcpu_load_code(self->vcpu, MODE_REAL, "\x40\xe6\xe4\xeb\xfb", 5);	/* inc; out; jmp */
 	vcpu_get(self->vcpu, GROUPS);
-	self->good = *s;
+	good = *s;
 	NO_ENTRY(s->regs.rip = 0x100000000);
 	NO_ENTRY(s->events.exception = ((struct vmm_event) {
 		.type = VMM_EVENT_EXCEPTION, .vector = 13, .has_error = 1 }));
@@ -358,7 +358,7 @@ TEST_F(badstate, random)
 
 	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_kicking, vcpu));
 	for (round = 0; round < 2000; round++) {
-		vcpu->state = self->good;
+		vcpu->state = good;
 		for (i = 0; i <= round % 4; i++) {
 			seed = seed * 1664525 + 1013904223;
 			bytes[from + (seed >> 8) % size] ^= 1 << (seed >> 29);
@@ -374,7 +374,7 @@ TEST_F(badstate, random)
 	EXPECT_GT(taken, 100);
 	vcpu_run_raw(vcpu);	/* a kick may be left over */
 	vcpu_set_mode(vcpu, MODE_LONG);
-	vcpu->state = self->good;
+	vcpu->state = good;
 	vcpu_set(vcpu, VMM_STATE_SYNC);
 	EXPECT_EQ(1, run_value(vcpu));
 }

@@ -45,34 +45,34 @@ GUEST_CODE(privileged_msr, 64, "mov $0x12345678, %ecx; rdmsr\n");
 GUEST_CODE(page_fault, 64, "mov $0x123456, %ebx; movl $1, (%rbx)\n");
 GUEST_CODE(fetch_fault, 64, "mov $0x123456, %eax; jmp *%rax\n");
 GUEST_CODE(float_error, 64,
-	"fninit; fldcw DATA_GPA; fld1; fldz; fdivrp; fwait\n");
+	   "fninit; fldcw DATA_GPA; fld1; fldz; fdivrp; fwait\n");
 GUEST_CODE(simd_error, 64,
-	"ldmxcsr DATA_GPA; xorps %xmm0, %xmm0; divps %xmm0, %xmm0; out %al, $PORT_DONE\n");
-
-#define NO_ADDRESS	~0ULL
-
-static struct guest_trap *check_fault(struct __test_metadata *_metadata, struct vcpu *vcpu,
-				      const u8 *code, size_t size, u8 vector, u64 error,
-				      u64 offset)
-{
-	struct guest_trap *trap;
-
-	vcpu_load_code(vcpu, MODE_LONG, code, size);
-	trap = run_vector(vcpu, vector);
-	EXPECT_EQ(error, trap->error);
-	EXPECT_EQ(CODE_GPA + offset, trap->rip);
-	return trap;
-}
-#define guest_faults(name, vector, error, offset) \
-	check_fault(_metadata, self->vcpu, name, code_size(name), vector, error, offset)
+	   "ldmxcsr DATA_GPA; xorps %xmm0, %xmm0; divps %xmm0, %xmm0; out %al, $PORT_DONE\n");
 
 TEST_F(exceptions, of_instructions)
 {
-	guest_faults(divide, 0, 0, 2);
-	guest_faults(breakpoint, 3, 0, 1);
-	guest_faults(undefined, 6, 0, 0);
-	guest_faults(bad_selector, 13, 0xfff8, 5);
-	guest_faults(privileged_msr, 13, 0, 5);
+	static const struct {
+		const u8 *code, *end;
+		u8 vector;
+		u64 error;
+		u64 offset;
+	} faults[] = {
+		{ divide, divide_end, 0, 0, 2 },
+		{ breakpoint, breakpoint_end, 3, 0, 1 },
+		{ undefined, undefined_end, 6, 0, 0 },
+		{ bad_selector, bad_selector_end, 13, 0xfff8, 5 },
+		{ privileged_msr, privileged_msr_end, 13, 0, 5 },
+	};
+	struct guest_trap *trap;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(faults); i++) {
+		vcpu_load_code(self->vcpu, MODE_LONG, faults[i].code,
+			       faults[i].end - faults[i].code);
+		trap = run_vector(self->vcpu, faults[i].vector);
+		EXPECT_EQ(faults[i].error, trap->error);
+		EXPECT_EQ(CODE_GPA + faults[i].offset, trap->rip);
+	}
 }
 
 TEST_F(exceptions, of_descriptors)
@@ -177,15 +177,17 @@ TEST_F(exceptions, page_fault)
 
 /* Unaligned data under CR0.AM and EFLAGS.AC, in user mode: the host must not loop on it. */
 GUEST_CODE(unaligned, 64,
-	"pushf; orl $0x40000, (%rsp); popf\n"
-	"1: movl $1, DATA_GPA + 1\n"
-	"int $0x40\n");
+	   "pushf; orl $0x40000, (%rsp); popf\n"
+	   "1: movl $1, DATA_GPA + 1\n"
+	   "int $0x40\n");
 
 static void cause_alignment_check(void)
 {
 	u32 data[2];
 
-	asm volatile("pushf; orl $0x40000, (%%rsp); popf; movl $1, %0; pushf; andl $~0x40000, (%%rsp); popf"
+	asm volatile("pushf; orl $0x40000, (%%rsp); popf\n"
+		     "movl $1, %0\n"
+		     "pushf; andl $~0x40000, (%%rsp); popf"
 		     : "=m" (*(u32 *)((u8 *)data + 1)));
 }
 
@@ -219,7 +221,7 @@ TEST_F(exceptions, of_old_instructions)
 /* ---- injected by the VMM ---- */
 
 GUEST_CODE(counting, 64,
-	"1: mov %ecx, %eax; out %eax, $PORT_VALUE; inc %ecx; jmp 1b\n");
+	   "1: mov %ecx, %eax; out %eax, $PORT_VALUE; inc %ecx; jmp 1b\n");
 
 TEST_F(exceptions, inject_every_vector)
 {
@@ -344,6 +346,7 @@ static const u64 delivery_pages[] = {
 	IDT_GPA, GDT_GPA, STACK_TOP & ~0xfff, STUBS_GPA, TABLES_GPA, TABLES_GPA + PAGE,
 	TABLES_GPA + 2 * PAGE,
 };
+
 #define NR_PLACES (ARRAY_SIZE(delivery_pages) + 1)
 
 static void forget_place(struct vm *vm, unsigned int place)
@@ -356,13 +359,13 @@ static void forget_place(struct vm *vm, unsigned int place)
 }
 
 GUEST_CODE(soft_events, 64,
-	"1: out %al, $PORT_VALUE\n"	/* 0 */
-	"int $0x80\n"			/* 2 */
-	"out %al, $PORT_VALUE\n"	/* 4 */
-	"int3\n"			/* 6 */
-	"out %al, $PORT_VALUE\n"	/* 7 */
-	"2: ud2\n"			/* 9 */
-	"nop\n");
+	   "1: out %al, $PORT_VALUE\n"	/* 0 */
+	   "int $0x80\n"			/* 2 */
+	   "out %al, $PORT_VALUE\n"	/* 4 */
+	   "int3\n"			/* 6 */
+	   "out %al, $PORT_VALUE\n"	/* 7 */
+	   "2: ud2\n"			/* 9 */
+	   "nop\n");
 
 TEST(delivery_faults_soft)
 {
@@ -472,8 +475,8 @@ TEST_F(exceptions, handler_not_mapped)
 /* ---- double and triple faults ---- */
 
 GUEST_CODE(twice_bad_selector, 64,
-	/* The first brings in what a delivery touches. */
-	"int $0x40; mov $0xfff8, %eax; mov %eax, %ds\n");
+	   /* The first brings in what a delivery touches. */
+	   "int $0x40; mov $0xfff8, %eax; mov %eax, %ds\n");
 
 /* A gate that is not present: contributory faults pair up, the others come one after another. */
 TEST_F(exceptions, double_fault)
@@ -507,8 +510,8 @@ TEST_F(exceptions, double_fault)
 }
 
 /*
- * An exception whose delivery an exit has broken off, and one that the VMM adds: what a pair becomes.
- * 0 is a shutdown.
+ * An exception whose delivery an exit has broken off, and one that the VMM adds: what such a pair
+ * becomes. 0 is a shutdown.
  */
 TEST_F(exceptions, pairs)
 {

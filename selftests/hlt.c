@@ -10,12 +10,12 @@
 #include "vmmtest.h"
 
 GUEST_CODE(halt, 64,
-	"out %al, $PORT_VALUE\n"	/* 0 */
-	"hlt\n"				/* 2 */
-	"out %al, $PORT_VALUE\n"	/* 3 */
-	"sti; hlt\n"			/* 5, 6 */
-	"cli\n"				/* 7 */
-	"out %al, $PORT_DONE\n");
+	   "out %al, $PORT_VALUE\n"	/* 0 */
+	   "hlt\n"				/* 2 */
+	   "out %al, $PORT_VALUE\n"	/* 3 */
+	   "sti; hlt\n"			/* 5, 6 */
+	   "cli\n"				/* 7 */
+	   "out %al, $PORT_DONE\n");
 
 /* ---- the VMM has the controllers ---- */
 
@@ -268,16 +268,15 @@ TEST_F(sleep, exit_on_request)
 
 /* Many naps, each ended by another thread at no certain moment: no wake-up is lost. */
 GUEST_CODE(naps, 64,
-	"1: cli; cmp %rdi, DATA_GPA; je 2f; sti; hlt; jmp 1b\n"
-	"2: "
-	"out %al, $PORT_DONE\n");
+	   "1: cli; cmp %rdi, DATA_GPA; je 2f; sti; hlt; jmp 1b\n"
+	   "2: out %al, $PORT_DONE\n");
 
 /* A handler that only counts and ends the interrupt; no exit */
 GUEST_CODE(count_and_eoi, 64,
-	"push %rax\n"
-	"incq DATA_GPA\n"
-	"mov $0xfee000b0, %eax; movl $0, (%rax)\n"
-	"pop %rax; iretq\n");
+	   "push %rax\n"
+	   "incq DATA_GPA\n"
+	   "mov $0xfee000b0, %eax; movl $0, (%rax)\n"
+	   "pop %rax; iretq\n");
 
 #define NAPS 2000
 

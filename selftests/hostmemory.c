@@ -35,7 +35,7 @@ FIXTURE_TEARDOWN(hostmemory)
 
 /* Adds one to the doubleword at the address that it gets, and says the sum */
 GUEST_CODE(writer, 64,
-	"1: in $PORT_VALUE, %eax; incl (%rax); mov (%rax), %eax; out %eax, $PORT_VALUE; jmp 1b\n");
+	   "1: in $PORT_VALUE, %eax; incl (%rax); mov (%rax), %eax; out %eax, $PORT_VALUE; jmp 1b\n");
 
 static u32 guest_increments(struct vcpu *vcpu, u64 address)
 {
@@ -49,9 +49,9 @@ static u32 guest_increments(struct vcpu *vcpu, u64 address)
 
 /* Adds one to a doubleword in each page from BASE on, up to RBP, over and over */
 GUEST_CODE(sweep, 64,
-	"1: mov $0x800000, %ebx\n"
-	"2: incl (%rbx); add $0x1000, %rbx; cmp %rbp, %rbx; jb 2b\n"
-	"incq DATA_GPA; jmp 1b\n");
+	   "1: mov $0x800000, %ebx\n"
+	   "2: incl (%rbx); add $0x1000, %rbx; cmp %rbp, %rbx; jb 2b\n"
+	   "incq DATA_GPA; jmp 1b\n");
 
 static u8 *map_aligned(size_t bytes, size_t alignment)
 {
@@ -210,8 +210,8 @@ TEST_F(hostmemory, userfaultfd)
 		EXPECT_EQ(501 + i, guest_increments(self->vcpu, BASE + i * PAGE));
 	EXPECT_EQ(15, s.served);
 	/*
-	 * A signal ends the wait for a page that does not come, if the kernel lets one wait so (since
-	 * 6.2); nothing is lost.
+	 * A signal ends the wait for a page that does not come, where the kernel lets one wait so
+	 * (since 6.2); nothing is lost.
 	 */
 	run_until(self->vcpu, VMM_EXIT_IO)->io.data = BASE + 15 * PAGE;
 	sigaction(SIGALRM, &action, NULL);
@@ -260,8 +260,8 @@ TEST_F_TIMEOUT(hostmemory, same_page_merging, 60)
 /* ---- compaction ---- */
 
 /*
- * An emulated host compacts slowly, and holds up whoever faults meanwhile: go on until the guest has
- * got somewhere.
+ * An emulated host compacts slowly, and holds up whoever faults meanwhile: go on until the guest
+ * has got somewhere.
  */
 static void *compact(void *arg)
 {

@@ -16,27 +16,27 @@
 #include "vmmtest.h"
 
 /*
- * A guest that changes all that it may: syscall MSRs, FS and GS, XCR0 and vector registers, MXCSR and
- * the x87 control word, debug registers, PAT, TSC_AUX where it has it.
+ * A guest that changes all that it may: syscall MSRs, FS and GS, XCR0 and vector registers, MXCSR
+ * and the x87 control word, debug registers, PAT.
  */
 GUEST_CODE(change_all, 64,
-	"mov $0x12345678, %eax; xor %edx, %edx\n"
-	"mov $0xc0000081, %ecx; wrmsr; mov $0xc0000082, %ecx; wrmsr\n"
-	"mov $0xc0000083, %ecx; wrmsr; mov $0xc0000102, %ecx; wrmsr\n"
-	"mov $0xc0000100, %ecx; wrmsr; mov $0xc0000101, %ecx; wrmsr\n"
-	"mov $0x174, %ecx; wrmsr; mov $0x175, %ecx; wrmsr; mov $0x176, %ecx; wrmsr\n"
-	"mov $0x47700, %eax; mov $0xc0000084, %ecx; wrmsr\n"
-	"mov $0x00010006, %eax; mov $0x277, %ecx; wrmsr\n"
-	"mov $0xffffffff, %eax; mov %rax, %dr0; mov %rax, %dr1; mov %rax, %dr2; mov %rax, %dr3\n"
-	"mov $0x1, %ecx; mov $0x4ff, %eax; mov %rax, %dr7\n"
-	"fninit; fldcw DATA_GPA; fld1; ldmxcsr DATA_GPA + 4\n"
-	"pcmpeqd %xmm0, %xmm0; movdqa %xmm0, %xmm1; movdqa %xmm0, %xmm2; movdqa %xmm0, %xmm7\n"
-	"movdqa %xmm0, %xmm8; movdqa %xmm0, %xmm15\n"
-	"cmpb $0, DATA_GPA + 8; je 1f\n"
-	"mov %cr4, %rax; or $0x40000, %rax; mov %rax, %cr4\n"
-	"xor %ecx, %ecx; xor %edx, %edx; mov DATA_GPA + 8, %eax; xsetbv\n"
-	"1: out %al, $PORT_VALUE\n"
-	"jmp 1b\n");
+	   "mov $0x12345678, %eax; xor %edx, %edx\n"
+	   "mov $0xc0000081, %ecx; wrmsr; mov $0xc0000082, %ecx; wrmsr\n"
+	   "mov $0xc0000083, %ecx; wrmsr; mov $0xc0000102, %ecx; wrmsr\n"
+	   "mov $0xc0000100, %ecx; wrmsr; mov $0xc0000101, %ecx; wrmsr\n"
+	   "mov $0x174, %ecx; wrmsr; mov $0x175, %ecx; wrmsr; mov $0x176, %ecx; wrmsr\n"
+	   "mov $0x47700, %eax; mov $0xc0000084, %ecx; wrmsr\n"
+	   "mov $0x00010006, %eax; mov $0x277, %ecx; wrmsr\n"
+	   "mov $0xffffffff, %eax; mov %rax, %dr0; mov %rax, %dr1; mov %rax, %dr2; mov %rax, %dr3\n"
+	   "mov $0x1, %ecx; mov $0x4ff, %eax; mov %rax, %dr7\n"
+	   "fninit; fldcw DATA_GPA; fld1; ldmxcsr DATA_GPA + 4\n"
+	   "pcmpeqd %xmm0, %xmm0; movdqa %xmm0, %xmm1; movdqa %xmm0, %xmm2; movdqa %xmm0, %xmm7\n"
+	   "movdqa %xmm0, %xmm8; movdqa %xmm0, %xmm15\n"
+	   "cmpb $0, DATA_GPA + 8; je 1f\n"
+	   "mov %cr4, %rax; or $0x40000, %rax; mov %rax, %cr4\n"
+	   "xor %ecx, %ecx; xor %edx, %edx; mov DATA_GPA + 8, %eax; xsetbv\n"
+	   "1: out %al, $PORT_VALUE\n"
+	   "jmp 1b\n");
 
 FIXTURE(hoststate) {
 	struct vm *vm;
@@ -318,7 +318,7 @@ static u64 hits(int fd)
 	return count;
 }
 
-/* A breakpoint of the process itself works before, between and after runs; none of the guest's does. */
+/* A breakpoint of the process itself works before, between and after runs. */
 TEST_F(hoststate, breakpoints)
 {
 	int fd = watch(), i;
@@ -338,8 +338,8 @@ TEST_F(hoststate, breakpoints)
 
 /* The guest sees its own, not the host's. */
 GUEST_CODE(read_debug, 64,
-	"mov %dr0, %rax; out %eax, $PORT_VALUE\n"
-	"mov %dr7, %rax; out %eax, $PORT_VALUE\n");
+	   "mov %dr0, %rax; out %eax, $PORT_VALUE\n"
+	   "mov %dr7, %rax; out %eax, $PORT_VALUE\n");
 
 TEST_F(hoststate, breakpoints_stay_here)
 {

@@ -14,8 +14,8 @@
 
 /* Computes on; an exit each time the counter's low 16 bits are zero */
 GUEST_CODE(compute, 64,
-	"1: inc %rax; imul $0x343fd, %rbx, %rbx; add $0x269ec3, %rbx\n"
-	"test %ax, %ax; jnz 1b; out %eax, $PORT_VALUE; jmp 1b\n");
+	   "1: inc %rax; imul $0x343fd, %rbx, %rbx; add $0x269ec3, %rbx\n"
+	   "test %ax, %ax; jnz 1b; out %eax, $PORT_VALUE; jmp 1b\n");
 
 FIXTURE(hotplug) {
 	struct vm *vm[2];

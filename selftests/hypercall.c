@@ -10,13 +10,13 @@
 
 /* AMD's instruction and Intel's; the VMM patches in what this host's is. */
 GUEST_CODE(hypercall64, 64,
-	"vmmcall\n"
-	"mov %rax, DATA_GPA\n"
-	"out %al, $PORT_DONE\n");
+	   "vmmcall\n"
+	   "mov %rax, DATA_GPA\n"
+	   "out %al, $PORT_DONE\n");
 GUEST_CODE(hypercall32, 32,
-	"vmmcall\n"
-	"mov %eax, DATA_GPA\n"
-	"out %al, $PORT_DONE\n");
+	   "vmmcall\n"
+	   "mov %eax, DATA_GPA\n"
+	   "out %al, $PORT_DONE\n");
 
 FIXTURE(hypercall) {
 	struct vm *vm;
@@ -136,8 +136,8 @@ TEST_F(hypercall, of_the_other_vendor)
 
 /* CPUID leaves on request, RIP behind it; the VMM answers in the registers. */
 GUEST_CODE(cpuid, 64,
-	"mov $0x40000000, %eax; mov $7, %ecx; cpuid\n"
-	"out %eax, $PORT_VALUE\n");
+	   "mov $0x40000000, %eax; mov $7, %ecx; cpuid\n"
+	   "out %eax, $PORT_VALUE\n");
 
 TEST_F(hypercall, cpuid_leaves)
 {

@@ -23,35 +23,37 @@ FIXTURE_TEARDOWN(io)
 	vm_destroy(self->vm);
 }
 
-/* One exit: where it was, what it was. Lengths are of the instruction. */
-#define expect_io(port_, in_, size_, rip_, length_) do {			\
-	struct vmm_exit *e = run_until(self->vcpu, VMM_EXIT_IO);		\
-										\
-	EXPECT_EQ((port_), e->io.port);						\
-	EXPECT_EQ((in_), e->io.in);						\
-	EXPECT_EQ((size_), e->io.size);						\
-	EXPECT_EQ(0, e->io.string);						\
-	EXPECT_EQ((rip_), e->rip);						\
-	EXPECT_EQ((rip_) + (length_), e->next_rip);				\
-} while (0)
+/* One exit: where it was, what it was. @length is the instruction's. */
+static void expect_io(struct __test_metadata *_metadata, struct vcpu *vcpu, u16 port, bool in,
+		      u8 size, u64 rip, u8 length)
+{
+	struct vmm_exit *e = run_until(vcpu, VMM_EXIT_IO);
+
+	EXPECT_EQ(port, e->io.port);
+	EXPECT_EQ(in, e->io.in);
+	EXPECT_EQ(size, e->io.size);
+	EXPECT_EQ(0, e->io.string);
+	EXPECT_EQ(rip, e->rip);
+	EXPECT_EQ(rip + length, e->next_rip);
+}
 
 #define io_data	(self->vcpu->run->exit.io.data)
 
 GUEST_CODE(outs16, 16,
-	"out %al, $0x21\n"	/* 0: two bytes */
-	"out %ax, $0x22\n"	/* 2 */
-	"out %eax, $0x23\n"	/* 4: three bytes, with the prefix */
-	"out %al, %dx\n"	/* 7: one byte */
-	"out %ax, %dx\n"	/* 8 */
-	"out %eax, %dx\n");	/* 9: two bytes */
+	   "out %al, $0x21\n"	/* 0: two bytes */
+	   "out %ax, $0x22\n"	/* 2 */
+	   "out %eax, $0x23\n"	/* 4: three bytes, with the prefix */
+	   "out %al, %dx\n"	/* 7: one byte */
+	   "out %ax, %dx\n"	/* 8 */
+	   "out %eax, %dx\n");	/* 9: two bytes */
 
 GUEST_CODE(outs64, 64,
-	"out %al, $0x21\n"	/* 0 */
-	"out %ax, $0x22\n"	/* 2: three bytes */
-	"out %eax, $0x23\n"	/* 5 */
-	"out %al, %dx\n"	/* 7 */
-	"out %ax, %dx\n"	/* 8: two bytes */
-	"out %eax, %dx\n");	/* 10 */
+	   "out %al, $0x21\n"	/* 0 */
+	   "out %ax, $0x22\n"	/* 2: three bytes */
+	   "out %eax, $0x23\n"	/* 5 */
+	   "out %al, %dx\n"	/* 7 */
+	   "out %ax, %dx\n"	/* 8: two bytes */
+	   "out %eax, %dx\n");	/* 10 */
 
 TEST_F(io, out_real)
 {
@@ -62,17 +64,17 @@ TEST_F(io, out_real)
 	gpr[VMM_RDX] = 0xfedc;
 	vcpu_set(self->vcpu, VMM_STATE_REGS);
 
-	expect_io(0x21, 0, 1, 0, 2);
+	expect_io(_metadata, self->vcpu, 0x21, 0, 1, 0, 2);
 	EXPECT_EQ(0x78, io_data);
-	expect_io(0x22, 0, 2, 2, 2);
+	expect_io(_metadata, self->vcpu, 0x22, 0, 2, 2, 2);
 	EXPECT_EQ(0x5678, io_data);
-	expect_io(0x23, 0, 4, 4, 3);
+	expect_io(_metadata, self->vcpu, 0x23, 0, 4, 4, 3);
 	EXPECT_EQ(0x12345678, io_data);
-	expect_io(0xfedc, 0, 1, 7, 1);
+	expect_io(_metadata, self->vcpu, 0xfedc, 0, 1, 7, 1);
 	EXPECT_EQ(0x78, io_data);
-	expect_io(0xfedc, 0, 2, 8, 1);
+	expect_io(_metadata, self->vcpu, 0xfedc, 0, 2, 8, 1);
 	EXPECT_EQ(0x5678, io_data);
-	expect_io(0xfedc, 0, 4, 9, 2);
+	expect_io(_metadata, self->vcpu, 0xfedc, 0, 4, 9, 2);
 	EXPECT_EQ(0x12345678, io_data);
 }
 
@@ -115,13 +117,13 @@ TEST_F(io, out_long)
 
 /* An answer fills exactly the width that was asked for. */
 GUEST_CODE(ins64, 64,
-	"in $0x21, %al; mov %rax, DATA_GPA\n"
-	"in $0x22, %ax; mov %rax, DATA_GPA + 8\n"
-	"in $0x23, %eax; mov %rax, DATA_GPA + 16\n"
-	"mov %rbx, %rax; in %dx, %al; mov %rax, DATA_GPA + 24\n"
-	"mov %rbx, %rax; in %dx, %ax; mov %rax, DATA_GPA + 32\n"
-	"mov %rbx, %rax; in %dx, %eax; mov %rax, DATA_GPA + 40\n"
-	"out %al, $PORT_DONE\n");
+	   "in $0x21, %al; mov %rax, DATA_GPA\n"
+	   "in $0x22, %ax; mov %rax, DATA_GPA + 8\n"
+	   "in $0x23, %eax; mov %rax, DATA_GPA + 16\n"
+	   "mov %rbx, %rax; in %dx, %al; mov %rax, DATA_GPA + 24\n"
+	   "mov %rbx, %rax; in %dx, %ax; mov %rax, DATA_GPA + 32\n"
+	   "mov %rbx, %rax; in %dx, %eax; mov %rax, DATA_GPA + 40\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(io, in_long)
 {
@@ -152,14 +154,14 @@ TEST_F(io, in_long)
 
 /* Without an answer the guest reads zero, not what the VMM last saw. */
 GUEST_CODE(out_then_in, 32,
-	"mov $0x12345678, %eax; out %eax, $0x22\n"
-	"in $0x22, %eax; out %eax, $PORT_VALUE\n");
+	   "mov $0x12345678, %eax; out %eax, $0x22\n"
+	   "in $0x22, %eax; out %eax, $PORT_VALUE\n");
 
 TEST_F(io, in_without_answer)
 {
 	vcpu_load(self->vcpu, MODE_PROTECTED, out_then_in);
-	expect_io(0x22, 0, 4, CODE_GPA + 5, 2);
-	expect_io(0x22, 1, 4, CODE_GPA + 7, 2);
+	expect_io(_metadata, self->vcpu, 0x22, 0, 4, CODE_GPA + 5, 2);
+	expect_io(_metadata, self->vcpu, 0x22, 1, 4, CODE_GPA + 7, 2);
 	EXPECT_EQ(0, run_value(self->vcpu));
 }
 
@@ -177,7 +179,7 @@ TEST_F(io, every_port)
 		self->vcpu->state.regs.gpr[VMM_RDX] = ports[i];
 		self->vcpu->state.regs.rip = CODE_GPA + 7;
 		vcpu_set(self->vcpu, VMM_STATE_REGS);
-		expect_io(ports[i], 0, 1, CODE_GPA + 7, 1);
+		expect_io(_metadata, self->vcpu, ports[i], 0, 1, CODE_GPA + 7, 1);
 	}
 }
 
@@ -224,17 +226,17 @@ static void finish_string(struct vcpu *vcpu)
 }
 
 GUEST_CODE(strings64, 64,
-	"outsb\n"
-	"outsw\n"
-	"outsl\n"
-	"rep outsb\n"
-	"rep outsl %gs:(%rsi), %dx\n"
-	"addr32 rep outsw\n"
-	"insb\n"
-	"rep insw\n"
-	"rep insl\n"
-	"std; rep insl; cld\n"
-	"out %al, $PORT_DONE\n");
+	   "outsb\n"
+	   "outsw\n"
+	   "outsl\n"
+	   "rep outsb\n"
+	   "rep outsl %gs:(%rsi), %dx\n"
+	   "addr32 rep outsw\n"
+	   "insb\n"
+	   "rep insw\n"
+	   "rep insl\n"
+	   "std; rep insl; cld\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(io, string_long)
 {
@@ -309,11 +311,11 @@ TEST_F(io, string_backwards)
 
 /* With a count of zero nothing happens, and nobody is told. */
 GUEST_CODE(empty_strings, 64,
-	"rep outsb; rep insb; rep outsl; rep insl\n"
-	"mov %ecx, %eax; out %eax, $PORT_VALUE\n"
-	"mov %esi, %eax; out %eax, $PORT_VALUE\n"
-	"mov %edi, %eax; out %eax, $PORT_VALUE\n"
-	"out %al, $PORT_DONE\n");
+	   "rep outsb; rep insb; rep outsl; rep insl\n"
+	   "mov %ecx, %eax; out %eax, $PORT_VALUE\n"
+	   "mov %esi, %eax; out %eax, $PORT_VALUE\n"
+	   "mov %edi, %eax; out %eax, $PORT_VALUE\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(io, string_empty)
 {
@@ -331,12 +333,12 @@ TEST_F(io, string_empty)
 }
 
 GUEST_CODE(strings16, 16,
-	"outsb\n"
-	"rep outsw %ss:(%si), %dx\n"
-	"addr32 rep outsl\n"
-	"rep insb\n"
-	"rep insw\n"
-	"out %al, $PORT_DONE\n");
+	   "outsb\n"
+	   "rep outsw %ss:(%si), %dx\n"
+	   "addr32 rep outsl\n"
+	   "rep insb\n"
+	   "rep insw\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(io, string_real)
 {
@@ -371,9 +373,9 @@ TEST_F(io, string_real)
 
 /* The operand of a string is not there: VMM_TRANSLATE says what to inject. */
 GUEST_CODE(string_fault, 64,
-	"mov $0x1f0, %dx; mov $0x123450, %esi\n"
-	"1: outsl\n"
-	"out %al, $PORT_DONE\n");
+	   "mov $0x1f0, %dx; mov $0x123450, %esi\n"
+	   "1: outsl\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(io, string_operand_not_present)
 {
@@ -406,9 +408,9 @@ TEST_F(io, string_operand_not_present)
 
 /* A port is the guest kernel's affair first: user code gets #GP and nothing leaves. */
 GUEST_CODE(user_io, 32,
-	"1: in $0x21, %al\n"
-	"2: out %al, $0x21\n"
-	"int $0x40\n");
+	   "1: in $0x21, %al\n"
+	   "2: out %al, $0x21\n"
+	   "int $0x40\n");
 
 TEST_F(io, user_mode)
 {
@@ -430,18 +432,18 @@ TEST_F(io, user_mode)
 		vcpu_set_user(vcpu);
 		vcpu->state.regs.rflags |= 3 << 12;
 		vcpu_set(vcpu, VMM_STATE_REGS);
-		expect_io(0x21, 1, 1, CODE_GPA, 2);
+		expect_io(_metadata, self->vcpu, 0x21, 1, 1, CODE_GPA, 2);
 		EXPECT_EQ(3, vcpu->run->exit.cpl);
-		expect_io(0x21, 0, 1, CODE_GPA + 2, 2);
+		expect_io(_metadata, self->vcpu, 0x21, 0, 1, CODE_GPA + 2, 2);
 		run_vector(vcpu, 0x40);
 	}
 }
 
 /* 16,384 exits in a row, each answered: none is lost or repeated. */
 GUEST_CODE(sum, 32,
-	"xor %ebx, %ebx; mov $0x4000, %ecx\n"
-	"1: in $0x22, %eax; add %eax, %ebx; loop 1b\n"
-	"mov %ebx, %eax; out %eax, $PORT_VALUE\n");
+	   "xor %ebx, %ebx; mov $0x4000, %ecx\n"
+	   "1: in $0x22, %eax; add %eax, %ebx; loop 1b\n"
+	   "mov %ebx, %eax; out %eax, $PORT_VALUE\n");
 
 TEST_F(io, many)
 {

@@ -40,7 +40,7 @@ struct usage {
  */
 static long count_objects(const char *cache)
 {
-	char shrink[128], objects[128];
+	char shrink[320], objects[320];
 	long n, least = -1;
 	int i;
 
@@ -63,9 +63,10 @@ static void count_caches(struct usage *usage)
 
 	usage->count = 0;
 	while (dir && (entry = readdir(dir)) && usage->count < MAX_CACHES) {
-		if (strncmp(entry->d_name, "kmalloc-", 8) || strlen(entry->d_name) > 31)
+		if (strncmp(entry->d_name, "kmalloc-", 8))
 			continue;
-		strcpy(usage->cache[usage->count].name, entry->d_name);
+		snprintf(usage->cache[usage->count].name, sizeof(usage->cache[0].name), "%.31s",
+			 entry->d_name);
 		usage->cache[usage->count++].objects = count_objects(entry->d_name);
 	}
 	if (dir)

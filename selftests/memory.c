@@ -102,10 +102,10 @@ TEST_F(memory, all_slots)
 
 /* Reads the quadword at each address that it gets, and says its low half */
 GUEST_CODE(reader, 64,
-	"1: in $PORT_VALUE, %eax; mov (%rax), %rax; out %eax, $PORT_VALUE; jmp 1b\n");
+	   "1: in $PORT_VALUE, %eax; mov (%rax), %rax; out %eax, $PORT_VALUE; jmp 1b\n");
 /* Adds one to it */
 GUEST_CODE(writer, 64,
-	"1: in $PORT_VALUE, %eax; incl (%rax); out %eax, $PORT_VALUE; jmp 1b\n");
+	   "1: in $PORT_VALUE, %eax; incl (%rax); out %eax, $PORT_VALUE; jmp 1b\n");
 
 static void tell(struct vcpu *vcpu, u64 address)
 {
@@ -448,11 +448,11 @@ TEST_F(memory, foreign_process)
 
 /* Reads one place without a pause, and counts how often it finds each of two values. */
 GUEST_CODE(watcher, 64,
-	"mov $0x400000, %ebx\n"
-	"1: mov (%rbx), %eax; cmp $0x11, %eax; je 2f; cmp $0x22, %eax; je 3f\n"
-	"out %eax, $PORT_VALUE; jmp 1b\n"
-	"2: incl DATA_GPA; jmp 1b\n"
-	"3: incl DATA_GPA + 4; jmp 1b\n");
+	   "mov $0x400000, %ebx\n"
+	   "1: mov (%rbx), %eax; cmp $0x11, %eax; je 2f; cmp $0x22, %eax; je 3f\n"
+	   "out %eax, $PORT_VALUE; jmp 1b\n"
+	   "2: incl DATA_GPA; jmp 1b\n"
+	   "3: incl DATA_GPA + 4; jmp 1b\n");
 
 struct changer {
 	struct vm *vm;
@@ -517,10 +517,10 @@ static void *change(void *arg)
 	return NULL;
 }
 
-static void check_changes(struct __test_metadata *_metadata, FIXTURE_DATA(memory) *self, int how)
+static void check_changes(struct __test_metadata *_metadata, struct vcpu *vcpu, int how)
 {
 	struct changer c = {
-		.vm = self->vm, .vcpu = self->vcpu, .mem = map_memory(PAGE),
+		.vm = vcpu->vm, .vcpu = vcpu, .mem = map_memory(PAGE),
 		.pages = { map_memory(PAGE), map_memory(PAGE) }, .how = how, .rounds = 40,
 	};
 	pthread_t thread;
@@ -528,35 +528,35 @@ static void check_changes(struct __test_metadata *_metadata, FIXTURE_DATA(memory
 	*c.mem = 0x22;
 	*c.pages[0] = 0x11;
 	*c.pages[1] = 0x22;
-	ASSERT_EQ(0, slot(1, 0x400000, PAGE, c.mem, 0));
-	vcpu_load(self->vcpu, MODE_LONG, watcher);
-	guest_u64(self->vm, DATA_GPA) = 0;
-	self->vcpu->timeout_ms = 25000;
+	ASSERT_EQ(0, vm_set_slot(vcpu->vm, 1, 0x400000, PAGE, c.mem, 0));
+	vcpu_load(vcpu, MODE_LONG, watcher);
+	guest_u64(vcpu->vm, DATA_GPA) = 0;
+	vcpu->timeout_ms = 25000;
 	ASSERT_EQ(0, pthread_create(&thread, NULL, change, &c));
-	EXPECT_EQ(-EINTR, vcpu_run(self->vcpu));
+	EXPECT_EQ(-EINTR, vcpu_run(vcpu));
 	pthread_join(thread, NULL);
 }
 
 TEST_F(memory, mremap_under_a_running_guest)
 {
-	check_changes(_metadata, self, BY_MREMAP);
+	check_changes(_metadata, self->vcpu, BY_MREMAP);
 }
 
 TEST_F(memory, mprotect_under_a_running_guest)
 {
-	check_changes(_metadata, self, BY_MPROTECT);
+	check_changes(_metadata, self->vcpu, BY_MPROTECT);
 }
 
 TEST_F(memory, slot_changed_under_a_running_guest)
 {
-	check_changes(_metadata, self, BY_SLOT);
+	check_changes(_metadata, self->vcpu, BY_SLOT);
 }
 
 /* A balloon that breathes fast: pages vanish and are written all the time. */
 GUEST_CODE(hammer, 64,
-	"1: mov $0x400000, %ebx\n"
-	"2: incl (%rbx); add $0x1000, %ebx; cmp $0x500000, %ebx; jne 2b\n"
-	"incq DATA_GPA; jmp 1b\n");
+	   "1: mov $0x400000, %ebx\n"
+	   "2: incl (%rbx); add $0x1000, %ebx; cmp $0x500000, %ebx; jne 2b\n"
+	   "incq DATA_GPA; jmp 1b\n");
 
 static void *breathe(void *arg)
 {

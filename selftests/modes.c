@@ -7,32 +7,32 @@
 
 /* Arithmetic, a subroutine, memory through DS, the stack and an interrupt. */
 GUEST_CODE(work16, 16,
-	"mov %cs, %ax; out %ax, $PORT_VALUE\n"
-	"mov $0x1200, %ax; add $0x34, %ax; mov %ax, 0x10\n"
-	"push %ax; call 1f; pop %ax\n"
-	"int $0x40\n"
-	"mov 0x10, %ax; out %ax, $PORT_VALUE\n"
-	"out %al, $PORT_DONE\n"
-	"1: incw 0x10; ret\n");
+	   "mov %cs, %ax; out %ax, $PORT_VALUE\n"
+	   "mov $0x1200, %ax; add $0x34, %ax; mov %ax, 0x10\n"
+	   "push %ax; call 1f; pop %ax\n"
+	   "int $0x40\n"
+	   "mov 0x10, %ax; out %ax, $PORT_VALUE\n"
+	   "out %al, $PORT_DONE\n"
+	   "1: incw 0x10; ret\n");
 
 GUEST_CODE(work32, 32,
-	"mov %cr0, %eax; out %eax, $PORT_VALUE\n"
-	"mov $0x12000000, %eax; add $0x34, %eax; mov %eax, DATA_GPA + 0x10\n"
-	"push %eax; call 1f; pop %eax\n"
-	"int $0x40\n"
-	"mov DATA_GPA + 0x10, %eax; out %eax, $PORT_VALUE\n"
-	"out %al, $PORT_DONE\n"
-	"1: incl DATA_GPA + 0x10; ret\n");
+	   "mov %cr0, %eax; out %eax, $PORT_VALUE\n"
+	   "mov $0x12000000, %eax; add $0x34, %eax; mov %eax, DATA_GPA + 0x10\n"
+	   "push %eax; call 1f; pop %eax\n"
+	   "int $0x40\n"
+	   "mov DATA_GPA + 0x10, %eax; out %eax, $PORT_VALUE\n"
+	   "out %al, $PORT_DONE\n"
+	   "1: incl DATA_GPA + 0x10; ret\n");
 
 GUEST_CODE(work64, 64,
-	"mov %cr0, %rax; out %eax, $PORT_VALUE\n"
-	"mov $0x1200000000000000, %r9; add $0x34, %r9; mov %r9, DATA_GPA + 0x10\n"
-	"push %r9; call 1f; pop %r9\n"
-	"int $0x40\n"
-	"mov DATA_GPA + 0x10, %rax; out %eax, $PORT_VALUE\n"
-	"shr $32, %rax; out %eax, $PORT_VALUE\n"
-	"out %al, $PORT_DONE\n"
-	"1: incq DATA_GPA + 0x10; ret\n");
+	   "mov %cr0, %rax; out %eax, $PORT_VALUE\n"
+	   "mov $0x1200000000000000, %r9; add $0x34, %r9; mov %r9, DATA_GPA + 0x10\n"
+	   "push %r9; call 1f; pop %r9\n"
+	   "int $0x40\n"
+	   "mov DATA_GPA + 0x10, %rax; out %eax, $PORT_VALUE\n"
+	   "shr $32, %rax; out %eax, $PORT_VALUE\n"
+	   "out %al, $PORT_DONE\n"
+	   "1: incq DATA_GPA + 0x10; ret\n");
 
 FIXTURE(modes) {
 	struct vm *vm;
@@ -126,9 +126,9 @@ TEST_F(modes, long_5_level)
 
 /* Registers of all sizes arrive and are found again where they belong. */
 GUEST_CODE(increment64, 64,
-	"inc %rax; inc %rcx; inc %rdx; inc %rbx; inc %rbp; inc %rsi; inc %rdi\n"
-	"inc %r8; inc %r9; inc %r10; inc %r11; inc %r12; inc %r13; inc %r14; inc %r15\n"
-	"out %al, $PORT_DONE\n");
+	   "inc %rax; inc %rcx; inc %rdx; inc %rbx; inc %rbp; inc %rsi; inc %rdi\n"
+	   "inc %r8; inc %r9; inc %r10; inc %r11; inc %r12; inc %r13; inc %r14; inc %r15\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(modes, registers)
 {
@@ -155,12 +155,12 @@ TEST_F(modes, registers)
 
 /* A fresh vCPU is a PC at power-on: the first instruction is 16 bytes below 4 GiB. */
 GUEST_CODE(reset_vector, 16,
-	"mov %cs, %ax; out %ax, $PORT_VALUE\n"
-	"mov %edx, %eax; out %eax, $PORT_VALUE\n"
-	"ljmp $0, $0x600\n");
+	   "mov %cs, %ax; out %ax, $PORT_VALUE\n"
+	   "mov %edx, %eax; out %eax, $PORT_VALUE\n"
+	   "ljmp $0, $0x600\n");
 GUEST_CODE(after_reset, 16,
-	"smsw %ax; out %ax, $PORT_VALUE\n"
-	"out %al, $PORT_DONE\n");
+	   "smsw %ax; out %ax, $PORT_VALUE\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST(power_on)
 {
@@ -201,43 +201,43 @@ TEST(power_on)
  * The page tables are there already.
  */
 GUEST_CODE(through_all_modes, 16,
-	"lgdt %cs:(8f - through_all_modes)\n"
-	"mov %cr0, %eax; or $1, %eax; mov %eax, %cr0\n"
-	"ljmpl $SEL_CODE32, $(1f - through_all_modes + CODE_GPA)\n"
-	/* protected mode */
-	".code32\n"
-	"1: mov $SEL_DATA, %eax; mov %eax, %ds; mov %eax, %es; mov %eax, %ss\n"
-	"mov %cr0, %eax; out %eax, $PORT_VALUE\n"
-	/* compatibility mode */
-	"mov %cr4, %eax; or $0x20, %eax; mov %eax, %cr4\n"
-	"mov $TABLES_GPA, %eax; mov %eax, %cr3\n"
-	"mov $0xc0000080, %ecx; rdmsr; or $0x100, %eax; wrmsr\n"
-	"rdmsr; out %eax, $PORT_VALUE\n"
-	"mov %cr0, %eax; or $0x80000000, %eax; mov %eax, %cr0\n"
-	"rdmsr; out %eax, $PORT_VALUE\n"
-	"ljmp $SEL_CODE64, $(2f - through_all_modes + CODE_GPA)\n"
-	/* 64-bit mode */
-	".code64\n"
-	"2: mov $0x123456789abcdef0, %rbx; mov %rbx, DATA_GPA\n"
-	"mov %rbx, %rax; shr $32, %rax; out %eax, $PORT_VALUE\n"
-	"pushq $SEL_CODE32; pushq $(3f - through_all_modes + CODE_GPA); lretq\n"
-	/* compatibility mode, then protected mode without paging */
-	".code32\n"
-	"3: mov %cr0, %eax; and $0x7fffffff, %eax; mov %eax, %cr0\n"
-	"rdmsr; out %eax, $PORT_VALUE\n"
-	"and $~0x100, %eax; wrmsr; rdmsr; out %eax, $PORT_VALUE\n"
-	"mov %cr4, %eax; and $~0x20, %eax; mov %eax, %cr4\n"
-	"ljmp $SEL_CODE16, $(4f - through_all_modes)\n"
-	/* 16-bit protected mode, then real mode */
-	".code16\n"
-	"4: mov $SEL_DATA16, %ax; mov %ax, %ds; mov %ax, %es; mov %ax, %ss\n"
-	"mov %cr0, %eax; and $~1, %eax; mov %eax, %cr0\n"
-	"ljmp $(CODE_GPA >> 4), $(5f - through_all_modes)\n"
-	"5: mov $(DATA_GPA >> 4), %ax; mov %ax, %ds\n"
-	"mov 0, %eax; out %eax, $PORT_VALUE\n"
-	"smsw %ax; out %ax, $PORT_VALUE\n"
-	"out %al, $PORT_DONE\n"
-	"8: .word 0xff; .long GDT_GPA\n");
+	   "lgdt %cs:(8f - through_all_modes)\n"
+	   "mov %cr0, %eax; or $1, %eax; mov %eax, %cr0\n"
+	   "ljmpl $SEL_CODE32, $(1f - through_all_modes + CODE_GPA)\n"
+	   /* protected mode */
+	   ".code32\n"
+	   "1: mov $SEL_DATA, %eax; mov %eax, %ds; mov %eax, %es; mov %eax, %ss\n"
+	   "mov %cr0, %eax; out %eax, $PORT_VALUE\n"
+	   /* compatibility mode */
+	   "mov %cr4, %eax; or $0x20, %eax; mov %eax, %cr4\n"
+	   "mov $TABLES_GPA, %eax; mov %eax, %cr3\n"
+	   "mov $0xc0000080, %ecx; rdmsr; or $0x100, %eax; wrmsr\n"
+	   "rdmsr; out %eax, $PORT_VALUE\n"
+	   "mov %cr0, %eax; or $0x80000000, %eax; mov %eax, %cr0\n"
+	   "rdmsr; out %eax, $PORT_VALUE\n"
+	   "ljmp $SEL_CODE64, $(2f - through_all_modes + CODE_GPA)\n"
+	   /* 64-bit mode */
+	   ".code64\n"
+	   "2: mov $0x123456789abcdef0, %rbx; mov %rbx, DATA_GPA\n"
+	   "mov %rbx, %rax; shr $32, %rax; out %eax, $PORT_VALUE\n"
+	   "pushq $SEL_CODE32; pushq $(3f - through_all_modes + CODE_GPA); lretq\n"
+	   /* compatibility mode, then protected mode without paging */
+	   ".code32\n"
+	   "3: mov %cr0, %eax; and $0x7fffffff, %eax; mov %eax, %cr0\n"
+	   "rdmsr; out %eax, $PORT_VALUE\n"
+	   "and $~0x100, %eax; wrmsr; rdmsr; out %eax, $PORT_VALUE\n"
+	   "mov %cr4, %eax; and $~0x20, %eax; mov %eax, %cr4\n"
+	   "ljmp $SEL_CODE16, $(4f - through_all_modes)\n"
+	   /* 16-bit protected mode, then real mode */
+	   ".code16\n"
+	   "4: mov $SEL_DATA16, %ax; mov %ax, %ds; mov %ax, %es; mov %ax, %ss\n"
+	   "mov %cr0, %eax; and $~1, %eax; mov %eax, %cr0\n"
+	   "ljmp $(CODE_GPA >> 4), $(5f - through_all_modes)\n"
+	   "5: mov $(DATA_GPA >> 4), %ax; mov %ax, %ds\n"
+	   "mov 0, %eax; out %eax, $PORT_VALUE\n"
+	   "smsw %ax; out %ax, $PORT_VALUE\n"
+	   "out %al, $PORT_DONE\n"
+	   "8: .word 0xff; .long GDT_GPA\n");
 
 TEST_F(modes, through_all)
 {
@@ -261,9 +261,9 @@ TEST_F(modes, through_all)
 
 /* Real mode keeps what protected mode loaded into the hidden parts of segments. */
 GUEST_CODE(big_real, 16,
-	"mov $0x200000, %ebx; addr32 movl $0x600dcafe, (%ebx)\n"
-	"addr32 mov (%ebx), %eax; out %eax, $PORT_VALUE\n"
-	"out %al, $PORT_DONE\n");
+	   "mov $0x200000, %ebx; addr32 movl $0x600dcafe, (%ebx)\n"
+	   "addr32 mov (%ebx), %eax; out %eax, $PORT_VALUE\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(modes, real_with_large_segments)
 {
@@ -281,9 +281,9 @@ TEST_F(modes, real_with_large_segments)
 
 /* Virtual-8086 mode runs, and HLT there is a #GP to the protected-mode handler. */
 GUEST_CODE(virtual_8086, 16,
-	"mov %cs, %ax; mov %ax, 0x20\n"
-	"movw $0x8086, 0x22\n"
-	"1: hlt\n");
+	   "mov %cs, %ax; mov %ax, 0x20\n"
+	   "movw $0x8086, 0x22\n"
+	   "1: hlt\n");
 
 TEST_F(modes, virtual_8086)
 {
@@ -314,8 +314,8 @@ TEST_F(modes, virtual_8086)
 
 /* User mode: the CPU changes to the kernel's stack, and comes back. */
 GUEST_CODE(user32, 32,
-	"mov %cs, %eax; int $0x40\n"
-	"int $0x41\n");
+	   "mov %cs, %eax; int $0x40\n"
+	   "int $0x41\n");
 
 TEST_F(modes, user_mode)
 {
@@ -343,22 +343,22 @@ TEST_F(modes, user_mode)
 
 /* SYSCALL and SYSRET, by MSRs that the guest writes. */
 GUEST_CODE(syscall64, 64,
-	"mov $0xc0000080, %ecx; rdmsr; or $1, %eax; wrmsr\n"
-	"mov $0xc0000081, %ecx; xor %eax, %eax\n"
-	/* SYSRET takes CS from bits 63:48 plus 16, SS from them plus 8 */
-	"mov $(0x2b << 16 | SEL_CODE64), %edx; wrmsr\n"
-	"mov $0xc0000082, %ecx; mov $(1f - syscall64 + CODE_GPA), %eax; xor %edx, %edx; wrmsr\n"
-	"mov $0xc0000084, %ecx; mov $0x400, %eax; wrmsr\n"
-	"mov $(2f - syscall64 + CODE_GPA), %ecx; mov $0x402, %r11; sysretq\n"
-	/* the kernel's entry */
-	"1: mov %cs, %eax; out %eax, $PORT_VALUE\n"
-	"mov %ecx, %eax; out %eax, $PORT_VALUE\n"
-	"pushf; pop %rax; out %eax, $PORT_VALUE\n"
-	"mov %r11, %rax; out %eax, $PORT_VALUE\n"
-	"out %al, $PORT_DONE\n"
-	/* user code */
-	"2: syscall\n"
-	"3:\n");
+	   "mov $0xc0000080, %ecx; rdmsr; or $1, %eax; wrmsr\n"
+	   "mov $0xc0000081, %ecx; xor %eax, %eax\n"
+	   /* SYSRET takes CS from bits 63:48 plus 16, SS from them plus 8 */
+	   "mov $(0x2b << 16 | SEL_CODE64), %edx; wrmsr\n"
+	   "mov $0xc0000082, %ecx; mov $(1f - syscall64 + CODE_GPA), %eax; xor %edx, %edx; wrmsr\n"
+	   "mov $0xc0000084, %ecx; mov $0x400, %eax; wrmsr\n"
+	   "mov $(2f - syscall64 + CODE_GPA), %ecx; mov $0x402, %r11; sysretq\n"
+	   /* the kernel's entry */
+	   "1: mov %cs, %eax; out %eax, $PORT_VALUE\n"
+	   "mov %ecx, %eax; out %eax, $PORT_VALUE\n"
+	   "pushf; pop %rax; out %eax, $PORT_VALUE\n"
+	   "mov %r11, %rax; out %eax, $PORT_VALUE\n"
+	   "out %al, $PORT_DONE\n"
+	   /* user code */
+	   "2: syscall\n"
+	   "3:\n");
 
 TEST_F(modes, syscall)
 {
@@ -379,9 +379,9 @@ TEST_F(modes, syscall)
 
 /* An address in the second half of a 4-level table, and one that no such table has. */
 GUEST_CODE(canonical, 64,
-	"mov $0xffff800000200000, %rbx; movl $0x77, (%rbx); mov (%rbx), %eax\n"
-	"out %eax, $PORT_VALUE\n"
-	"mov $0x0000900000000000, %rbx; 1: mov (%rbx), %eax\n");
+	   "mov $0xffff800000200000, %rbx; movl $0x77, (%rbx); mov (%rbx), %eax\n"
+	   "out %eax, $PORT_VALUE\n"
+	   "mov $0x0000900000000000, %rbx; 1: mov (%rbx), %eax\n");
 
 TEST_F(modes, canonical_addresses)
 {

@@ -27,7 +27,7 @@ FIXTURE_TEARDOWN(runarea)
 }
 
 GUEST_CODE(counting, 64,
-	"1: inc %rax; out %al, $PORT_VALUE; jmp 1b\n");
+	   "1: inc %rax; out %al, $PORT_VALUE; jmp 1b\n");
 
 TEST_F(runarea, mapping)
 {

@@ -11,15 +11,15 @@
 
 /* All kinds of exits that wait for an answer in the run area, round and round */
 GUEST_CODE(busy, 64,
-	"mov $MMIO_GPA, %ebx\n"
-	"1: in $PORT_VALUE, %eax\n"
-	"mov (%rbx), %rax\n"
-	"addl $1, (%rbx)\n"
-	"mov $0x1f0, %edx; mov $DATA_GPA, %esi; mov $4, %ecx; rep outsb\n"
-	"mov $0x12345678, %ecx; rdmsr; wrmsr\n"
-	"hlt\n"
-	"out %eax, $PORT_VALUE\n"
-	"jmp 1b\n");
+	   "mov $MMIO_GPA, %ebx\n"
+	   "1: in $PORT_VALUE, %eax\n"
+	   "mov (%rbx), %rax\n"
+	   "addl $1, (%rbx)\n"
+	   "mov $0x1f0, %edx; mov $DATA_GPA, %esi; mov $4, %ecx; rep outsb\n"
+	   "mov $0x12345678, %ecx; rdmsr; wrmsr\n"
+	   "hlt\n"
+	   "out %eax, $PORT_VALUE\n"
+	   "jmp 1b\n");
 
 struct scribbler {
 	struct vmm_run *run;

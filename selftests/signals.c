@@ -91,7 +91,7 @@ TEST_F(signals, kick_a_spinning_guest)
 }
 
 GUEST_CODE(counting, 64,
-	"1: out %al, $PORT_VALUE; inc %eax; jmp 1b\n");
+	   "1: out %al, $PORT_VALUE; inc %eax; jmp 1b\n");
 
 /* A kick of a vCPU that does not run holds for its next run, once. */
 TEST_F(signals, kick_before_run)
@@ -149,11 +149,11 @@ TEST_F(signals, immediate_exit_while_running)
  * MMIO instruction, a value of an MSR. Then the vCPU is between instructions.
  */
 GUEST_CODE(pending, 64,
-	"in $PORT_VALUE, %eax\n"		/* 0 */
-	"mov $MMIO_GPA, %ebx\n"			/* 2 */
-	"mov (%rbx), %ecx\n"			/* 7 */
-	"addl $1, (%rbx)\n"			/* 9 */
-	"out %al, $PORT_DONE\n");		/* 12 */
+	   "in $PORT_VALUE, %eax\n"		/* 0 */
+	   "mov $MMIO_GPA, %ebx\n"			/* 2 */
+	   "mov (%rbx), %ecx\n"			/* 7 */
+	   "addl $1, (%rbx)\n"			/* 9 */
+	   "out %al, $PORT_DONE\n");		/* 12 */
 
 TEST_F(signals, immediate_exit_completes)
 {
@@ -204,13 +204,13 @@ TEST_F(signals, immediate_exit_completes)
  * quiet run.
  */
 GUEST_CODE(compute, 64,
-	"mov $1, %rax; mov $200, %ecx\n"
-	"1: mov $5000, %edx\n"
-	"2: imul $1664525, %rax, %rax; add $1013904223, %rax\n"
-	"mov %rax, DATA_GPA(,%rdx,8); dec %edx; jnz 2b\n"
-	"out %eax, $PORT_VALUE; in $PORT_VALUE, %eax\n"
-	"dec %ecx; jnz 1b\n"
-	"out %al, $PORT_DONE\n");
+	   "mov $1, %rax; mov $200, %ecx\n"
+	   "1: mov $5000, %edx\n"
+	   "2: imul $1664525, %rax, %rax; add $1013904223, %rax\n"
+	   "mov %rax, DATA_GPA(,%rdx,8); dec %edx; jnz 2b\n"
+	   "out %eax, $PORT_VALUE; in $PORT_VALUE, %eax\n"
+	   "dec %ecx; jnz 1b\n"
+	   "out %al, $PORT_DONE\n");
 
 static u64 run_compute(struct vcpu *vcpu, int *interrupted)
 {

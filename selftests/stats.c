@@ -6,11 +6,11 @@
 #include "vmmtest.h"
 
 GUEST_CODE(work, 64,
-	"mov $5, %ebx\n"
-	"1: xor %eax, %eax; cpuid; dec %esi; jnz 1b\n"
-	"out %al, $PORT_VALUE\n"
-	"mov 0x200000, %eax\n"
-	"out %al, $PORT_DONE\n");
+	   "mov $5, %ebx\n"
+	   "1: xor %eax, %eax; cpuid; dec %esi; jnz 1b\n"
+	   "out %al, $PORT_VALUE\n"
+	   "mov 0x200000, %eax\n"
+	   "out %al, $PORT_DONE\n");
 
 static int read_stats(int fd, struct vmm_stat *stat, u32 *count)
 {

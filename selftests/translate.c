@@ -37,37 +37,48 @@ static struct vmm_translate translate(struct vcpu *vcpu, u64 gva, u32 access)
 	return t;
 }
 
-#define expect_gpa(want, gva, access) do {					\
-	struct vmm_translate t = translate(self->vcpu, gva, access);		\
-										\
-	EXPECT_EQ(0, t.fault);							\
-	EXPECT_EQ((want), t.gpa);						\
-} while (0)
+static void expect_gpa_at(struct __test_metadata *_metadata, struct vcpu *vcpu, u64 gpa, u64 gva,
+			  u32 access, int line)
+{
+	struct vmm_translate t = translate(vcpu, gva, access);
 
-#define expect_fault(vector_, error_, gva, access) do {				\
-	struct vmm_translate t = translate(self->vcpu, gva, access);		\
-										\
-	EXPECT_EQ(1, t.fault);							\
-	EXPECT_EQ((vector_), t.vector);						\
-	EXPECT_EQ((error_), t.error);						\
-} while (0)
+	EXPECT_EQ(0, t.fault) TH_LOG("in line %d", line);
+	EXPECT_EQ(gpa, t.gpa) TH_LOG("in line %d", line);
+}
+
+static void expect_fault_at(struct __test_metadata *_metadata, struct vcpu *vcpu, u32 vector,
+			    u32 error, u64 gva, u32 access, int line)
+{
+	struct vmm_translate t = translate(vcpu, gva, access);
+
+	EXPECT_EQ(1, t.fault) TH_LOG("in line %d", line);
+	EXPECT_EQ(vector, t.vector) TH_LOG("in line %d", line);
+	EXPECT_EQ(error, t.error) TH_LOG("in line %d", line);
+}
+
+#define expect_gpa(gpa, gva, access) \
+	expect_gpa_at(_metadata, vcpu, gpa, gva, access, __LINE__)
+#define expect_fault(vector, error, gva, access) \
+	expect_fault_at(_metadata, vcpu, vector, error, gva, access, __LINE__)
 
 TEST_F(translate, without_paging)
 {
-	vcpu_load_code(self->vcpu, MODE_REAL, "", 0);
+	struct vcpu *vcpu = self->vcpu;
+
+	vcpu_load_code(vcpu, MODE_REAL, "", 0);
 	expect_gpa(0x12345, 0x12345, RD);
-	vcpu_load_code(self->vcpu, MODE_PROTECTED, "", 0);
+	vcpu_load_code(vcpu, MODE_PROTECTED, "", 0);
 	expect_gpa(0x12345678, 0x12345678, RD | WR);
 	expect_gpa(0xfffffff0, 0xfffffff0, EX);
 }
 
-static void check_paged(struct __test_metadata *_metadata, FIXTURE_DATA(translate) *self,
+static void check_paged(struct __test_metadata *_metadata, struct vcpu *vcpu,
 			enum guest_mode mode)
 {
-	struct vm *vm = self->vm;
+	struct vm *vm = vcpu->vm;
 
 	TH_LOG("%s mode", mode_names[mode]);
-	vcpu_load_code(self->vcpu, mode, "", 0);
+	vcpu_load_code(vcpu, mode, "", 0);
 	/* A large page, a small one, one that is not there */
 	expect_gpa(0x789abc, 0x789abc, RD | WR | USER);
 	guest_map(vm, 0x400000, 0x5000, PTE_P | PTE_RW | PTE_US);
@@ -89,9 +100,9 @@ static void check_paged(struct __test_metadata *_metadata, FIXTURE_DATA(translat
 	expect_fault(14, 5, 0x403123, RD | USER);
 
 	/* Without it the supervisor writes where the page says read-only. */
-	vcpu_get(self->vcpu, VMM_STATE_CONTROL);
-	self->vcpu->state.control.cr0 &= ~CR0_WP;
-	vcpu_set(self->vcpu, VMM_STATE_CONTROL);
+	vcpu_get(vcpu, VMM_STATE_CONTROL);
+	vcpu->state.control.cr0 &= ~CR0_WP;
+	vcpu_set(vcpu, VMM_STATE_CONTROL);
 	expect_gpa(0x6123, 0x402123, WR);
 	expect_fault(14, 7, 0x402123, WR | USER);
 
@@ -102,32 +113,33 @@ static void check_paged(struct __test_metadata *_metadata, FIXTURE_DATA(translat
 
 TEST_F(translate, paged)
 {
-	check_paged(_metadata, self, MODE_PAGED);
+	check_paged(_metadata, self->vcpu, MODE_PAGED);
 }
 
 TEST_F(translate, pae)
 {
-	check_paged(_metadata, self, MODE_PAE);
+	check_paged(_metadata, self->vcpu, MODE_PAE);
 }
 
 TEST_F(translate, long_mode)
 {
-	check_paged(_metadata, self, MODE_LONG);
-	check_paged(_metadata, self, MODE_COMPAT);
+	check_paged(_metadata, self->vcpu, MODE_LONG);
+	check_paged(_metadata, self->vcpu, MODE_COMPAT);
 }
 
 TEST_F(translate, five_levels)
 {
 	if (!mode_supported(self->vm, MODE_LA57))
 		SKIP(return, "this host has no 5-level paging");
-	check_paged(_metadata, self, MODE_LA57);
+	check_paged(_metadata, self->vcpu, MODE_LA57);
 }
 
 TEST_F(translate, no_execute)
 {
+	struct vcpu *vcpu = self->vcpu;
 	struct vm *vm = self->vm;
 
-	vcpu_load_code(self->vcpu, MODE_LONG, "", 0);
+	vcpu_load_code(vcpu, MODE_LONG, "", 0);
 	guest_map(vm, 0x400000, 0x5000, PTE_P | PTE_RW | PTE_NX);
 	expect_gpa(0x5000, 0x400000, RD | WR);
 	expect_fault(14, 0x11, 0x400000, EX);
@@ -137,7 +149,9 @@ TEST_F(translate, no_execute)
 
 TEST_F(translate, not_canonical)
 {
-	vcpu_load_code(self->vcpu, MODE_LONG, "", 0);
+	struct vcpu *vcpu = self->vcpu;
+
+	vcpu_load_code(vcpu, MODE_LONG, "", 0);
 	expect_fault(13, 0, 0x0000800000000000, RD);
 	expect_fault(13, 0, 0xffff7fffffffffff, WR);
 	expect_fault(14, 0, 0xffff800000000000, RD);
@@ -146,9 +160,10 @@ TEST_F(translate, not_canonical)
 
 TEST_F(translate, reserved_bits)
 {
+	struct vcpu *vcpu = self->vcpu;
 	struct vm *vm = self->vm;
 
-	vcpu_load_code(self->vcpu, MODE_LONG, "", 0);
+	vcpu_load_code(vcpu, MODE_LONG, "", 0);
 	guest_map(vm, 0x400000, 1ULL << 51, PTE_P | PTE_RW);
 	expect_fault(14, 9, 0x400000, RD);
 	/* Bit 7 of a PML4 entry */

@@ -15,21 +15,21 @@
  * OUT to PORT_VALUE.
  */
 GUEST_CODE(keep_secret, 64,
-	"movq %rdi, %xmm5; movq %rdi, %xmm14\n"
-	"mov %rdi, %rax; mov %rdi, %rdx; shr $32, %rdx; mov $0xc0000083, %ecx; wrmsr\n"
-	"1: mov $0x100000, %ebx\n"
-	"2: mov %rdi, %rax; xor %rbx, %rax; mov %rax, (%rbx); add $0x1000, %ebx\n"
-	"cmp $0x180000, %ebx; jb 2b\n"
-	"mov %r15d, %eax; out %eax, $PORT_DONE\n"
-	"mov $0x100000, %ebx\n"
-	"3: mov %rdi, %rax; xor %rbx, %rax; cmp %rax, (%rbx); jne 9f; add $0x1000, %ebx\n"
-	"cmp $0x180000, %ebx; jb 3b\n"
-	"movq %xmm5, %rax; cmp %rax, %rdi; jne 9f\n"
-	"movq %xmm14, %rax; cmp %rax, %rdi; jne 9f\n"
-	"mov $0xc0000083, %ecx; rdmsr; cmp %eax, %edi; jne 9f\n"
-	"dec %r15d; jnz 1b\n"
-	"out %eax, $PORT_VALUE\n"
-	"9: ud2\n");
+	   "movq %rdi, %xmm5; movq %rdi, %xmm14\n"
+	   "mov %rdi, %rax; mov %rdi, %rdx; shr $32, %rdx; mov $0xc0000083, %ecx; wrmsr\n"
+	   "1: mov $0x100000, %ebx\n"
+	   "2: mov %rdi, %rax; xor %rbx, %rax; mov %rax, (%rbx); add $0x1000, %ebx\n"
+	   "cmp $0x180000, %ebx; jb 2b\n"
+	   "mov %r15d, %eax; out %eax, $PORT_DONE\n"
+	   "mov $0x100000, %ebx\n"
+	   "3: mov %rdi, %rax; xor %rbx, %rax; cmp %rax, (%rbx); jne 9f; add $0x1000, %ebx\n"
+	   "cmp $0x180000, %ebx; jb 3b\n"
+	   "movq %xmm5, %rax; cmp %rax, %rdi; jne 9f\n"
+	   "movq %xmm14, %rax; cmp %rax, %rdi; jne 9f\n"
+	   "mov $0xc0000083, %ecx; rdmsr; cmp %eax, %edi; jne 9f\n"
+	   "dec %r15d; jnz 1b\n"
+	   "out %eax, $PORT_VALUE\n"
+	   "9: ud2\n");
 
 static struct vcpu *new_guest(u64 secret, u32 rounds)
 {

@@ -24,13 +24,13 @@ FIXTURE_TEARDOWN(window)
 
 /* STI opens the window one instruction later. */
 GUEST_CODE(sti, 64,
-	"out %al, $PORT_VALUE\n"	/* 0 */
-	"nop\n"				/* 2 */
-	"sti\n"				/* 3 */
-	"nop\n"				/* 4 */
-	"nop\n"				/* 5 */
-	"cli\n"				/* 6 */
-	"out %al, $PORT_DONE\n");
+	   "out %al, $PORT_VALUE\n"	/* 0 */
+	   "nop\n"				/* 2 */
+	   "sti\n"				/* 3 */
+	   "nop\n"				/* 4 */
+	   "nop\n"				/* 5 */
+	   "cli\n"				/* 6 */
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(window, waits_for_sti)
 {
@@ -96,11 +96,11 @@ TEST_F(window, open_at_once)
 
 /* POPF opens it without a shadow; so does IRET. */
 GUEST_CODE(popf, 64,
-	"out %al, $PORT_VALUE\n"
-	"pushf; orl $0x200, (%rsp); popf\n"
-	"1: nop\n"
-	"cli\n"
-	"out %al, $PORT_DONE\n");
+	   "out %al, $PORT_VALUE\n"
+	   "pushf; orl $0x200, (%rsp); popf\n"
+	   "1: nop\n"
+	   "cli\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(window, waits_for_popf)
 {
@@ -113,15 +113,15 @@ TEST_F(window, waits_for_popf)
 
 /* An exit inside the shadow of STI: the instruction's end ends the shadow. */
 GUEST_CODE(sti_out, 64,
-	"sti; out %al, $PORT_VALUE\n"	/* 0, 1 */
-	"1: nop; cli\n"			/* 3 */
-	"sti; in $PORT_VALUE, %al\n"	/* 5, 6 */
-	"nop; cli\n"			/* 8 */
-	"mov %ss, %eax\n"		/* 10 */
-	"sti; nop\n"			/* 12 */
-	"mov %eax, %ss; out %al, $PORT_VALUE\n"	/* 14, 16 */
-	"nop; cli\n"			/* 18 */
-	"out %al, $PORT_DONE\n");
+	   "sti; out %al, $PORT_VALUE\n"	/* 0, 1 */
+	   "1: nop; cli\n"			/* 3 */
+	   "sti; in $PORT_VALUE, %al\n"	/* 5, 6 */
+	   "nop; cli\n"			/* 8 */
+	   "mov %ss, %eax\n"		/* 10 */
+	   "sti; nop\n"			/* 12 */
+	   "mov %eax, %ss; out %al, $PORT_VALUE\n"	/* 14, 16 */
+	   "nop; cli\n"			/* 18 */
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(window, exit_in_shadow)
 {
@@ -148,14 +148,14 @@ TEST_F(window, exit_in_shadow)
 
 /* MOV SS holds interrupts back by one instruction even with IF set. */
 GUEST_CODE(mov_ss, 64,
-	/* Once beforehand: no second-level fault is to come between the two. */
-	"mov %ss, %eax; mov %eax, %ss\n"	/* 0, 2 */
-	"out %al, $PORT_VALUE\n"	/* 4 */
-	"sti\n"				/* 6 */
-	"mov %eax, %ss\n"		/* 7 */
-	"nop\n"				/* 9 */
-	"cli\n"				/* 10 */
-	"out %al, $PORT_DONE\n");
+	   /* Once beforehand: no second-level fault is to come between the two. */
+	   "mov %ss, %eax; mov %eax, %ss\n"	/* 0, 2 */
+	   "out %al, $PORT_VALUE\n"	/* 4 */
+	   "sti\n"				/* 6 */
+	   "mov %eax, %ss\n"		/* 7 */
+	   "nop\n"				/* 9 */
+	   "cli\n"				/* 10 */
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(window, mov_ss_shadow)
 {
@@ -198,7 +198,7 @@ TEST_F(window, shadow_is_state)
 /* ---- NMIs ---- */
 
 GUEST_CODE(loop, 64,
-	"1: out %al, $PORT_VALUE; nop; jmp 1b\n");
+	   "1: out %al, $PORT_VALUE; nop; jmp 1b\n");
 
 TEST_F(window, nmi_with_interrupts_off)
 {
@@ -309,8 +309,8 @@ TEST_F(window, order)
 
 /* TPR: with the LAPIC the VMM's own, CR8 is but a register that every exit shows. */
 GUEST_CODE(cr8, 64,
-	"mov $9, %eax; mov %rax, %cr8; out %al, $PORT_VALUE\n"
-	"mov %cr8, %rax; out %al, $PORT_VALUE\n");
+	   "mov $9, %eax; mov %rax, %cr8; out %al, $PORT_VALUE\n"
+	   "mov %cr8, %rax; out %al, $PORT_VALUE\n");
 
 TEST_F(window, cr8)
 {

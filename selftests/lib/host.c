@@ -21,7 +21,8 @@ bool kernel_at_least(int major, int minor)
 	int have_major = 0, have_minor = 0;
 
 	uname(&name);
-	sscanf(name.release, "%d.%d", &have_major, &have_minor);
+	if (sscanf(name.release, "%d.%d", &have_major, &have_minor) != 2)
+		fail("a kernel of release %s", name.release);
 	return have_major > major || (have_major == major && have_minor >= minor);
 }
 

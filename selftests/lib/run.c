@@ -96,9 +96,10 @@ static void print_exit(const struct vmm_exit *e)
 {
 	int i;
 
-	fprintf(stderr, "# exit %s (%u), hw %#llx info %#llx %#llx, rip %#llx next %#llx rflags %#llx cpl %u%s\n",
-		exit_name(e->reason), e->reason, e->hw_reason, e->hw_info1, e->hw_info2,
-		e->rip, e->next_rip, e->rflags, e->cpl, e->long_mode ? " 64-bit" : "");
+	fprintf(stderr, "# exit %s (%u), hw %#llx info %#llx %#llx\n", exit_name(e->reason),
+		e->reason, e->hw_reason, e->hw_info1, e->hw_info2);
+	fprintf(stderr, "#   rip %#llx next %#llx rflags %#llx cpl %u%s\n", e->rip, e->next_rip,
+		e->rflags, e->cpl, e->long_mode ? " 64-bit" : "");
 	switch (e->reason) {
 	case VMM_EXIT_IO:
 		fprintf(stderr, "#   %s port %#x size %u string %u rep %u count %llu data %#llx\n",
@@ -145,10 +146,10 @@ static void print_state(const struct vmm_state *s)
 	fprintf(stderr, "#   rip %016llx  rflags %08llx  cs %04x base %llx attr %03x\n",
 		s->regs.rip, s->regs.rflags, s->segments.seg[VMM_CS].selector,
 		s->segments.seg[VMM_CS].base, s->segments.seg[VMM_CS].attr);
-	fprintf(stderr, "#   cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx mp %u shadow %u nmi %u/%u\n",
-		s->control.cr0, s->control.cr2, s->control.cr3, s->control.cr4,
-		s->control.efer, s->events.mp_state, s->events.shadow,
-		s->events.nmi_pending, s->events.nmi_blocked);
+	fprintf(stderr, "#   cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx\n", s->control.cr0,
+		s->control.cr2, s->control.cr3, s->control.cr4, s->control.efer);
+	fprintf(stderr, "#   mp_state %u shadow %u NMIs %u%s\n", s->events.mp_state,
+		s->events.shadow, s->events.nmi_pending, s->events.nmi_blocked ? " blocked" : "");
 }
 
 void vcpu_print(struct vcpu *vcpu)
@@ -166,7 +167,7 @@ void vcpu_print(struct vcpu *vcpu)
 		return;
 	trap = guest_trap(vcpu->vm);
 	if (trap->count)
-		fprintf(stderr, "#   last of %llu traps: vector %llu error %#llx rip %#llx cr2 %#llx\n",
+		fprintf(stderr, "#   trap %llu: vector %llu error %#llx rip %#llx cr2 %#llx\n",
 			trap->count, trap->vector, trap->error, trap->rip, trap->cr2);
 }
 

@@ -191,7 +191,7 @@ void vcpu_print(struct vcpu *vcpu);
 	    #name ":\n" __VA_ARGS__ "\n" #name "_end:\n.byte 0\n"		\
 	    ".code64\n.popsection\n")
 
-#define code_size(name)	((size_t)(name##_end - name))
+#define code_size(name)	((size_t)(name##_end - (name)))
 
 /* The guest's memory, from guest-physical 0; what the modes below set up. */
 #define IVT_GPA		0x00000		/* real mode */
@@ -223,13 +223,12 @@ void vcpu_print(struct vcpu *vcpu);
 #define ASM_SET(name)	".set " #name ", " ASM_VALUE(name) "\n"
 #define ASM_VALUE(x)	ASM_VALUE2(x)
 #define ASM_VALUE2(x)	#x
-asm(ASM_SET(PORT_DONE) ASM_SET(PORT_VALUE) ASM_SET(PORT_TRAP)
-    ASM_SET(GDT_GPA) ASM_SET(IDT_GPA) ASM_SET(TSS_GPA) ASM_SET(TRAP_GPA) ASM_SET(TABLES_GPA)
-    ASM_SET(CODE_GPA) ASM_SET(DATA_GPA) ASM_SET(STACK_GPA) ASM_SET(STACK_TOP)
-    ASM_SET(MMIO_GPA)
-    ASM_SET(SEL_CODE64) ASM_SET(SEL_DATA) ASM_SET(SEL_CODE32) ASM_SET(SEL_CODE16)
-    ASM_SET(SEL_DATA16) ASM_SET(SEL_USER_CODE64) ASM_SET(SEL_USER_DATA)
-    ASM_SET(SEL_USER_CODE32) ASM_SET(SEL_TSS));
+asm(ASM_SET(PORT_DONE) ASM_SET(PORT_VALUE) ASM_SET(PORT_TRAP));
+asm(ASM_SET(GDT_GPA) ASM_SET(IDT_GPA) ASM_SET(TSS_GPA) ASM_SET(TRAP_GPA) ASM_SET(TABLES_GPA));
+asm(ASM_SET(CODE_GPA) ASM_SET(DATA_GPA) ASM_SET(STACK_GPA) ASM_SET(STACK_TOP) ASM_SET(MMIO_GPA));
+asm(ASM_SET(SEL_CODE64) ASM_SET(SEL_DATA) ASM_SET(SEL_CODE32) ASM_SET(SEL_CODE16));
+asm(ASM_SET(SEL_DATA16) ASM_SET(SEL_USER_CODE64) ASM_SET(SEL_USER_DATA));
+asm(ASM_SET(SEL_USER_CODE32) ASM_SET(SEL_TSS));
 
 enum guest_mode {
 	MODE_REAL,		/* CS base CODE_GPA, DS DATA_GPA, SS STACK_GPA, ES 0 */
