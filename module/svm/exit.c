@@ -21,10 +21,7 @@
 /* EXITINFO1 of port accesses (15.10.2) */
 #define IO_INFO_IN		BIT(0)
 #define IO_INFO_STRING		BIT(2)
-#define IO_INFO_REP		BIT(3)
 #define IO_INFO_SIZE(info)	(((info) >> 4) & 7)	/* 1, 2, 4 */
-#define IO_INFO_ADDRESS(info)	(((info) >> 7) & 7)	/* 1, 2, 4 for 16, 32, 64 bits */
-#define IO_INFO_SEGMENT(info)	(((info) >> 10) & 7)
 
 /* EXITINFO1 of nested page faults (15.25.6) */
 #define NPF_WRITE		BIT_ULL(1)
@@ -43,19 +40,12 @@ static void read_io(struct vcpu *vcpu)
 	u32 info = control->exit_info_1;
 
 	vcpu->exit.reason = EXIT_IO;
-	vcpu->exit.next_rip = control->exit_info_2;
 	io->port = info >> 16;
 	io->size = IO_INFO_SIZE(info);
 	io->in = info & IO_INFO_IN;
 	io->string = info & IO_INFO_STRING;
-	io->rep = info & IO_INFO_REP;
-	io->address_size = 0;
-	io->segment = CPU_ES;
-	if (io->string && svm_features.decode_assists) {
-		io->address_size = IO_INFO_ADDRESS(info) * 2;
-		if (!io->in)
-			io->segment = IO_INFO_SEGMENT(info);
-	}
+	/* Where a string lies is for the decoder to say, with and without assists. */
+	vcpu->exit.next_rip = io->string ? 0 : control->exit_info_2;
 }
 
 static void read_msr(struct vcpu *vcpu)
@@ -75,11 +65,12 @@ static void read_cr(struct vcpu *vcpu, u32 code)
 
 	exit->reason = EXIT_CR;
 	exit->cr.nr = code & 0xf;
-	exit->cr.op = CR_OP_UNKNOWN;
 	/* Otherwise CLTS, LMSW, SMSW */
 	if (svm_features.decode_assists && (control->exit_info_1 & CR_INFO_MOV)) {
 		exit->cr.op = code < SVM_EXIT_WRITE_CR0 ? CR_OP_READ : CR_OP_WRITE;
 		exit->cr.gpr = control->exit_info_1 & CR_INFO_GPR;
+	} else {
+		exit->next_rip = 0;
 	}
 }
 
@@ -90,10 +81,11 @@ static void read_dr(struct vcpu *vcpu, u32 code)
 
 	exit->reason = EXIT_DR;
 	exit->cr.nr = code & 0xf;
-	exit->cr.op = CR_OP_UNKNOWN;
 	if (svm_features.decode_assists) {
 		exit->cr.op = code < SVM_EXIT_WRITE_DR0 ? CR_OP_READ : CR_OP_WRITE;
 		exit->cr.gpr = control->exit_info_1 & CR_INFO_GPR;
+	} else {
+		exit->next_rip = 0;
 	}
 }
 

@@ -428,8 +428,8 @@ static void use_root(struct svm_vcpu *svm, u64 root)
 }
 
 /*
- * Where the CPU does not swap SPEC_CTRL itself, a guest that has set it runs with its own value. The
- * others run with the host's, which is never less safe.
+ * Where the CPU does not swap SPEC_CTRL itself, a guest that has set it runs with its own value.
+ * The others run with the host's, which is never less safe.
  */
 static void load_spec_ctrl(struct svm_guard *guard)
 {
@@ -486,7 +486,7 @@ static void svm_unload(struct vcpu *vcpu)
 	host_debug_unload(vcpu);
 	if (unlikely(svm->dr6_loaded)) {
 		/* What the kernel leaves there after each of its own #DB */
-		set_debugreg(DR6_INIT, 6);
+		native_set_debugreg(6, DR6_INIT);
 		svm->dr6_loaded = false;
 	}
 }

@@ -78,11 +78,10 @@ static bool is_soft_vector(u8 vector)
 }
 
 /*
- * Exceptions that AMD's CPUs have. EVENTINJ does not take the others as exceptions; to a guest they are
- * the same as an interrupt of that vector.
+ * Vectors that are no exceptions of AMD's CPUs. EVENTINJ does not take them as such; to a guest it
+ * is the same as an interrupt of that vector.
  */
-#define KNOWN_EXCEPTIONS	(~(BIT(X86_TRAP_NMI) | BIT(9) | BIT(15) | BIT(20) | GENMASK(27, 22) | \
-				   BIT(31)))
+#define RESERVED_VECTORS	(BIT(9) | BIT(15) | BIT(20) | GENMASK(27, 22) | BIT(31))
 
 /*
  * EVENTINJ for an event, or 0. A software interrupt or exception whose delivery was
@@ -100,7 +99,7 @@ static u32 event_inj(struct vcpu *vcpu, const struct cpu_event *event)
 	case EVENT_NMI:
 		return EVENTINJ_VALID | X86_TRAP_NMI | EVENTINJ_TYPE_NMI;
 	case EVENT_EXCEPTION:
-		if (!(KNOWN_EXCEPTIONS & BIT(event->vector)))
+		if (RESERVED_VECTORS & BIT(event->vector))
 			return inj | EVENTINJ_TYPE_INTR;
 		inj |= EVENTINJ_TYPE_EXCEPTION;
 		/* Nothing is pushed in real mode. */

@@ -104,19 +104,22 @@ int host_add_user_msr(u32 msr)
 	return nr_user_msrs++;
 }
 
-void host_set_user_msr(u32 slot, u64 value)
+static void read_user_msrs(struct host_cpu *cpu)
 {
-	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
 	u32 i;
 
-	if (unlikely(!cpu->known)) {
-		for (i = 0; i < nr_user_msrs; i++) {
-			rdmsrq(user_msrs[i], cpu->host[i]);
-			cpu->loaded[i] = cpu->host[i];
-		}
-		cpu->known = true;
+	for (i = 0; i < nr_user_msrs; i++) {
+		rdmsrq(user_msrs[i], cpu->host[i]);
+		cpu->loaded[i] = cpu->host[i];
 	}
-	if (likely(cpu->loaded[slot] == value))
+	cpu->known = true;
+}
+
+static noinline void change_user_msr(struct host_cpu *cpu, u32 slot, u64 value)
+{
+	if (!cpu->known)
+		read_user_msrs(cpu);
+	if (cpu->loaded[slot] == value)
 		return;
 
 	wrmsrq(user_msrs[slot], value);
@@ -126,6 +129,14 @@ void host_set_user_msr(u32 slot, u64 value)
 		user_return_notifier_register(&cpu->urn);
 		cpu->registered = true;
 	}
+}
+
+void host_set_user_msr(u32 slot, u64 value)
+{
+	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
+
+	if (unlikely(!cpu->known || cpu->loaded[slot] != value))
+		change_user_msr(cpu, slot, value);
 }
 
 /**
@@ -170,55 +181,47 @@ static const u64 *active_dr(const struct vcpu *vcpu)
 
 static void write_dr(const u64 *dr)
 {
-	set_debugreg(dr[0], 0);
-	set_debugreg(dr[1], 1);
-	set_debugreg(dr[2], 2);
-	set_debugreg(dr[3], 3);
-}
-
-static u64 read_dr7(void)
-{
-	unsigned long dr7;
-
-	get_debugreg(dr7, 7);
-	return dr7;
+	native_set_debugreg(0, dr[0]);
+	native_set_debugreg(1, dr[1]);
+	native_set_debugreg(2, dr[2]);
+	native_set_debugreg(3, dr[3]);
 }
 
 static void read_dr(u64 *dr)
 {
-	unsigned long value;
-
-	get_debugreg(value, 0);
-	dr[0] = value;
-	get_debugreg(value, 1);
-	dr[1] = value;
-	get_debugreg(value, 2);
-	dr[2] = value;
-	get_debugreg(value, 3);
-	dr[3] = value;
+	dr[0] = native_get_debugreg(0);
+	dr[1] = native_get_debugreg(1);
+	dr[2] = native_get_debugreg(2);
+	dr[3] = native_get_debugreg(3);
 }
 
-/**
- * host_debug_load - a window begins: note the host's debug state
- * @vcpu: whose
- *
- * BTF, by which a debugger steps the VMM's thread from branch to branch, would turn the
- * guest's single-steps into branch steps. Interrupts are off.
+/*
+ * BTF, by which a debugger steps the VMM's thread from branch to branch, would turn the guest's
+ * single-steps into branch steps.
  */
-void host_debug_load(struct vcpu *vcpu)
+static noinline void clear_btf(struct host_cpu *cpu)
 {
-	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
 	u64 debugctl;
 
-	cpu->dr7 = read_dr7();
-	cpu->debug = cpu->dr7 & BREAKPOINTS ? RESTORE_DR7 : 0;
-	if (likely(!test_thread_flag(TIF_BLOCKSTEP)))
-		return;
 	rdmsrq(MSR_IA32_DEBUGCTLMSR, debugctl);
 	if (debugctl & DEBUGCTLMSR_BTF) {
 		wrmsrq(MSR_IA32_DEBUGCTLMSR, debugctl & ~(u64)DEBUGCTLMSR_BTF);
 		cpu->debug |= RESTORE_BTF;
 	}
+}
+
+/**
+ * host_debug_load - a window begins: note the host's debug state
+ * @vcpu: whose; interrupts are off
+ */
+void host_debug_load(struct vcpu *vcpu)
+{
+	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
+
+	cpu->dr7 = native_get_debugreg(7);
+	cpu->debug = cpu->dr7 & BREAKPOINTS ? RESTORE_DR7 : 0;
+	if (unlikely(test_thread_flag(TIF_BLOCKSTEP)))
+		clear_btf(cpu);
 }
 
 /**
@@ -235,7 +238,7 @@ void host_debug_guest(struct vcpu *vcpu)
 
 	if (!(cpu->debug & RESTORE_DR)) {
 		if (cpu->debug & RESTORE_DR7)
-			set_debugreg(0, 7);
+			native_set_debugreg(7, 0);
 		read_dr(cpu->dr);
 		cpu->debug |= RESTORE_DR;
 	} else if (!memcmp(cpu->guest_dr, dr, sizeof(cpu->guest_dr))) {
@@ -252,7 +255,7 @@ static void restore_debug(struct host_cpu *cpu)
 	if (cpu->debug & RESTORE_DR)
 		write_dr(cpu->dr);
 	if (cpu->debug & RESTORE_DR7)
-		set_debugreg(cpu->dr7, 7);
+		native_set_debugreg(7, cpu->dr7);
 	if (cpu->debug & RESTORE_BTF) {
 		rdmsrq(MSR_IA32_DEBUGCTLMSR, debugctl);
 		wrmsrq(MSR_IA32_DEBUGCTLMSR, debugctl | DEBUGCTLMSR_BTF);
