@@ -712,7 +712,7 @@ struct vmm_route {
  * struct vmm_routes - all routes of a VM
  * @size: size of this structure
  * @flags: zero
- * @count: routes at @routes, up to 4096; they replace all earlier ones
+ * @count: routes at @routes, up to 4096, and up to 8 of one GSI; they replace all earlier ones
  * @reserved: zero
  * @routes: address of struct vmm_route[count]
  *

@@ -21,6 +21,7 @@ struct resampler {
 	struct list_head node;			/* [R] irq->resamplers */
 	struct list_head fds;			/* [R] of the irqfds that share the GSI */
 	u32 gsi;				/* [I] */
+	unsigned int count;			/* [m] of fds */
 	struct rcu_head rcu;
 };
 
@@ -110,6 +111,11 @@ static struct resample_fd *add_resample_fd(struct irq_controllers *irq, u32 gsi,
 		resampler->gsi = gsi;
 		list_add_tail_rcu(&resampler->node, &irq->resamplers);
 	}
+	if (resampler->count == IRQ_MAX_GSI_RESAMPLERS) {
+		ret = -ENOSPC;
+		goto unlock;
+	}
+	resampler->count++;
 	rfd->resampler = resampler;
 	list_add_tail_rcu(&rfd->node, &resampler->fds);
 	mutex_unlock(&irq->mutex);
@@ -129,7 +135,7 @@ static void remove_resample_fd(struct irq_controllers *irq, struct resample_fd *
 
 	mutex_lock(&irq->mutex);
 	list_del_rcu(&rfd->node);
-	if (list_empty(&resampler->fds)) {
+	if (!--resampler->count) {
 		list_del_rcu(&resampler->node);
 		/* Nobody is left who would lower the line. */
 		irq_set_source(irq->vm, resampler->gsi, IRQ_SOURCE_IRQFD, false);
@@ -188,11 +194,15 @@ static void irqfd_queue(struct file *file, wait_queue_head_t *wqh, poll_table *p
 /* It is on no list any more; nobody else will free it. */
 static void irqfd_free(struct irqfd *irqfd)
 {
+	struct irq_controllers *irq = irqfd->irq;
 	u64 count;
 
 	eventfd_ctx_remove_wait_queue(irqfd->eventfd, &irqfd->wait, &count);
+	spin_lock_irq(&irq->irqfd_lock);
+	irq->nr_irqfds--;
+	spin_unlock_irq(&irq->irqfd_lock);
 	if (irqfd->resample)
-		remove_resample_fd(irqfd->irq, irqfd->resample);
+		remove_resample_fd(irq, irqfd->resample);
 	eventfd_ctx_put(irqfd->eventfd);
 	kfree(irqfd);
 }
@@ -243,18 +253,23 @@ static void irqfd_start(struct irqfd *irqfd, struct file *file)
 static int irqfd_add(struct irqfd *irqfd, struct file *file)
 {
 	struct irq_controllers *irq = irqfd->irq;
-	bool found;
+	int ret = 0;
 
 	mutex_lock(&irq->mutex);
 	spin_lock_irq(&irq->irqfd_lock);
-	found = irqfd_find(irq, irqfd->eventfd, irqfd->gsi);
-	if (!found)
+	if (irqfd_find(irq, irqfd->eventfd, irqfd->gsi)) {
+		ret = -EEXIST;
+	} else if (irq->nr_irqfds == IRQ_MAX_IRQFDS) {
+		ret = -ENOSPC;
+	} else {
+		irq->nr_irqfds++;
 		list_add_tail(&irqfd->node, &irq->irqfds);
+	}
 	spin_unlock_irq(&irq->irqfd_lock);
-	if (!found)
+	if (!ret)
 		irqfd_start(irqfd, file);
 	mutex_unlock(&irq->mutex);
-	return found ? -EEXIST : 0;
+	return ret;
 }
 
 /**
@@ -266,7 +281,8 @@ static int irqfd_add(struct irqfd *irqfd, struct file *file)
  * @resample: level-triggered: asserted by @fd, lowered at the guest's EOI
  *
  * Context: process; current->files has the fds.
- * Return: 0; EINVAL (GSI out of range, no eventfd), EBADF, EEXIST (it does so already), ENOMEM.
+ * Return: 0; EINVAL (GSI out of range, no eventfd), EBADF, EEXIST (it does so already), ENOSPC (too
+ * many in the VM, or resampled of one GSI), ENOMEM.
  */
 int irqfd_assign(struct vm *vm, int fd, u32 gsi, int resample_fd, bool resample)
 {

@@ -27,6 +27,10 @@
 #define IOAPIC_PINS		24
 #define IRQ_MAX_ROUTES		4096
 #define IRQ_MAX_IOEVENTFDS	1024
+#define IRQ_MAX_IRQFDS		4096
+/* What one interrupt, or its end, may set off with interrupts off */
+#define IRQ_MAX_GSI_ROUTES	8
+#define IRQ_MAX_GSI_RESAMPLERS	32
 
 /*
  * No timer of a guest interrupts the host more often than this: shorter periods are counted
@@ -74,6 +78,7 @@ struct irq_controllers {
 	/* eventfd.c */
 	spinlock_t irqfd_lock;
 	struct list_head irqfds;		/* [irqfd_lock] */
+	unsigned int nr_irqfds;			/* [irqfd_lock] until they are freed */
 	struct list_head dead_irqfds;		/* [irqfd_lock] their eventfd was closed */
 	struct work_struct irqfd_reaper;
 	struct list_head resamplers;		/* [R] */

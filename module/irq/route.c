@@ -122,9 +122,13 @@ static struct irq_routing *make_routing(const struct irq_route *routes, u32 coun
 
 	routing = kvzalloc(struct_size(routing, routes, count), GFP_KERNEL_ACCOUNT);
 	if (!routing)
-		return NULL;
-	for (i = 0; i < count; i++)
-		routing->first[routes[i].gsi + 1]++;
+		return ERR_PTR(-ENOMEM);
+	for (i = 0; i < count; i++) {
+		if (routing->first[routes[i].gsi + 1]++ == IRQ_MAX_GSI_ROUTES) {
+			kvfree(routing);
+			return ERR_PTR(-E2BIG);
+		}
+	}
 	for (gsi = 0; gsi < VM_NR_GSIS; gsi++)
 		routing->first[gsi + 1] += routing->first[gsi];
 	/* Placing moves each first[] to where the next GSI begins ... */
@@ -140,8 +144,8 @@ static int install_routes(struct irq_controllers *irq, const struct irq_route *r
 {
 	struct irq_routing *routing = make_routing(routes, count);
 
-	if (!routing)
-		return -ENOMEM;
+	if (IS_ERR(routing))
+		return PTR_ERR(routing);
 	mutex_lock(&irq->mutex);
 	routing = rcu_replace_pointer(irq->routing, routing, lockdep_is_held(&irq->mutex));
 	mutex_unlock(&irq->mutex);
@@ -237,16 +241,10 @@ bool irq_io_read(struct vm *vm, u16 port, u8 size, u32 *data)
 	return true;
 }
 
-bool irq_io_write(struct vm *vm, u16 port, u8 size, u32 data)
+static noinline void write_ports(struct irq_controllers *irq, u16 port, u8 size, u32 data)
 {
-	struct irq_controllers *irq = vm->irq;
 	int i;
 
-	if (unlikely(READ_ONCE(irq->nr_ioeventfds[1])) &&
-	    ioeventfd_write(irq, true, port, size, data))
-		return true;
-	if (port_owner(irq, port) == PORT_NOBODY)
-		return false;
 	for (i = 0; i < size; i++, port++, data >>= 8) {
 		switch (port_owner(irq, port)) {
 		case PORT_PIC:
@@ -259,6 +257,18 @@ bool irq_io_write(struct vm *vm, u16 port, u8 size, u32 data)
 			break;
 		}
 	}
+}
+
+bool irq_io_write(struct vm *vm, u16 port, u8 size, u32 data)
+{
+	struct irq_controllers *irq = vm->irq;
+
+	if (unlikely(READ_ONCE(irq->nr_ioeventfds[1])) &&
+	    ioeventfd_write(irq, true, port, size, data))
+		return true;
+	if (port_owner(irq, port) == PORT_NOBODY)
+		return false;
+	write_ports(irq, port, size, data);
 	return true;
 }
 
