@@ -288,7 +288,7 @@ TEST_F(eventfd, closed)
 
 TEST_F(eventfd, bad_irqfd)
 {
-	int null = open("/dev/null", O_RDWR);
+	int null = open("/dev/null", O_RDWR), fds[33], i;
 
 	EXPECT_EQ(-EBADF, irqfd(self->vm, 0, -1, 10, 0));
 	EXPECT_EQ(-EBADF, irqfd(self->vm, 0, 9999, 10, 0));
@@ -301,6 +301,16 @@ TEST_F(eventfd, bad_irqfd)
 	EXPECT_EQ(-EINVAL, irqfd(self->vm, VMM_IRQFD_DEASSIGN, null, 10, 0));
 	EXPECT_EQ(-EINVAL, irqfd(self->vm, VMM_IRQFD_DEASSIGN, self->fd, 1024, 0));
 	EXPECT_EQ(-EINVAL, irqfd(self->vm, 1 << 5, self->fd, 10, 0));
+	/* What shares a GSI has an end. */
+	for (i = 0; i < 33; i++)
+		fds[i] = new_fd();
+	for (i = 0; i < 32; i++)
+		EXPECT_EQ(0, irqfd(self->vm, VMM_IRQFD_RESAMPLE, fds[i], 11, self->other));
+	EXPECT_EQ(-ENOSPC, irqfd(self->vm, VMM_IRQFD_RESAMPLE, fds[32], 11, self->other));
+	EXPECT_EQ(0, irqfd(self->vm, VMM_IRQFD_DEASSIGN, fds[0], 11, 0));
+	EXPECT_EQ(0, irqfd(self->vm, VMM_IRQFD_RESAMPLE, fds[32], 11, self->other));
+	for (i = 0; i < 33; i++)
+		close(fds[i]);
 	/* None of that has left anything behind. */
 	signal_fd(self->fd);
 	EXPECT_EQ(1, count(self->fd));

@@ -240,6 +240,7 @@ TEST_F(msi, bad_routes)
 		{ .gsi = 3, .type = VMM_ROUTE_MSI, .address = ADDRESS, .data = 0x63 },
 	};
 	struct vm *vm = vm_create(0, VMM_VM_LAPIC);
+	struct vmm_route crowd[9];
 	unsigned int i;
 
 	ASSERT_EQ(0, set_routes(self->vm, two, 1));
@@ -248,8 +249,14 @@ TEST_F(msi, bad_routes)
 		two[1] = bad[i];
 		EXPECT_EQ(-EINVAL, set_routes(self->vm, two, 2)) TH_LOG("case %u", i);
 	}
+	for (i = 0; i < 9; i++)
+		crowd[i] = (struct vmm_route){ .gsi = 3, .type = VMM_ROUTE_MSI,
+					       .address = ADDRESS, .data = 0x65 };
+	EXPECT_EQ(-E2BIG, set_routes(self->vm, crowd, 9));
 	EXPECT_EQ(0, set_line(self->vm, 3, 1));
 	EXPECT_EQ(1, receivers(self->v, 0x63));
+	EXPECT_EQ(0, receivers(self->v, 0x65));
+	EXPECT_EQ(0, set_routes(self->vm, crowd, 8));
 	/* What the VM lacks */
 	two[0] = (struct vmm_route){ .type = VMM_ROUTE_PIC };
 	EXPECT_EQ(-ENXIO, set_routes(vm, two, 1));
