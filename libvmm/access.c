@@ -245,24 +245,20 @@ int vmm_vcpu_write(struct vmm_vcpu *vcpu, uint64_t gva, const void *buf, size_t 
 size_t vcpu_fetch(struct vmm_vcpu *vcpu, const struct vmm_state *state, uint8_t bytes[15])
 {
 	uint32_t access = VMM_ACCESS_EXEC | (state_cpl(state) == 3 ? VMM_ACCESS_USER : 0);
-	uint64_t rip = state->regs.rip;
-	size_t count;
+	uint64_t linear = state->regs.rip, gpa;
+	size_t count = 0, part;
+	struct vmm_event fault;
 
-	for (count = 0; count < 15; count++) {
-		uint64_t linear, gpa;
-		struct vmm_event fault;
-		uint8_t *host;
-
-		if (state_code_size(state) == 8)
-			linear = rip + count;
-		else
-			linear = (uint32_t)(state->segments.seg[VMM_CS].base + rip + count);
-		if (vmm_vcpu_translate(vcpu, linear, access, &gpa, &fault))
+	if (state_code_size(state) != 8)
+		linear = (uint32_t)(state->segments.seg[VMM_CS].base + linear);
+	while (count < 15) {
+		part = PAGE_SIZE - (linear + count) % PAGE_SIZE;
+		if (part > 15 - count)
+			part = 15 - count;
+		if (vmm_vcpu_translate(vcpu, linear + count, access, &gpa, &fault) ||
+		    vmm_memory_read(vcpu->vm, gpa, bytes + count, part))
 			break;
-		host = vmm_memory_at(vcpu->vm, gpa, 1);
-		if (!host)
-			break;
-		bytes[count] = *host;
+		count += part;
 	}
 	return count;
 }

@@ -451,6 +451,11 @@ int vmm_vcpu_emulate(struct vmm_vcpu *vcpu)
 	shadow = emulator.state.events.shadow;
 	rflags = emulator.state.regs.rflags;
 	ret = vmm_emulate(&emulator, bytes, count);
+	if (ret == -EILSEQ && count < 15) {
+		/* The module had not all of it. */
+		count = vcpu_fetch(vcpu, &emulator.state, bytes);
+		ret = vmm_emulate(&emulator, bytes, count);
+	}
 	switch (ret) {
 	case 0:
 		return finish(vcpu, &emulator, rflags, shadow);

@@ -72,6 +72,11 @@ static int check_range(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
 		return fail(&vm->message, -EINVAL,
 			    "guest memory at %#llx, %llu bytes: empty or not page aligned",
 			    (unsigned long long)gpa, (unsigned long long)bytes);
+	if ((gpa + bytes - 1) >> vm->vmm->info.gpa_bits)
+		return fail(&vm->message, -EINVAL,
+			    "guest memory at %#llx, %llu bytes: this CPU has addresses of %u bits",
+			    (unsigned long long)gpa, (unsigned long long)bytes,
+			    vm->vmm->info.gpa_bits);
 	return 0;
 }
 
