@@ -324,7 +324,7 @@ static u64 digest_of(const u8 *bytes, size_t size)
 static void run_scenario(const struct scenario *scenario, enum moment moment,
 			 struct result *result)
 {
-	static const struct itimerval soon = { .it_value = { 0, 700 } };
+	static const struct itimerval soon = { .it_value = { 0, 700 } }, never;
 	struct world w = { .scenario = scenario };
 	bool more = true;
 	int ret;
@@ -338,15 +338,16 @@ static void run_scenario(const struct scenario *scenario, enum moment moment,
 	if (scenario->prepare)
 		scenario->prepare(w.vcpu);
 
+	if (moment == WHEN_INTERRUPTED)
+		setitimer(ITIMER_REAL, &soon, NULL);
 	while (more) {
 		struct vmm_exit e;
 
 		w.vcpu->run->interrupt_window = w.want_window;
-		if (moment == WHEN_INTERRUPTED)
-			setitimer(ITIMER_REAL, &soon, NULL);
 		ret = vcpu_run(w.vcpu);
 		if (ret == -EINTR && moment == WHEN_INTERRUPTED) {
 			move(&w);
+			setitimer(ITIMER_REAL, &soon, NULL);
 			continue;
 		}
 		if (ret)
@@ -365,6 +366,7 @@ static void run_scenario(const struct scenario *scenario, enum moment moment,
 		}
 	}
 
+	setitimer(ITIMER_REAL, &never, NULL);
 	get_all(&w);
 	result->digest = w.digest;
 	result->memory = digest_of(w.vm->mem, MEMORY);
