@@ -154,7 +154,7 @@ install: module libvmm vmmctl $(B)/vmm.pc	## everything into PREFIX, the module 
 	ln -sf libvmm.so.0 $(DESTDIR)$(libdir)/libvmm.so
 	$(INSTALL) -m 644 $(B)/vmm.pc $(DESTDIR)$(libdir)/pkgconfig
 	$(INSTALL) -D -m 755 $(B)/bin/vmmctl $(DESTDIR)$(PREFIX)/bin/vmmctl
-	$(INSTALL) -D -m 644 vmmctl/vmmctl.1 $(DESTDIR)$(mandir)/vmmctl.1
+	$(INSTALL) -D -m 644 Documentation/man/vmmctl.1 $(DESTDIR)$(mandir)/vmmctl.1
 	$(INSTALL) -D -m 644 vmmctl/completion.bash $(DESTDIR)$(completiondir)/vmmctl
 	$(INSTALL) -D -m 644 udev/99-vmm.rules $(DESTDIR)$(udevdir)/99-vmm.rules
 ifeq ($(DESTDIR),)

@@ -220,7 +220,7 @@ int vmm_vcpu_stats(struct vmm_vcpu *vcpu, struct vmm_stat **stats);
 /* ---- vCPUs ---- */
 
 /**
- * vmm_vcpu_create - a new vCPU, in its power-on state and without a CPUID table
+ * vmm_vcpu_create - a new vCPU, in its power-on state, with all that the host offers by CPUID
  * @vm: the VM
  * @id: its initial APIC id
  * @vcpu: out
