@@ -61,38 +61,53 @@ static void set_io_result(struct vcpu *vcpu, u64 data, int size)
 	}
 }
 
-static enum exit_verdict handle_io(struct vcpu *vcpu)
+static enum exit_verdict leave_io(struct vcpu *vcpu)
+{
+	vcpu->stats.io_user++;
+	finish(vcpu);
+	return VERDICT_LEAVE;
+}
+
+static enum exit_verdict handle_out(struct vcpu *vcpu)
+{
+	struct exit_io *io = &vcpu->exit.io;
+
+	io->data = vcpu->regs.gpr[CPU_RAX] & GENMASK(io->size * 8 - 1, 0);
+	return irq_io_write(vcpu->vm, io->port, io->size, io->data) ? finish(vcpu) : leave_io(vcpu);
+}
+
+static noinline_for_stack enum exit_verdict handle_in(struct vcpu *vcpu)
 {
 	struct exit_io *io = &vcpu->exit.io;
 	u32 data;
 
-	if (io->string) {
-		if (vcpu_in_window(vcpu))
-			return VERDICT_OUTSIDE;
-		vcpu->stats.io_exits++;
-		vcpu->stats.io_user++;
-		/* An empty REP ends here; the VMM moves data and registers otherwise. */
-		return io->count ? VERDICT_LEAVE : finish(vcpu);
+	if (irq_io_read(vcpu->vm, io->port, io->size, &data)) {
+		set_io_result(vcpu, data, io->size);
+		return finish(vcpu);
 	}
+	io->data = 0;
+	vcpu->pending.kind = VMM_PENDING_IO_IN;
+	vcpu->pending.size = io->size;
+	vcpu->pending.rip = vcpu->exit.rip;
+	return leave_io(vcpu);
+}
 
+static enum exit_verdict handle_string_io(struct vcpu *vcpu)
+{
+	if (vcpu_in_window(vcpu))
+		return VERDICT_OUTSIDE;
 	vcpu->stats.io_exits++;
-	if (io->in) {
-		if (irq_io_read(vcpu->vm, io->port, io->size, &data)) {
-			set_io_result(vcpu, data, io->size);
-			return finish(vcpu);
-		}
-		io->data = 0;
-		vcpu->pending.kind = VMM_PENDING_IO_IN;
-		vcpu->pending.size = io->size;
-		vcpu->pending.rip = vcpu->exit.rip;
-	} else {
-		io->data = vcpu->regs.gpr[CPU_RAX] & GENMASK(io->size * 8 - 1, 0);
-		if (irq_io_write(vcpu->vm, io->port, io->size, io->data))
-			return finish(vcpu);
-	}
 	vcpu->stats.io_user++;
-	finish(vcpu);
-	return VERDICT_LEAVE;
+	/* An empty REP ends here; the VMM moves data and registers otherwise. */
+	return vcpu->exit.io.count ? VERDICT_LEAVE : finish(vcpu);
+}
+
+static enum exit_verdict handle_io(struct vcpu *vcpu)
+{
+	if (unlikely(vcpu->exit.io.string))
+		return handle_string_io(vcpu);
+	vcpu->stats.io_exits++;
+	return vcpu->exit.io.in ? handle_in(vcpu) : handle_out(vcpu);
 }
 
 /*
@@ -162,7 +177,7 @@ static enum exit_verdict handle_msr(struct vcpu *vcpu)
 }
 
 /* The KVM hypercall ABI: number in RAX, arguments in RBX, RCX, RDX, RSI, result in RAX */
-static enum exit_verdict handle_hypercall(struct vcpu *vcpu)
+static noinline_for_stack enum exit_verdict handle_hypercall(struct vcpu *vcpu)
 {
 	u64 mask = state_code_size(vcpu) == 8 ? ~0ull : U32_MAX;
 	u64 *gpr = vcpu->regs.gpr;
@@ -287,15 +302,13 @@ static enum exit_verdict handle_tdp_fault(struct vcpu *vcpu)
 	return VERDICT_LEAVE;
 }
 
-/* Exits whose instruction must be known before they can be handled */
-static bool needs_insn(const struct vcpu_exit *exit)
+/* Of which exits must the instruction be decoded, where the CPU does not tell all? */
+static bool is_instruction(enum exit_reason reason)
 {
-	switch (exit->reason) {
+	switch (reason) {
 	case EXIT_IO:
-		return !exit->next_rip || (exit->io.string && !exit->io.address_size);
 	case EXIT_CR:
 	case EXIT_DR:
-		return !exit->next_rip || exit->cr.op == CR_OP_UNKNOWN;
 	case EXIT_CPUID:
 	case EXIT_MSR:
 	case EXIT_HYPERCALL:
@@ -303,7 +316,7 @@ static bool needs_insn(const struct vcpu_exit *exit)
 	case EXIT_XSETBV:
 	case EXIT_CACHE:
 	case EXIT_PAUSE:
-		return !exit->next_rip;
+		return true;
 	default:
 		return false;
 	}
@@ -318,7 +331,7 @@ static bool needs_insn(const struct vcpu_exit *exit)
  */
 enum exit_verdict vcpu_handle_exit(struct vcpu *vcpu)
 {
-	if (needs_insn(&vcpu->exit)) {
+	if (unlikely(!vcpu->exit.next_rip) && is_instruction(vcpu->exit.reason)) {
 		switch (decode_next_rip(vcpu)) {
 		case 0:
 			break;

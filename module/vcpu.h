@@ -69,7 +69,6 @@ enum exit_reason {
 #define ACCESS_USER	8
 
 enum cr_op {
-	CR_OP_UNKNOWN,		/* no decode assist: the instruction must be fetched */
 	CR_OP_WRITE,		/* MOV to CR or DR */
 	CR_OP_READ,
 	CR_OP_CLTS,
@@ -82,8 +81,8 @@ struct exit_io {
 	u8 size;
 	bool in;
 	bool string;
-	bool rep;
-	u8 address_size;	/* 0: no decode assist, to be fetched; for string */
+	bool rep;		/* this and what follows, but @data: for string, by decoding */
+	u8 address_size;
 	u8 segment;
 	u64 count;
 	u64 address;
@@ -111,7 +110,8 @@ struct exit_emulate {
  * @reason: decides which member of the union is valid
  * @hw_reason: @hw_info1, @hw_info2: the vendor's, for diagnosis alone
  * @rip: of the instruction
- * @next_rip: behind it; 0: the CPU does not say
+ * @next_rip: behind it; 0: the CPU does not say that, or not all that the reason's member of the
+ *            union holds: the instruction must be decoded
  */
 struct vcpu_exit {
 	enum exit_reason reason;
