@@ -609,12 +609,15 @@ static bool vectors_equal(const struct context *a, const struct context *b)
 {
 	unsigned int at;
 
-	/* x87: status without the condition codes, tags, and the registers */
+	/*
+	 * x87: top of the stack, tags, and the mantissas. MMX sets the exponents to all ones, but
+	 * not on every emulated CPU.
+	 */
 	if (a->xsave[512] & b->xsave[512] & 1) {
 		if ((a->xsave[3] ^ b->xsave[3]) & 0x38 || a->xsave[4] != b->xsave[4])
 			return false;
 		for (at = 32; at < 160; at += 16)
-			if (memcmp(a->xsave + at, b->xsave + at, 10))
+			if (memcmp(a->xsave + at, b->xsave + at, 8))
 				return false;
 	}
 
