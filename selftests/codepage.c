@@ -40,7 +40,8 @@ FIXTURE_SETUP(codepage)
 	struct vcpu *vcpu;
 
 	self->vm = vm_create(LOW_MEMORY, 0);
-	vcpu = self->vcpu = vcpu_create(self->vm, 0);
+	vcpu = vcpu_create(self->vm, 0);
+	self->vcpu = vcpu;
 	vcpu_load(vcpu, MODE_LONG, caller);
 	vcpu_get(vcpu, VMM_STATE_REGS | VMM_STATE_CONTROL);
 	self->cr3 = vcpu->state.control.cr3;
