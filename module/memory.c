@@ -241,22 +241,39 @@ bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access)
 }
 
 /*
- * May a page that the guest has only read be mapped writable, where the host maps it so already?
- * That saves a second fault, but makes the page dirty: no loss where it must be written out
- * anyway before it can go, that is where it is dirty, or anonymous without a copy in swap and
- * without MADV_FREE.
+ * A fault also maps the other pages of an aligned group of this many, as far as the host has them
+ * already: memory that was filled by the VMM or is backed by huge pages costs a fraction of the
+ * exits.
  */
-static bool writable_for_free(struct page *page)
-{
-	struct folio *folio = page_folio(page);
+#define FAULT_AROUND	16
 
-	return folio_test_dirty(folio) || (folio_test_anon(folio) && folio_test_swapbacked(folio) &&
-					   !folio_test_swapcache(folio));
-}
+/**
+ * struct fault - one try of memory_fault()
+ * @seq: invalidate_seq when it began
+ * @slot: a copy
+ * @gfn: guest frame
+ * @hva: its page
+ * @write: the guest writes
+ * @before: pages got before that one
+ * @count: pages got in all, with a reference each
+ * @page: they
+ * @map: what is to be mapped of them
+ */
+struct fault {
+	unsigned long seq;
+	struct memory_slot slot;
+	u64 gfn;
+	unsigned long hva;
+	bool write;
+	int before;
+	int count;
+	struct page *page[FAULT_AROUND];
+	struct tdp_page map[FAULT_AROUND];
+};
 
 /*
- * Has the host no page at @hva? A hint without any lock: page tables are not freed while interrupts are
- * off, which is what fast GUP relies on too.
+ * Has the host no page at @hva? A hint without any lock: page tables are not freed while
+ * interrupts are off, which is what fast GUP relies on too.
  */
 static bool is_absent(unsigned long hva)
 {
@@ -289,113 +306,230 @@ out:
 }
 
 /*
- * Have the host bring the page at @hva, for writing, as a fault of the VMM's own would: the usual
- * way in which guest memory comes to be. Where that fails GUP fails too, and says why.
+ * Have the host bring the page, as a fault of the VMM's own would: the usual way in which guest
+ * memory comes to be. Where that fails, GUP fails too and says why. Return: 0; EAGAIN: begin
+ * again, unless there is a signal (the only way in which one ends a long fault before 6.3).
  */
-static void fault_in(unsigned long hva)
+static int fault_in(const struct fault *fault)
 {
+	unsigned int flags = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE |
+			     FAULT_FLAG_INTERRUPTIBLE | (fault->write ? FAULT_FLAG_WRITE : 0);
+	unsigned long need = fault->write ? VM_WRITE : VM_READ;
 	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
-	vm_fault_t fault = 0;
+	vm_fault_t result = 0;
 
 	if (mmap_read_lock_killable(mm))
-		return;
-	vma = vma_lookup(mm, hva);
-	if (vma && (vma->vm_flags & VM_WRITE) && !(vma->vm_flags & (VM_IO | VM_PFNMAP)))
-		fault = handle_mm_fault(vma, hva, FAULT_FLAG_WRITE | FAULT_FLAG_ALLOW_RETRY |
-					FAULT_FLAG_KILLABLE | FAULT_FLAG_INTERRUPTIBLE, NULL);
+		return -EAGAIN;
+	vma = vma_lookup(mm, fault->hva);
+	if (vma && (vma->vm_flags & need) && !(vma->vm_flags & (VM_IO | VM_PFNMAP)))
+		result = handle_mm_fault(vma, fault->hva, flags, NULL);
 	/* These two mean that the lock was dropped. */
-	if (!(fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
+	if (!(result & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
 		mmap_read_unlock(mm);
+	return result & VM_FAULT_RETRY ? -EAGAIN : 0;
+}
+
+static void put_pages(struct fault *fault)
+{
+	int i, refs = 1;
+
+	for (i = 0; i < fault->count; i++, refs++) {
+		struct folio *folio = page_folio(fault->page[i]);
+
+		if (i + 1 < fault->count && page_folio(fault->page[i + 1]) == folio)
+			continue;
+		folio_put_refs(folio, refs);
+		refs = 0;
+	}
 }
 
 /*
- * The page at @hva, with a reference, and what its mapping may grant. A read must not break a COW or
- * allocate what is still the zero page: a later write faults again.
+ * Get @before pages before the one that faulted, and what follows in its group, as far as the host
+ * maps them for reading, or with FOLL_WRITE for writing. False: not the one that faulted.
  */
-static int get_page_at(unsigned long hva, u32 access, struct page **page, unsigned int *flags)
+static bool get_group(struct fault *fault, int before, unsigned int gup)
 {
-	unsigned int gup = access & ACCESS_WRITE ? FOLL_WRITE : 0;
-	int ret;
+	u64 group = FAULT_AROUND - fault->gfn % FAULT_AROUND;
+	u64 slot = fault->slot.gfn + fault->slot.pages - fault->gfn;
+	int count = before + min(group, slot);
 
-	if (gup && is_absent(hva))
-		fault_in(hva);
-
-	*flags = TDP_WRITE | TDP_DIRTY;
-	if (get_user_pages_fast_only(hva, 1, FOLL_WRITE | COMPAT_GUP_FAST, page) == 1) {
-		if (gup)
-			return 0;
-		*flags = writable_for_free(*page) ? TDP_WRITE : 0;
-		return 0;
-	}
-	if (!gup) {
-		*flags = 0;
-		if (get_user_pages_fast_only(hva, 1, COMPAT_GUP_FAST, page) == 1)
-			return 0;
-	}
-
-	ret = get_user_pages_unlocked(hva, 1, page, gup | COMPAT_GUP_SLOW);
-	if (ret == 1)
-		return 0;
-	return ret ? ret : -EAGAIN;
+	fault->before = before;
+	fault->count = get_user_pages_fast_only(fault->hva - before * PAGE_SIZE, count,
+						gup | COMPAT_GUP_FAST, fault->page);
+	if (fault->count > before)
+		return true;
+	if (fault->count > 0)
+		put_pages(fault);
+	return false;
 }
 
-static bool covers(const struct memory_range *range, unsigned long hva)
+/* Where the page has just come to be, those before it hardly are there. */
+static bool get_pages_fast(struct fault *fault, bool around, unsigned int gup)
 {
-	return hva >= range->start && hva < range->end;
+	int before = min(fault->gfn % FAULT_AROUND, fault->gfn - fault->slot.gfn);
+
+	if (around && before && get_group(fault, before, gup))
+		return true;
+	return get_group(fault, 0, gup);
 }
 
-/* Does an invalidation of @hva run? memory.lock is held for reading. */
-static bool invalidating(const struct memory *memory, unsigned long hva)
+static int get_page_slow(struct fault *fault, unsigned int gup)
 {
-	return unlikely(memory->invalidate_running) && covers(&memory->invalidating, hva);
+	int ret = get_user_pages_unlocked(fault->hva, 1, fault->page, gup | COMPAT_GUP_SLOW);
+
+	if (ret < 0)
+		return ret;
+	fault->before = 0;
+	fault->count = ret;
+	return ret ? 0 : -EAGAIN;
+}
+
+/*
+ * May a page that the guest has not written to be mapped writable, where the host maps it so
+ * already? That saves a second fault, but makes the page dirty: no loss where it must be written
+ * out anyway before it can go, that is where it is dirty, or anonymous without a copy in swap and
+ * without MADV_FREE.
+ */
+static bool writable_for_free(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	return folio_test_dirty(folio) || (folio_test_anon(folio) && folio_test_swapbacked(folio) &&
+					   !folio_test_swapcache(folio));
+}
+
+/* What the guest's mappings may be, where the host's are known to be @writable or not */
+static void choose_mappings(struct fault *fault, bool writable)
+{
+	int i;
+
+	if (fault->slot.flags & MEMORY_READONLY)
+		writable = false;
+	for (i = 0; i < fault->count; i++) {
+		struct tdp_page *map = &fault->map[i];
+
+		map->pfn = page_to_pfn(fault->page[i]);
+		map->flags = i == fault->before ? 0 : TDP_OLD;
+		if (i == fault->before && fault->write)
+			map->flags = TDP_WRITE | TDP_DIRTY;
+		else if (writable && writable_for_free(fault->page[i]))
+			map->flags |= TDP_WRITE;
+	}
+}
+
+/*
+ * Get the page, and those that follow. A read must not break a COW or allocate what is still the
+ * zero page: a later write faults again. Return: 0, or as memory_fault(), or EAGAIN.
+ */
+static int get_pages(struct fault *fault)
+{
+	bool absent = is_absent(fault->hva);
+	int try, ret;
+
+	for (try = 0; try < 2; try++) {
+		if (try || absent) {
+			ret = fault_in(fault);
+			if (ret)
+				return ret;
+		}
+		if (get_pages_fast(fault, !absent, FOLL_WRITE)) {
+			choose_mappings(fault, true);
+			return 0;
+		}
+		if (!fault->write && get_pages_fast(fault, !absent, 0)) {
+			choose_mappings(fault, false);
+			return 0;
+		}
+	}
+	ret = get_page_slow(fault, fault->write ? FOLL_WRITE : 0);
+	if (!ret)
+		choose_mappings(fault, false);
+	return ret;
+}
+
+static bool overlap(const struct memory_range *range, unsigned long start, unsigned long end)
+{
+	return start < range->end && end > range->start;
+}
+
+/* Does an invalidation of these addresses run? memory.lock is held for reading. */
+static bool invalidating(const struct memory *memory, unsigned long start, unsigned long end)
+{
+	return unlikely(memory->invalidate_running) &&
+	       overlap(&memory->invalidating, start, end);
 }
 
 /* Has one ended since invalidate_seq was @seq? Likewise. */
-static bool invalidated_since(const struct memory *memory, unsigned long seq, unsigned long hva)
+static bool invalidated_since(const struct memory *memory, unsigned long seq,
+			      unsigned long start, unsigned long end)
 {
 	if (memory->invalidate_seq - seq > MEMORY_HISTORY)
 		return true;
 	for (; seq != memory->invalidate_seq; seq++)
-		if (covers(&memory->invalidated[seq % MEMORY_HISTORY], hva))
+		if (overlap(&memory->invalidated[seq % MEMORY_HISTORY], start, end))
 			return true;
 	return false;
 }
 
 /*
- * Map @page, which was got when invalidate_seq was @seq.
- * Return: as tdp_map(); EAGAIN: begin again; EBUSY: but not before the invalidation is over.
+ * Are @count pages from page[@first] on still what the host maps? memory.lock is held for reading.
+ * Return: 0; EAGAIN: begin again; EBUSY: but not before the invalidation is over.
  */
-static int install(struct memory *memory, const struct memory_slot *slot, u64 gpa,
-		   unsigned long seq, struct page *page, unsigned int flags,
-		   struct tdp_cache *cache)
+static int check_pages(const struct memory *memory, const struct fault *fault, int first, int count)
 {
-	unsigned long hva = slot_hva(slot, gpa);
+	unsigned long start = fault->hva + (first - fault->before) * PAGE_SIZE;
+	unsigned long end = start + count * PAGE_SIZE;
+
+	if (invalidating(memory, start, end))
+		return -EBUSY;
+	return invalidated_since(memory, fault->seq, start, end) ? -EAGAIN : 0;
+}
+
+/*
+ * The guest's writes do not make the host's entries dirty, and fast GUP does not either. Whoever
+ * cleans a page zaps it first, and so finds this mark if he finds the mapping.
+ */
+static void mark_dirty(const struct fault *fault, int first, int count)
+{
+	int i;
+
+	for (i = first; i < first + count; i++) {
+		struct folio *folio = page_folio(fault->page[i]);
+
+		if ((fault->map[i].flags & TDP_WRITE) && !folio_test_dirty(folio))
+			folio_set_dirty(folio);
+	}
+}
+
+/* Map the pages, or the one that faulted alone. Return: as check_pages() and tdp_map(). */
+static int install(struct memory *memory, const struct fault *fault, struct tdp_cache *cache)
+{
+	int first = 0, count = fault->count;
 	int ret;
 
 	read_lock(&memory->lock);
-	if (invalidating(memory, hva))
-		ret = -EBUSY;
-	else if (invalidated_since(memory, seq, hva))
-		ret = -EAGAIN;
-	else
-		ret = tdp_map(memory->tdp, gpa >> PAGE_SHIFT, page_to_pfn(page), 1, flags, cache);
-	/*
-	 * The guest's writes do not make the host's entry dirty, and fast GUP does not either. Whoever
-	 * cleans the page zaps it first, and so finds this mark if he finds the mapping.
-	 */
-	if (ret >= 0 && (flags & TDP_WRITE) && !folio_test_dirty(page_folio(page)))
-		folio_set_dirty(page_folio(page));
+	ret = check_pages(memory, fault, first, count);
+	if (ret && count > 1) {
+		first = fault->before;
+		count = 1;
+		ret = check_pages(memory, fault, first, count);
+	}
+	if (!ret)
+		ret = tdp_map(memory->tdp, fault->gfn - fault->before + first, 1,
+			      fault->map + first, count, fault->before - first, cache);
+	if (ret >= 0)
+		mark_dirty(fault, first, count);
 	read_unlock(&memory->lock);
 	return ret;
 }
 
-static bool none_invalidating(struct memory *memory, unsigned long hva)
+static bool none_invalidating(struct memory *memory, const struct fault *fault)
 {
 	bool none;
 
 	read_lock(&memory->lock);
-	none = !invalidating(memory, hva);
+	none = check_pages(memory, fault, fault->before, 1) != -EBUSY;
 	read_unlock(&memory->lock);
 	return none;
 }
@@ -404,39 +538,35 @@ static bool none_invalidating(struct memory *memory, unsigned long hva)
 static int try_fault(struct vm *vm, u64 gpa, u32 access, struct tdp_cache *cache)
 {
 	struct memory *memory = &vm->memory;
-	/* Pairs with memory_changed(): read before slots and pages. */
-	unsigned long seq = smp_load_acquire(&memory->invalidate_seq);
-	struct memory_slot slot;
-	unsigned int flags;
-	unsigned long hva;
-	struct page *page;
+	struct fault fault;
 	int ret;
 
-	if (!find_slot(memory, gpa >> PAGE_SHIFT, &slot))
+	/* Pairs with memory_changed(): read before slots and pages. */
+	fault.seq = smp_load_acquire(&memory->invalidate_seq);
+	fault.gfn = gpa >> PAGE_SHIFT;
+	fault.write = access & ACCESS_WRITE;
+	if (!find_slot(memory, fault.gfn, &fault.slot) ||
+	    (fault.write && (fault.slot.flags & MEMORY_READONLY)))
 		return MEMORY_MMIO;
-	if (slot.flags & MEMORY_READONLY && access & ACCESS_WRITE)
-		return MEMORY_MMIO;
-	hva = slot_hva(&slot, gpa) & PAGE_MASK;
-	ret = get_page_at(hva, access, &page, &flags);
+	fault.hva = slot_hva(&fault.slot, gpa) & PAGE_MASK;
+	ret = get_pages(&fault);
 	if (ret)
 		return ret;
-	if (slot.flags & MEMORY_READONLY)
-		flags = 0;
 
-	ret = install(memory, &slot, gpa, seq, page, flags, cache);
+	ret = install(memory, &fault, cache);
 	if (ret == -ENOBUFS) {
 		ret = tdp_cache_fill(cache);
 		if (!ret)
-			ret = install(memory, &slot, gpa, seq, page, flags, cache);
+			ret = install(memory, &fault, cache);
 	}
-	put_page(page);
+	put_pages(&fault);
 
 	if (ret == 1) {
 		memory_flush(vm);
 		ret = MEMORY_MAPPED;
 	} else if (ret == -EBUSY) {
 		ret = wait_event_interruptible(memory->invalidate_wait,
-					       none_invalidating(memory, hva));
+					       none_invalidating(memory, &fault));
 		ret = ret ? -EINTR : -EAGAIN;
 	}
 	return ret;

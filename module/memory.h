@@ -104,8 +104,8 @@ void memory_destroy(struct vm *vm);
  *
  * When it returns, no vCPU and no memory_read() or memory_write() uses what the slot was before.
  *
- * Return: 0, or EINVAL (alignment, flags, slot number), ERANGE (guest-physical width or wrap), EFAULT
- * (@hva is no user range), EEXIST (overlap), ENOENT (deletes what is not there), ENOMEM.
+ * Return: 0, or EINVAL (alignment, flags, slot number), ERANGE (guest-physical width or wrap),
+ * EFAULT (@hva is no user range), EEXIST (overlap), ENOENT (deletes what is not there), ENOMEM.
  */
 int memory_set_slot(struct vm *vm, u32 slot, u64 gpa, u64 bytes, u64 hva, u32 flags);
 
@@ -163,8 +163,8 @@ int memory_peek(struct vcpu *vcpu, u64 gpa, void *buf, size_t len);
  * memory_flush - no vCPU goes on with translations that were removed from the table
  * @vm: the VM; interrupts are on, memory.lock is not held
  *
- * On return each vCPU has left its window or will flush before it runs guest code again,
- * and no memory_peek() that began before is still under way. Does nothing if nothing was removed since
+ * On return each vCPU has left its window or will flush before it runs guest code again, and no
+ * memory_peek() that began before is still under way. Does nothing if nothing was removed since
  * the last time.
  */
 void memory_flush(struct vm *vm);
@@ -175,14 +175,13 @@ void memory_unwatch(struct vm *vm);
 
 /*
  * What faults between these addresses have seen is no longer so; memory.lock is held for writing.
- * The release pairs with try_fault(): who sees this number sees the new slots and the
- * host's new entries.
  */
 static inline void memory_changed(struct memory *memory, unsigned long start, unsigned long end)
 {
 	unsigned long seq = memory->invalidate_seq;
 
 	memory->invalidated[seq % MEMORY_HISTORY] = (struct memory_range){ start, end };
+	/* Pairs with try_fault(): who sees this number sees the new slots and the host's entries. */
 	smp_store_release(&memory->invalidate_seq, seq + 1);
 }
 

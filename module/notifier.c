@@ -107,8 +107,8 @@ static int young(struct mmu_notifier *notifier, unsigned long start, unsigned lo
 }
 
 /*
- * Nothing is flushed here, as x86 flushes nothing when it ages its own page tables: an
- * access through a translation that is still cached goes unseen, which only makes the page look older.
+ * Nothing is flushed here, as x86 flushes nothing when it ages its own page tables: an access
+ * through a translation that is still cached goes unseen, which only makes the page look older.
  */
 static int clear_young(struct mmu_notifier *notifier, struct mm_struct *mm, unsigned long start,
 		       unsigned long end)
@@ -162,7 +162,7 @@ void memory_unwatch(struct vm *vm)
 	mmu_notifier_unregister(&vm->memory.notifier, vm->mm);
 }
 
-/* The interrupt itself made the vCPU leave guest mode, and peeks are over where interrupts are on. */
+/* The interrupt itself made the vCPU leave the guest; where it is taken no peek is under way. */
 static void leave_guest(void *unused)
 {
 }
@@ -182,8 +182,8 @@ void memory_flush(struct vm *vm)
 	gen = atomic64_read(&tdp->flush_gen);
 	if (tdp->flushed_gen != gen) {
 		/*
-		 * Pairs with the barrier between a vCPU's becoming VCPU_IN_WINDOW and its reading of
-		 * flush_gen: it sees the new number, or is seen here.
+		 * Pairs with the barrier between a vCPU's becoming VCPU_IN_WINDOW and its reading
+		 * of flush_gen: it sees the new number, or is seen here.
 		 */
 		smp_mb();
 		cpumask_clear(memory->flush_cpus);

@@ -184,17 +184,19 @@ static bool link_table(struct tdp *tdp, u64 *entry, u64 *old, int level, struct 
 	return true;
 }
 
-static u64 make_leaf(const struct tdp_format *format, u64 pfn, int level, unsigned int flags)
+static u64 make_leaf(const struct tdp_format *format, int level, const struct tdp_page *page)
 {
-	u64 leaf = (pfn << PAGE_SHIFT) | format->read | format->user | format->exec | format->ram |
-		   format->accessed;
+	u64 leaf = (page->pfn << PAGE_SHIFT) | format->read | format->user | format->exec |
+		   format->ram;
 
 	if (level > 1)
 		leaf |= format->leaf;
-	if (flags & TDP_WRITE)
+	if (page->flags & TDP_WRITE)
 		leaf |= format->write;
-	if (flags & TDP_DIRTY)
+	if (page->flags & TDP_DIRTY)
 		leaf |= format->dirty;
+	if (!(page->flags & TDP_OLD))
+		leaf |= format->accessed;
 	return leaf;
 }
 
@@ -224,13 +226,13 @@ static int set_leaf(struct tdp *tdp, u64 *entry, u64 leaf)
 	return other;
 }
 
-int tdp_map(struct tdp *tdp, u64 gfn, u64 pfn, int level, unsigned int flags,
-	    struct tdp_cache *cache)
+int tdp_map(struct tdp *tdp, u64 gfn, int level, const struct tdp_page *pages, int count,
+	    int wanted, struct tdp_cache *cache)
 {
 	u64 *table = tdp->table;
 	u64 *entry;
 	u64 old;
-	int l;
+	int i, l;
 
 	for (l = tdp->format->levels; l > level; l--) {
 		entry = &table[entry_index(gfn, l)];
@@ -250,7 +252,13 @@ int tdp_map(struct tdp *tdp, u64 gfn, u64 pfn, int level, unsigned int flags,
 	old = READ_ONCE(*entry);
 	if (is_present(tdp, old) && !is_leaf(tdp, old, level))
 		return -EEXIST;
-	return set_leaf(tdp, entry, make_leaf(tdp->format, pfn, level, flags));
+	for (i = 0; i < count; i++) {
+		u64 none = 0;
+
+		if (i != wanted && !READ_ONCE(entry[i]))
+			change_entry(&entry[i], &none, make_leaf(tdp->format, level, &pages[i]));
+	}
+	return set_leaf(tdp, entry + wanted, make_leaf(tdp->format, level, pages + wanted));
 }
 
 static bool zap_table(struct tdp *tdp, u64 *table, int level, u64 start, u64 end,

@@ -18,6 +18,7 @@
 #define VMM_TDP_H
 
 #include <linux/atomic.h>
+#include <linux/bits.h>
 #include <linux/list.h>
 #include <linux/types.h>
 
@@ -76,7 +77,7 @@ struct tdp {
 
 #define TDP_MAX_LEVELS	5
 #define TDP_BITS	9	/* of a frame number, per level */
-#define TDP_ENTRIES	(1 << TDP_BITS)
+#define TDP_ENTRIES	BIT(TDP_BITS)
 
 struct tdp *tdp_create(struct vm *vm);
 void tdp_destroy(struct tdp *tdp);
@@ -94,23 +95,35 @@ struct tdp_cache {
 int tdp_cache_fill(struct tdp_cache *cache);
 void tdp_cache_drain(struct tdp_cache *cache);
 
-#define TDP_WRITE	1	/* the mapping may be written to */
-#define TDP_DIRTY	2	/* it is about to be: spare the CPU setting the dirty bit */
+#define TDP_WRITE	BIT(0)	/* the mapping may be written to */
+#define TDP_DIRTY	BIT(1)	/* it is about to be: spare the CPU setting the dirty bit */
+#define TDP_OLD		BIT(2)	/* not accessed yet */
+
+/**
+ * struct tdp_page - what to map
+ * @pfn: the host frame
+ * @flags: TDP_*
+ */
+struct tdp_page {
+	u64 pfn;
+	unsigned int flags;
+};
 
 /**
  * tdp_map - map a page, or widen what its mapping grants
  * @tdp: memory.lock is held for reading
  * @gfn: the first guest frame, aligned to @level
- * @pfn: the host frame
  * @level: 1 for 4 KiB, 2 for 2 MiB, 3 for 1 GiB
- * @flags: TDP_*
+ * @pages: for @gfn and the frames behind it
+ * @count: of @pages; more than one at level 1 alone, and all in one table
+ * @wanted: which of them; the others are mapped only where nothing is yet
  * @cache: gives table pages
  *
- * Return: 0; 1: another frame was mapped there, so the caller must call memory_flush(); ENOBUFS: @cache
- * is empty, fill it and try again; EEXIST: mapped with a larger or smaller page size.
+ * Return: 0; 1: another frame was mapped there, so the caller must call memory_flush(); ENOBUFS:
+ * @cache is empty, fill it and try again; EEXIST: mapped with a larger or smaller page size.
  */
-int tdp_map(struct tdp *tdp, u64 gfn, u64 pfn, int level, unsigned int flags,
-	    struct tdp_cache *cache);
+int tdp_map(struct tdp *tdp, u64 gfn, int level, const struct tdp_page *pages, int count,
+	    int wanted, struct tdp_cache *cache);
 
 /**
  * tdp_zap - remove all mappings of a range
@@ -119,8 +132,8 @@ int tdp_map(struct tdp *tdp, u64 gfn, u64 pfn, int level, unsigned int flags,
  * @end: the one behind the last
  * @zapped: collects tables that are no longer linked
  *
- * A huge page that overlaps the range goes as a whole. Costs no more than a few tables' worth of entries,
- * whatever the size of the range: what lies within it wholly is unlinked at its top.
+ * A huge page that overlaps the range goes as a whole. Costs no more than a few tables' worth of
+ * entries, whatever the size of the range: what lies within it wholly is unlinked at its top.
  * Return: true if something was mapped: then flush_gen has risen and memory_flush() must follow.
  */
 bool tdp_zap(struct tdp *tdp, u64 start, u64 end, struct list_head *zapped);

@@ -511,7 +511,7 @@ static const char *compare_random(struct vcpu *vcpu, ZydisDecoder *decoder, stru
 	memcpy(bytes.bytes, code, INSN_MAX);
 	ret = decode_mmio(vcpu, &bytes, &op);
 	valid = ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder, code, INSN_MAX, &insn, operands));
-	if (ret && ret != -ENOSYS)
+	if (ret && ret != -EOPNOTSUPP)
 		return "errno";
 	if (!valid) {
 		tally->undefined++;

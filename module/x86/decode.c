@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The instructions that the kernel must know by their bytes: those that leave the guest on a CPU that
- * does not tell their length, and those that access device registers. SDM vol. 2 chapter 2 and
- * appendix A, APM vol. 3 chapter 1 and appendix A.
+ * The instructions that the kernel must know by their bytes: those that leave the guest on a CPU
+ * that does not tell their length, and those that access device registers. SDM vol. 2 chapter 2
+ * and appendix A, APM vol. 3 chapter 1 and appendix A.
  */
 #include <linux/errno.h>
 #include <linux/types.h>
@@ -258,8 +258,8 @@ static void read_modrm(struct decoder *d)
 }
 
 /*
- * Offset in its segment. The whole instruction was read: RIP-relative operands count from its end. @extra
- * is added before the offset is cut to the address size.
+ * Offset in its segment. The whole instruction was read: RIP-relative operands count from its
+ * end. @extra is added before the offset is cut to the address size.
  */
 static u64 effective_address(struct vcpu *vcpu, const struct decoder *d, u64 extra)
 {
@@ -428,7 +428,7 @@ static int take_lmsw(struct vcpu *vcpu, const struct decoder *d)
 	return ret;
 }
 
-/* SMSW, the only reader of CR0 besides MOV: stored here, so that nothing is left to do but its end */
+/* SMSW, the only reader of CR0 besides MOV: stored here, so that only its end is left to do */
 static int take_smsw(struct vcpu *vcpu, const struct decoder *d)
 {
 	u64 *reg = &vcpu->regs.gpr[modrm_rm(d->insn)];
@@ -615,7 +615,7 @@ static u64 register_value(struct vcpu *vcpu, const struct mmio_op *op)
 static int read_memory_modrm(struct decoder *d)
 {
 	read_modrm(d);
-	return d->memory ? 0 : -ENOSYS;
+	return d->memory ? 0 : -EOPNOTSUPP;
 }
 
 /* op register, memory */
@@ -652,7 +652,7 @@ static int decode_alu(struct vcpu *vcpu, struct decoder *d, struct mmio_op *op)
 	}
 	op->alu = opcode >= 0x80 ? (d->insn->modrm >> 3) & 7 : opcode >> 3;
 	if (op->alu == 2 || op->alu == 3)
-		return -ENOSYS;
+		return -EOPNOTSUPP;
 	if (opcode >= 0x80)
 		return immediate_form(d, op, MMIO_ALU_MEM, size,
 				      opcode == 0x81 ? min(size, 4) : 1);
@@ -723,7 +723,7 @@ static int decode_one_byte(struct vcpu *vcpu, struct decoder *d, struct mmio_op 
 		return decode_string(vcpu, d, op);
 	case 0x82:
 		if (d->code_size == 8)
-			return -ENOSYS;
+			return -EOPNOTSUPP;
 		break;
 	}
 
@@ -732,12 +732,12 @@ static int decode_one_byte(struct vcpu *vcpu, struct decoder *d, struct mmio_op 
 		return ret;
 	switch (opcode) {
 	case 0x00 ... 0x3f:
-		return opcode & 4 ? -ENOSYS : decode_alu(vcpu, d, op);
+		return opcode & 4 ? -EOPNOTSUPP : decode_alu(vcpu, d, op);
 	case 0x63:		/* MOVSXD; ARPL outside 64-bit mode */
 		if (d->code_size != 8)
-			return -ENOSYS;
+			return -EOPNOTSUPP;
 		ret = register_form(vcpu, d, op, MMIO_LOAD_SIGNED, d->operand_size);
-		op->size = min(op->dest_size, (u8)4);
+		op->size = min_t(u8, op->dest_size, 4);
 		return ret;
 	case 0x80 ... 0x85:
 		return decode_alu(vcpu, d, op);
@@ -753,16 +753,16 @@ static int decode_one_byte(struct vcpu *vcpu, struct decoder *d, struct mmio_op 
 	case 0xc6:
 	case 0xc7:
 		if (d->insn->modrm & 0x38)
-			return -ENOSYS;
+			return -EOPNOTSUPP;
 		return immediate_form(d, op, MMIO_STORE, size, min(size, 4));
 	case 0xf6:
 	case 0xf7:
 		if (d->insn->modrm & 0x38)
-			return -ENOSYS;
+			return -EOPNOTSUPP;
 		op->alu = ALU_TEST;
 		return immediate_form(d, op, MMIO_ALU_MEM, size, min(size, 4));
 	default:
-		return -ENOSYS;
+		return -EOPNOTSUPP;
 	}
 }
 
@@ -774,7 +774,7 @@ static int decode_bit(struct vcpu *vcpu, struct decoder *d, struct mmio_op *op)
 	if (opcode == 0xba) {
 		op->alu = (d->insn->modrm >> 3) & 7;
 		if (op->alu < BIT_TEST)
-			return -ENOSYS;
+			return -EOPNOTSUPP;
 		immediate_form(d, op, MMIO_BIT, d->operand_size, 1);
 	} else {
 		op->alu = (opcode >> 3) & 7;
@@ -792,7 +792,7 @@ static int decode_two_byte(struct vcpu *vcpu, struct decoder *d, struct mmio_op 
 
 	if (!extends && opcode != 0xa3 && opcode != 0xab && opcode != 0xb3 && opcode != 0xbb &&
 	    opcode != 0xba)
-		return -ENOSYS;
+		return -EOPNOTSUPP;
 	ret = read_memory_modrm(d);
 	if (ret)
 		return ret;
@@ -816,7 +816,7 @@ static int decode_movbe(struct vcpu *vcpu, struct decoder *d, struct mmio_op *op
 	int ret;
 
 	if ((d->insn->opcode & 0xfe) != 0xf0 || d->insn->rep)
-		return -ENOSYS;
+		return -EOPNOTSUPP;
 	ret = read_memory_modrm(d);
 	if (ret)
 		return ret;
@@ -863,16 +863,16 @@ int decode_mmio(struct vcpu *vcpu, const struct insn_bytes *code, struct mmio_op
 			ret = decode_movbe(vcpu, &d, op);
 			break;
 		default:
-			ret = -ENOSYS;
+			ret = -EOPNOTSUPP;
 			break;
 		}
 		if (check_length(&d))
 			ret = check_length(&d);
 	}
 	if (!ret && insn.locked && !may_lock(op))
-		ret = -ENOSYS;
+		ret = -EOPNOTSUPP;
 	if (ret)
-		return ret == -EINVAL ? -ENOSYS : ret;
+		return ret == -EINVAL ? -EOPNOTSUPP : ret;
 
 	if (!mmio_is_string(op))
 		op->gva = state_linear(vcpu, d.operand.segment,

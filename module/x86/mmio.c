@@ -3,9 +3,9 @@
  * Instructions that access device registers, one access after the other: each is offered to the
  * devices in the kernel and leaves for the VMM if none has that address.
  *
- * What is left to do is in vcpu->pending alone, so that it survives a move of the vCPU between any two
- * accesses. An exit for the last access of an instruction that ends with a write comes when the
- * instruction is complete: nothing is pending then.
+ * What is left to do is in vcpu->pending alone, so that it survives a move of the vCPU between
+ * any two accesses. An exit for the last access of an instruction that ends with a write comes
+ * when the instruction is complete: nothing is pending then.
  */
 #include <linux/errno.h>
 #include <linux/string.h>
@@ -315,7 +315,8 @@ static enum mmio_result leave(struct vcpu *vcpu, u64 gpa, int size, u64 data)
 
 /*
  * Is the operand that is to be read now memory? Where one of several pages or operands may be; or
- * where the fault was the write of an instruction that reads its operand first, in a read-only slot.
+ * where the fault was the write of an instruction that reads its operand first, in a read-only
+ * slot.
  */
 static bool reads_memory(struct vcpu *vcpu, const struct mmio_op *op, u64 gpa)
 {
@@ -419,8 +420,8 @@ static int probe(struct vcpu *vcpu, u64 gva, int size, u32 access, struct cpu_ev
 }
 
 /*
- * Would the guest get a page fault for one of the operands? Found out before the first access, since
- * reading a device twice is not the same as once.
+ * Would the guest get a page fault for one of the operands? Found out before the first access,
+ * since reading a device twice is not the same as once.
  */
 static int probe_operands(struct vcpu *vcpu, const struct mmio_op *op, struct cpu_event *fault)
 {
@@ -450,7 +451,7 @@ static bool is_operand(struct vcpu *vcpu, const struct mmio_op *op, u64 gpa)
 }
 
 /*
- * Fetch and decode into vcpu->pending.mmio. Return: 0; ENOSYS: for the emulator; otherwise as
+ * Fetch and decode into vcpu->pending.mmio. Return: 0; EOPNOTSUPP: for the emulator; otherwise as
  * insn_fetch().
  */
 static int read_insn(struct vcpu *vcpu, struct insn_bytes *code, struct cpu_event *fault)
@@ -483,7 +484,7 @@ enum mmio_result mmio_start(struct vcpu *vcpu, u64 gpa)
 		return host_fault(vcpu, gpa, access, -ENXIO);
 
 	ret = read_insn(vcpu, &code, &fault);
-	if (ret == -ENOSYS)
+	if (ret == -EOPNOTSUPP)
 		return emulate(vcpu, gpa, access, &code);
 	if (ret)
 		return failed(vcpu, gpa, access, ret, &fault);

@@ -266,7 +266,8 @@ static void narrow_rights(struct walk *w, int level, u64 entry)
 }
 
 /*
- * Down to the entry that maps the page. Return: its level; 0: @fault; negative: as guest_translate().
+ * Down to the entry that maps the page. Return: its level; 0: @fault; negative: as
+ * guest_translate().
  */
 static int find_leaf(struct walk *w, struct cpu_event *fault)
 {

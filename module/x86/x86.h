@@ -296,7 +296,7 @@ int decode_simple(const u8 *bytes, int count, int code_size, struct insn *insn);
  * @code: its bytes
  * @op: out: all but @gpa
  *
- * Return: 0; ENOSYS: not one of the forms the kernel completes (an EMULATE exit); ENODATA: more
+ * Return: 0; EOPNOTSUPP: not one of the forms the kernel completes (an EMULATE exit); ENODATA: more
  * bytes, please.
  */
 int decode_mmio(struct vcpu *vcpu, const struct insn_bytes *code, struct mmio_op *op);
