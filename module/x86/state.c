@@ -12,9 +12,9 @@
  */
 #include <linux/kernel.h>
 #include <linux/string.h>
-#include <asm/cpufeature.h>
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
+#include <asm/processor.h>
 #include <asm/trapnr.h>
 
 #include "hw.h"
@@ -58,9 +58,10 @@
 
 /* ---- addresses ---- */
 
+/* What the CPU can do decides, whatever the host's or the guest's paging uses of it. */
 u8 state_register_bits(void)
 {
-	return boot_cpu_has(X86_FEATURE_LA57) ? 57 : 48;
+	return boot_cpu_data.x86_virt_bits > 48 ? 57 : 48;
 }
 
 static u8 linear_bits(const struct vcpu *vcpu)
