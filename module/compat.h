@@ -9,6 +9,7 @@
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/syscore_ops.h>
 #include <linux/thread_info.h>
 #include <linux/version.h>
@@ -77,6 +78,9 @@ static inline void compat_eventfd_signal(struct eventfd_ctx *eventfd)
 #define compat_register_syscore(core)	register_syscore(core)
 #define compat_unregister_syscore(core)	unregister_syscore(core)
 #endif
+
+/* What an mmu notifier's callbacks for ageing return: int, later bool */
+typedef typeof(((struct mmu_notifier_ops *)NULL)->test_young(NULL, NULL, 0)) compat_young_t;
 
 /*
  * Besides FOLL_WRITE, how guest pages are got: NUMA balancing sees the access (6.6), and any

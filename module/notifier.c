@@ -9,6 +9,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/smp.h>
 
+#include "compat.h"
 #include "memory.h"
 #include "tdp.h"
 #include "vcpu.h"
@@ -89,7 +90,8 @@ static void invalidate_range_end(struct mmu_notifier *notifier,
 		wake_up_all(&memory->invalidate_wait);
 }
 
-static int young(struct mmu_notifier *notifier, unsigned long start, unsigned long end, bool clear)
+static bool young(struct mmu_notifier *notifier, unsigned long start, unsigned long end,
+		  bool clear)
 {
 	struct memory *memory = &notifier_vm(notifier)->memory;
 	const struct memory_slots *slots;
@@ -110,13 +112,14 @@ static int young(struct mmu_notifier *notifier, unsigned long start, unsigned lo
  * Nothing is flushed here, as x86 flushes nothing when it ages its own page tables: an access
  * through a translation that is still cached goes unseen, which only makes the page look older.
  */
-static int clear_young(struct mmu_notifier *notifier, struct mm_struct *mm, unsigned long start,
-		       unsigned long end)
+static compat_young_t clear_young(struct mmu_notifier *notifier, struct mm_struct *mm,
+				  unsigned long start, unsigned long end)
 {
 	return young(notifier, start, end, true);
 }
 
-static int test_young(struct mmu_notifier *notifier, struct mm_struct *mm, unsigned long address)
+static compat_young_t test_young(struct mmu_notifier *notifier, struct mm_struct *mm,
+				 unsigned long address)
 {
 	return young(notifier, address, address + 1, false);
 }
