@@ -336,8 +336,8 @@ struct vmm_events {
 /*
  * What the next VMM_RUN must still do for the exit that the VMM handles now.
  * RIP already points behind the instruction (but for EMULATE, DEBUG and FAULT
- * exits and unfinished REP iterations); what waits is the result that the VMM
- * supplies in the run area.
+ * exits and string instructions that are not through); what waits is the result
+ * that the VMM supplies in the run area.
  */
 #define VMM_PENDING_NONE	0
 #define VMM_PENDING_IO_IN	1	/* RAX takes io.data */
@@ -972,7 +972,9 @@ struct vmm_exit_emulate {
 struct vmm_exit_fault {
 	__u64 gpa;
 	__u32 access;		/* VMM_ACCESS_* */
-	__s32 error;		/* -EFAULT, -EHWPOISON, -ENOMEM, ... */
+	__s32 error;		/* -EFAULT, -EHWPOISON, -ENOMEM, ...; -ENXIO: no slot there, and it is no
+				 * operand but a fetch, a page-table walk or an event's delivery
+				 */
 };
 
 struct vmm_exit_eoi {
