@@ -53,6 +53,21 @@ int host_log_mark(void)
 	return fd;
 }
 
+/* What a slow emulated machine makes the kernel say of itself */
+static bool is_of_the_machine(const char *text)
+{
+	static const char *const prefixes[] = {
+		"hrtimer: interrupt took", "perf: interrupt took", "clocksource: ", "random: ",
+		"workqueue: ", "sched: RT throttling", "rcu: INFO: NMI handler",
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++)
+		if (!strncmp(text, prefixes[i], strlen(prefixes[i])))
+			return true;
+	return false;
+}
+
 /*
  * The next record that the kernel itself wrote ("priority,sequence,time,flags;text"), or
  * NULL. Facility 0 is the kernel's.
@@ -70,7 +85,7 @@ static const char *next_record(int mark, char *record, size_t size)
 			return NULL;
 		record[n] = 0;
 		text = strchr(record, ';');
-		if (text && atoi(record) < 8)
+		if (text && atoi(record) < 8 && !is_of_the_machine(text + 1))
 			return text + 1;
 	}
 }
