@@ -5,6 +5,10 @@
  *   channel send            copy standard input to standard output, encoded
  *   channel run TTY FILE    run the command of FILE on TTY, decoding its input
  *   channel login TTY FILE  run it with TTY as its controlling terminal
+ *   channel pty LINK COMMAND [ARG]...
+ *                           run an emulator; LINK leads to a terminal that it
+ *                           is to open as its serial line, and whose other
+ *                           side is standard input and output
  *
  * A serial line cannot say "end of file". So what is sent is escaped: a DLE
  * byte in the data becomes DLE DLE, and DLE EOT is the end. What comes back is
@@ -21,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -229,6 +234,101 @@ static int run(const char *path, const char *file, int terminal)
 				     WEXITSTATUS(status);
 }
 
+static volatile sig_atomic_t child_ended;
+
+static void on_child(int signal)
+{
+	child_ended = 1;
+}
+
+static void make_raw(int fd)
+{
+	struct termios t;
+
+	if (!tcgetattr(fd, &t)) {
+		cfmakeraw(&t);
+		tcsetattr(fd, TCSANOW, &t);
+	}
+}
+
+/* Until the child ends, and then what the line still holds. */
+static void relay(int line)
+{
+	unsigned char buf[4096];
+	sigset_t with_child, without;
+	int in = STDIN_FILENO;
+	ssize_t n;
+
+	sigemptyset(&with_child);
+	sigaddset(&with_child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &with_child, &without);
+	for (;;) {
+		struct timespec now = { 0 };
+		struct pollfd fds[2] = {
+			{ .fd = line, .events = POLLIN },
+			{ .fd = child_ended ? -1 : in, .events = POLLIN },
+		};
+		int ready = ppoll(fds, 2, child_ended ? &now : NULL, &without);
+
+		if (ready < 0)
+			continue;
+		if (!ready && child_ended)
+			return;
+		if (fds[0].revents) {
+			n = read(line, buf, sizeof(buf));
+			if (n <= 0 && child_ended)
+				return;
+			if (n > 0)
+				write_all(STDOUT_FILENO, buf, n);
+		}
+		if (fds[1].revents) {
+			n = read(in, buf, sizeof(buf));
+			if (n <= 0)
+				in = -1;
+			else
+				write_all(line, buf, n);
+		}
+	}
+}
+
+static int run_on_pty(const char *link, char **command)
+{
+	int line = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), held, status;
+	struct sigaction action = { .sa_handler = on_child };
+	const char *name;
+	pid_t pid;
+
+	if (line < 0 || grantpt(line) || unlockpt(line))
+		err(126, "no pseudo-terminal");
+	name = ptsname(line);
+	/* Without one that is open, the line counts as hung up. */
+	held = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	unlink(link);
+	if (held < 0 || symlink(name, link))
+		err(126, "%s", link);
+	make_raw(held);
+	make_raw(STDIN_FILENO);
+	sigaction(SIGCHLD, &action, NULL);
+
+	pid = fork();
+	if (pid < 0)
+		err(126, "fork");
+	if (!pid) {
+		int null = open("/dev/null", O_RDWR);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(null, STDIN_FILENO);
+		dup2(STDERR_FILENO, STDOUT_FILENO);
+		execvp(command[0], command);
+		warn("%s", command[0]);
+		_exit(126);
+	}
+	relay(line);
+	waitpid(pid, &status, 0);
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) :
+				     WEXITSTATUS(status);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "send"))
@@ -237,6 +337,8 @@ int main(int argc, char **argv)
 		return run(argv[2], argv[3], 0);
 	if (argc == 4 && !strcmp(argv[1], "login"))
 		return run(argv[2], argv[3], 1);
-	fprintf(stderr, "usage: channel send | run TTY FILE | login TTY FILE\n");
+	if (argc >= 4 && !strcmp(argv[1], "pty"))
+		return run_on_pty(argv[2], argv + 3);
+	fprintf(stderr, "usage: channel send | run TTY FILE | login TTY FILE | pty LINK COMMAND...\n");
 	return 126;
 }
