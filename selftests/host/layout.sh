@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
+# hosts: once
 # timeout: 60
 #
 # The ABI's structures lie the same for 32-bit and 64-bit programs, without a

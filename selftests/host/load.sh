@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
+# not: intel-here it has the CPU's flags changed, as QEMU can
 # timeout: 240
 #
 # Loading is refused where the module cannot work, with an errno of its own and

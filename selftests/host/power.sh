@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
+# not: intel-here there is no suspend on the emulated host
 # timeout: 200
 #
 # The module through suspend, kexec and reboot: what comes after finds SVM as

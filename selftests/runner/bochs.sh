@@ -18,14 +18,20 @@ declare -A BOCHS_MODEL=(
 	[trinity_apu]=trinity_apu
 )
 
-# Start-up code that has nothing to do here and takes seconds of emulation.
-bochs_skip=load_system_certificate_list,init_kprobe_trace,trace_eval_init
-bochs_skip+=,tracer_init_tracefs,crypto_kdf108_init
+# Start-up code that has nothing to do here and takes seconds of emulation:
+# certificates, jitter of clocks, names of functions that may be traced, type information.
+bochs_skip=load_system_certificate_list,crypto_kdf108_init,jent_mod_init
+bochs_skip+=,init_kprobe_trace,trace_eval_init,tracer_init_tracefs
+bochs_skip+=,ftrace_check_for_weak_functions,ftrace_check_sync
+bochs_skip+=,btf_vmlinux_init,cubictcp_register,bpf_rstat_kfunc_init
+bochs_skip+=,bpf_key_sig_kfuncs_init,kfunc_init,bpf_prog_test_run_init
+bochs_skip+=,bpf_tcp_ca_kfunc_init
 
 bochs_check()
 {
 	local f
 
+	slow_start=4
 	[ -z "$cpu_flags" ] || die 126 "--cpu-flags: not on this host"
 	[ "$cpus" -le 8 ] || die 126 "--cpus: at most 8 on this host"
 	[ "$memory" -ge 256 ] && [ "$memory" -le 2048 ] ||

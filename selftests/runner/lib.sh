@@ -19,6 +19,31 @@ declare -A HEADERS_META=(
 	[6.12]=linux-headers-6.12-cloud-amd64
 )
 
+# The hosts that tests run on, as options of nested: VENDOR-KIND. The first four
+# kinds are what a test's tag "hosts" names, the rest are CPU models.
+declare -A HOST=()
+for v in amd intel; do
+	HOST[$v-smp]="--vendor $v --cpus 2"
+	HOST[$v-deterministic]="--vendor $v --deterministic"
+	HOST[$v-kvm]="--vendor $v --cpus 2 --with-kvm"
+	HOST[$v-6.12]="--vendor $v --cpus 2 --kernel 6.12"
+done
+unset v
+HOST[amd-trinity_apu]="--vendor amd --cpu-model trinity_apu"
+HOST[intel-haswell]="--vendor intel --cpu-model haswell"
+HOST[intel-sandy_bridge]="--vendor intel --cpu-model sandy_bridge"
+
+# slower HOST: how many times longer a test may take there than the seconds that
+# it asks for. Bochs does some 30 million instructions a second, for all CPUs
+# together.
+slower()
+{
+	case $1 in
+	intel-*|*-trinity_apu)	echo 5 ;;
+	*)			echo 1 ;;
+	esac
+}
+
 say()
 {
 	echo "${0##*/}: $*" >&2
@@ -41,8 +66,14 @@ kernel_dir()
 }
 
 # tag NAME FILE: what follows "NAME:" in a comment at the top of FILE, as in
-# "/* hosts: smp kvm */" or "# hosts: smp kvm".
+# "/* hosts: smp kvm */" or "# hosts: smp kvm"; the first such line's.
 tag()
+{
+	tags "$1" "$2" | head -n 1
+}
+
+# tags NAME FILE: of all such lines.
+tags()
 {
 	head -n 40 "$2" |
 	sed -n 's,^[ \t]*[/#*]\+[ \t]*'"$1"': *\([^*]*\).*,\1,p' | head -n 1 |
