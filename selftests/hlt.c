@@ -84,14 +84,30 @@ struct waker {
 	struct vcpu *vcpu;
 	void (*wake)(struct waker *waker);
 	pthread_t sleeper;
+	pid_t sleeper_id;
 	u64 when;
+	u64 cpu_ns;		/* that the sleep cost its thread */
 };
+
+static u64 cpu_ns_of(pthread_t thread)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(thread, &clock) || clock_gettime(clock, &ts))
+		fail("no clock of a thread's CPU time");
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
 
 static void *wake_later(void *arg)
 {
 	struct waker *waker = arg;
+	u64 before;
 
+	wait_until_asleep(waker->sleeper_id);
+	before = cpu_ns_of(waker->sleeper);
 	usleep(50000);
+	waker->cpu_ns = cpu_ns_of(waker->sleeper) - before;
 	waker->when = now_ns();
 	waker->wake(waker);
 	return NULL;
@@ -102,6 +118,7 @@ static pthread_t start_waker(struct waker *waker)
 	pthread_t thread;
 
 	waker->sleeper = pthread_self();
+	waker->sleeper_id = gettid();
 	if (pthread_create(&thread, NULL, wake_later, waker))
 		fail("no thread");
 	return thread;
@@ -239,19 +256,15 @@ TEST_F(sleep, immediate_exit)
 TEST_F(sleep, is_idle)
 {
 	struct waker waker = { .vcpu = self->vcpu, .wake = wake_by_nmi };
-	struct timespec before, after;
 	pthread_t thread;
 	u64 entries;
 
 	run_value(self->vcpu);
 	entries = get_stat(self->vcpu->fd, "entries");
 	thread = start_waker(&waker);
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
 	run_vector(self->vcpu, 2);
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
 	pthread_join(thread, NULL);
-	EXPECT_LT((after.tv_sec - before.tv_sec) * 1000000000LL + after.tv_nsec - before.tv_nsec,
-		  40000000);
+	EXPECT_LT(waker.cpu_ns, 5000000);
 	EXPECT_LT(get_stat(self->vcpu->fd, "entries") - entries, 40);
 }
 
@@ -268,7 +281,7 @@ TEST_F(sleep, exit_on_request)
 
 /* Many naps, each ended by another thread at no certain moment: no wake-up is lost. */
 GUEST_CODE(naps, 64,
-	   "1: cli; cmp %rdi, DATA_GPA; je 2f; sti; hlt; jmp 1b\n"
+	   "1: cli; cmpb $0, DATA_GPA + 8; jne 2f; sti; hlt; jmp 1b\n"
 	   "2: out %al, $PORT_DONE\n");
 
 /* A handler that only counts and ends the interrupt; no exit */
@@ -278,28 +291,31 @@ GUEST_CODE(count_and_eoi, 64,
 	   "mov $0xfee000b0, %eax; movl $0, (%rax)\n"
 	   "pop %rax; iretq\n");
 
-#define NAPS 2000
+#define NAPS		2000
+#define ENOUGH_NAPS	100	/* where the host is slow */
 
 static void *keep_waking(void *arg)
 {
-	struct vcpu *vcpu = arg;
-	struct vm *vm = vcpu->vm;
-	struct waker waker = { .vcpu = vcpu };
-	u64 i;
+	u64 end = now_ns() + 15000000000ULL, i;
+	struct waker waker = { .vcpu = arg };
+	struct vm *vm = waker.vcpu->vm;
 
-	for (i = 0; i < NAPS; i++) {
+	for (i = 0; i < NAPS && (i < ENOUGH_NAPS || now_ns() < end); i++) {
 		wake_by_msi(&waker);
 		/* The next one only when the guest has had this one */
 		while (guest_u64(vm, DATA_GPA) == i)
 			__builtin_ia32_pause();
 	}
-	return NULL;
+	guest_u8(vm, DATA_GPA + 8) = 1;
+	wake_by_msi(&waker);
+	return (void *)i;
 }
 
 TEST_F(sleep, no_wakeup_is_lost)
 {
 	struct vcpu *vcpu = self->vcpu;
 	pthread_t thread;
+	void *naps_had;
 
 	if (host_cpus() < 2)
 		SKIP(return, "needs two CPUs");
@@ -309,16 +325,16 @@ TEST_F(sleep, no_wakeup_is_lost)
 		DATA_GPA + 0x100 - (STUBS_GPA + 16 * 0x51 + 5);
 	memcpy(guest_ptr(self->vm, DATA_GPA + 0x100, code_size(count_and_eoi)), count_and_eoi,
 	       code_size(count_and_eoi));
-	vcpu->state.regs.gpr[VMM_RDI] = NAPS;
-	vcpu_set(vcpu, VMM_STATE_REGS);
 	vcpu_get(vcpu, VMM_STATE_LAPIC);
 	vcpu->state.lapic.regs[0xf0 / 4] |= 0x100;
 	vcpu_set(vcpu, VMM_STATE_LAPIC);
 	vcpu->timeout_ms = 25000;
 	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_waking, vcpu));
 	run_done(vcpu);
-	EXPECT_EQ(NAPS, guest_u64(self->vm, DATA_GPA));
-	pthread_join(thread, NULL);
+	pthread_join(thread, &naps_had);
+	/* The last message may come when the guest has seen already that it is to stop. */
+	EXPECT_GE(guest_u64(self->vm, DATA_GPA), (u64)naps_had);
+	EXPECT_LE(guest_u64(self->vm, DATA_GPA), (u64)naps_had + 1);
 }
 
 TEST_HARNESS_MAIN

@@ -43,6 +43,28 @@ u64 now_ns(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
+void wait_until_asleep(pid_t thread)
+{
+	u64 end = now_ns() + 20000000000ULL;
+	char name[64], line[256];
+	const char *state;
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/self/task/%d/stat", thread);
+	do {
+		usleep(1000);
+		f = fopen(name, "r");
+		if (!f || !fgets(line, sizeof(line), f))
+			fail("%s: %s", name, strerror(errno));
+		fclose(f);
+		/* "number (name) state ..." */
+		state = strrchr(line, ')');
+		if (state && !strncmp(state, ") S", 3))
+			return;
+	} while (now_ns() < end);
+	fail("thread %d does not go to sleep: %s", thread, line);
+}
+
 int host_log_mark(void)
 {
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);

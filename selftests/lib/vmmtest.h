@@ -364,6 +364,8 @@ bool kernel_at_least(int major, int minor);
 /* Bind the calling thread to one CPU; 0 or a negative errno. */
 int pin_to_cpu(int cpu);
 u64 now_ns(void);
+/* Wait until another thread of this process sleeps where a signal can reach it, as in HLT. */
+void wait_until_asleep(pid_t thread);
 
 /**
  * host_log_mark - remember how far the kernel's log goes
