@@ -166,7 +166,7 @@ TEST(moved_at_every_exit)
 
 struct mover {
 	pid_t thread;
-	volatile bool stop;
+	bool stop;
 	u32 moves;
 };
 
@@ -175,10 +175,11 @@ static void *move_it(void *arg)
 	struct mover *m = arg;
 	cpu_set_t set;
 
-	while (!m->stop) {
+	while (!__atomic_load_n(&m->stop, __ATOMIC_SEQ_CST)) {
 		CPU_ZERO(&set);
-		CPU_SET(m->moves++ & 1, &set);
+		CPU_SET(m->moves & 1, &set);
 		sched_setaffinity(m->thread, sizeof(set), &set);
+		__atomic_add_fetch(&m->moves, 1, __ATOMIC_SEQ_CST);
 		usleep(300);
 	}
 	return NULL;
@@ -186,7 +187,7 @@ static void *move_it(void *arg)
 
 TEST(moved_while_it_runs)
 {
-	struct vcpu *vcpu = new_guest(0x123456789abcdef1, ROUNDS);
+	struct vcpu *vcpu = new_guest(0x123456789abcdef1, ~0U);
 	struct mover mover = { .thread = gettid() };
 	pthread_t thread;
 	u32 exits = 0;
@@ -194,12 +195,14 @@ TEST(moved_while_it_runs)
 	if (host_cpus() < 2)
 		SKIP(return, "needs two CPUs");
 	ASSERT_EQ(0, pthread_create(&thread, NULL, move_it, &mover));
-	while (step(vcpu))
+	/* Until it has been moved, however late the mover begins */
+	while (exits < ROUNDS || __atomic_load_n(&mover.moves, __ATOMIC_SEQ_CST) <= 5) {
+		ASSERT_TRUE(step(vcpu));
+		EXPECT_EQ(~0U - exits, vcpu->run->exit.io.data);
 		exits++;
-	mover.stop = true;
+	}
+	__atomic_store_n(&mover.stop, true, __ATOMIC_SEQ_CST);
 	pthread_join(thread, NULL);
-	EXPECT_EQ(ROUNDS, exits);
-	EXPECT_GT(mover.moves, 5);
 	vm_destroy(vcpu->vm);
 }
 
