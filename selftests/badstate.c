@@ -372,10 +372,12 @@ TEST_F(badstate, random)
 	pthread_join(thread, NULL);
 	TH_LOG("%d of %d states taken", taken, round);
 	EXPECT_GT(taken, 100);
-	vcpu_run_raw(vcpu);	/* a kick may be left over */
 	vcpu_set_mode(vcpu, MODE_LONG);
 	vcpu->state = good;
-	vcpu_set(vcpu, VMM_STATE_SYNC);
+	vcpu_set(vcpu, VMM_STATE_SYNC | VMM_STATE_PENDING);
+	vcpu_run(vcpu);		/* a kick may be left over */
+	vcpu->state = good;
+	vcpu_set(vcpu, VMM_STATE_SYNC | VMM_STATE_PENDING);
 	EXPECT_EQ(1, run_value(vcpu));
 }
 

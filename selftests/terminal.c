@@ -91,7 +91,7 @@ static int wait_status(pid_t pid)
 {
 	int status = -1, i;
 
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < 400; i++) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			return status;
 		usleep(50000);
@@ -118,7 +118,7 @@ TEST_F(terminal, keys_reach_the_guest)
 
 	EXPECT_FALSE(as_before(self->slave, &self->before));
 	ASSERT_EQ(sizeof(keys) - 1, write(self->master, keys, sizeof(keys) - 1));
-	ASSERT_EQ(sizeof(keys) - 1, read_within(self->master, back, sizeof(keys) - 1, 5000));
+	ASSERT_EQ(sizeof(keys) - 1, read_within(self->master, back, sizeof(keys) - 1, 20000));
 	EXPECT_EQ(0, memcmp(keys, back, sizeof(keys) - 1));
 	EXPECT_EQ(0, read_within(self->master, back, 1, 200)) TH_LOG("echoed twice");
 	ASSERT_EQ(1, write(self->master, "Q", 1));
@@ -132,7 +132,7 @@ TEST_F(terminal, escape)
 
 	ASSERT_EQ(4, write(self->master, "\001\001\001?", 4));
 	ASSERT_EQ(1, write(self->master, "b", 1));
-	ASSERT_EQ(2, read_within(self->master, back, 2, 5000));
+	ASSERT_EQ(2, read_within(self->master, back, 2, 20000));
 	EXPECT_EQ(0, memcmp(back, "\001b", 2)) TH_LOG("one Ctrl-A, and not the question mark");
 	ASSERT_EQ(1, write(self->master, "\001", 1));
 	usleep(50000);
