@@ -27,7 +27,7 @@ for bits in 64 32; do
 	sed -i -e 's/ *__attribute__((__aligned__([0-9]*)))//' -e '/forced alignments/d' \
 		"$tmp/$bits"
 done
-if cmp -s "$tmp/64" "$tmp/32" && ! grep -q 'XXX.*hole\|padding' "$tmp/64"; then
+if [ -s "$tmp/64" ] && cmp -s "$tmp/64" "$tmp/32" && ! grep -q 'XXX.*hole\|padding' "$tmp/64"; then
 	check "the same layout, without holes" true
 else
 	diff "$tmp/64" "$tmp/32" | sed 's/^/# /'
