@@ -69,7 +69,8 @@ host --cpus 2 -- '
 check "loaded and unloaded again and again" [ $status = 0 ]
 
 host --cpus 2 -- '
-	sleep 100 </dev/vmm & sleep 1
+	sleep 100 </dev/vmm &
+	until [ "$(cat /sys/module/vmm/refcnt)" != 0 ]; do sleep 0.1; done
 	rmmod vmm 2>/dev/null && exit 1
 	kill $!; wait $!; rmmod vmm'
 [ $status = 0 ] || note_files
