@@ -105,8 +105,19 @@ static void extended_topology(struct vmm_cpuid_entry *e, uint32_t id, uint32_t c
 	}
 }
 
+static bool is_intel(const struct vmm_cpuid_entry *entries, int count)
+{
+	const struct vmm_cpuid_entry *e;
+
+	for (e = entries; e < entries + count; e++)
+		if (!e->function)
+			return e->ebx == 0x756e6547;	/* "Genu", of "GenuineIntel" */
+	return false;
+}
+
 void vmm_cpuid_topology(struct vmm_cpuid_entry *entries, int count, uint32_t id, uint32_t cpus)
 {
+	bool intel = is_intel(entries, count);
 	struct vmm_cpuid_entry *e;
 
 	for (e = entries; e < entries + count; e++) {
@@ -125,8 +136,8 @@ void vmm_cpuid_topology(struct vmm_cpuid_entry *entries, int count, uint32_t id,
 			extended_topology(e, id, cpus);
 			break;
 		case 0x80000001:
-			/* CmpLegacy: all logical processors are cores */
-			e->ecx = replace(e->ecx, 1, 1, cpus > 1);
+			/* CmpLegacy: all logical processors are cores; reserved on Intel's */
+			e->ecx = replace(e->ecx, 1, 1, cpus > 1 && !intel);
 			break;
 		case 0x80000008:
 			e->ecx = replace(e->ecx, 0, 0xff, at_most(cpus - 1, 0xff));

@@ -2,6 +2,7 @@
 /*
  * CPUID: what is offered, what a VMM sets, what the guest then sees.
  */
+/* hosts: smp deterministic */
 #include <cpuid.h>
 
 #include "insn.h"
@@ -194,6 +195,34 @@ TEST_F(cpuid, wrong_tables)
 	EXPECT_EQ(0, vcpu_set_cpuid(self->vcpu, NULL, 0));
 }
 
+/* Leaf 1, EDX, and leaf 0x80000001, ECX: topology */
+#define HTT		(1 << 28)
+#define CMP_LEGACY	(1 << 1)
+
+/* A vCPU is a package of its own until the VMM says otherwise, on a host of whatever shape. */
+TEST_F(cpuid, topology_is_the_vmms)
+{
+	struct vmm_cpuid_entry *basic = find(self, 1, 0), *extended = find(self, 0x80000001, 0);
+	struct cpuid_regs got;
+
+	ASSERT_TRUE(basic && extended);
+	EXPECT_EQ(1, basic->ebx >> 16 & 0xff);
+	EXPECT_EQ(0, basic->edx & HTT);
+	EXPECT_EQ(0, extended->ecx & CMP_LEGACY);
+	got = guest_cpuid(self->vcpu, 1, 0);
+	EXPECT_EQ(0, got.edx & HTT);
+
+	basic->ebx = 3 << 24 | 4 << 16 | (basic->ebx & 0xff00);
+	basic->edx |= HTT;
+	extended->ecx |= CMP_LEGACY;
+	ASSERT_EQ(0, vcpu_set_cpuid(self->vcpu, self->entries, self->count));
+	got = guest_cpuid(self->vcpu, 1, 0);
+	EXPECT_EQ(basic->ebx, got.ebx);
+	EXPECT_EQ(HTT, got.edx & HTT);
+	got = guest_cpuid(self->vcpu, 0x80000001, 0);
+	EXPECT_EQ(CMP_LEGACY, got.ecx & CMP_LEGACY);
+}
+
 /* Whatever a VMM claims, a feature that is not offered is not there. */
 TEST_F(cpuid, nothing_shines_through)
 {
@@ -225,7 +254,7 @@ TEST_F(cpuid, nothing_shines_through)
 #define OFFERED(f, ix, reg) ((e = find(self, f, ix)) ? e->reg : 0)
 	got = guest_cpuid(self->vcpu, 1, 0);
 	EXPECT_EQ(OFFERED(1, 0, ecx), got.ecx);
-	EXPECT_EQ(OFFERED(1, 0, edx), got.edx);
+	EXPECT_EQ(OFFERED(1, 0, edx) | HTT, got.edx);
 	got = guest_cpuid(self->vcpu, 7, 0);
 	EXPECT_EQ(OFFERED(7, 0, ebx), got.ebx);
 	EXPECT_EQ(OFFERED(7, 0, ecx), got.ecx);
@@ -241,7 +270,7 @@ TEST_F(cpuid, nothing_shines_through)
 	EXPECT_EQ(OFFERED(0xd, 1, eax), got.eax);
 	EXPECT_EQ(0, got.ecx | got.edx);
 	got = guest_cpuid(self->vcpu, 0x80000001, 0);
-	EXPECT_EQ(OFFERED(0x80000001, 0, ecx), got.ecx);
+	EXPECT_EQ(OFFERED(0x80000001, 0, ecx) | CMP_LEGACY, got.ecx);
 	EXPECT_EQ(OFFERED(0x80000001, 0, edx), got.edx);
 	got = guest_cpuid(self->vcpu, 0x80000007, 0);
 	EXPECT_EQ(0, got.eax | got.ebx | got.ecx);

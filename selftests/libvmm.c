@@ -637,6 +637,30 @@ static int give_up(void *opaque, struct vmm_vcpu *vcpu)
 	return ++asked == 2 ? 9 : 0;
 }
 
+/* The bits that say that there is more than one: HTT, and CmpLegacy, which Intel's do not have */
+TEST_F(libvmm, topology)
+{
+	struct vmm_cpuid_entry table[] = {
+		{ 0, 0, 0, 1, 0x68747541, 0x444d4163, 0x69746e65 },	/* "AuthenticAMD" */
+		{ 1 }, { 0x80000001 },
+	};
+
+	vmm_cpuid_topology(table, 3, 2, 4);
+	EXPECT_EQ(2 << 24 | 4 << 16, table[1].ebx);
+	EXPECT_EQ(1 << 28, table[1].edx);
+	EXPECT_EQ(1 << 1, table[2].ecx);
+	vmm_cpuid_topology(table, 3, 0, 1);
+	EXPECT_EQ(1 << 16, table[1].ebx);
+	EXPECT_EQ(0, table[1].edx);
+	EXPECT_EQ(0, table[2].ecx);
+	table[0].ebx = 0x756e6547;		/* "GenuineIntel" */
+	table[0].edx = 0x49656e69;
+	table[0].ecx = 0x6c65746e;
+	vmm_cpuid_topology(table, 3, 0, 4);
+	EXPECT_EQ(1 << 28, table[1].edx);
+	EXPECT_EQ(0, table[2].ecx);
+}
+
 /* Two kicks that nobody has seen yet are one: go on until both have been. */
 static void *kick_until_asked_twice(void *opaque)
 {

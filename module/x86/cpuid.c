@@ -34,7 +34,6 @@ static const u16 passed_features[] = {
 	X86_FEATURE_MSR, X86_FEATURE_PAE, X86_FEATURE_CX8, X86_FEATURE_SEP, X86_FEATURE_PGE,
 	X86_FEATURE_CMOV, X86_FEATURE_PSE36, X86_FEATURE_CLFLUSH, X86_FEATURE_MMX,
 	X86_FEATURE_FXSR, X86_FEATURE_XMM, X86_FEATURE_XMM2, X86_FEATURE_SELFSNOOP,
-	X86_FEATURE_HT,
 
 	X86_FEATURE_XMM3, X86_FEATURE_PCLMULQDQ, X86_FEATURE_SSSE3, X86_FEATURE_FMA,
 	X86_FEATURE_CX16, X86_FEATURE_PCID, X86_FEATURE_XMM4_1, X86_FEATURE_XMM4_2,
@@ -64,8 +63,7 @@ static const u16 passed_features[] = {
 
 	X86_FEATURE_XSAVEOPT, X86_FEATURE_XSAVEC, X86_FEATURE_XGETBV1, X86_FEATURE_XSAVES,
 
-	X86_FEATURE_LAHF_LM, X86_FEATURE_CMP_LEGACY, X86_FEATURE_CR8_LEGACY, X86_FEATURE_ABM,
-	X86_FEATURE_SSE4A,
+	X86_FEATURE_LAHF_LM, X86_FEATURE_CR8_LEGACY, X86_FEATURE_ABM, X86_FEATURE_SSE4A,
 	X86_FEATURE_MISALIGNSSE, X86_FEATURE_3DNOWPREFETCH, X86_FEATURE_XOP, X86_FEATURE_FMA4,
 	X86_FEATURE_TCE, X86_FEATURE_TBM, X86_FEATURE_TOPOEXT,
 
@@ -86,7 +84,16 @@ static const u16 emulated_features[] = {
 	X86_FEATURE_TSC_ADJUST, X86_FEATURE_ARAT,
 };
 
-/* Where the words of the two lists above lie */
+/*
+ * Of the topology, which is the VMM's: whether leaf 1 counts more than one logical processor, and
+ * whether those are cores (APM vol. 3 E.4.1). Not offered, as every vCPU is a package of its own
+ * unless the VMM says otherwise; taken from it whatever the host's own topology is.
+ */
+static const u16 topology_features[] = {
+	X86_FEATURE_HT, X86_FEATURE_CMP_LEGACY,
+};
+
+/* Where the words of the lists above lie */
 static const struct {
 	u32 function;
 	u8 index;
@@ -573,6 +580,17 @@ static u32 find_kvm_base(struct cpuid_table *table)
 	return 0;
 }
 
+static u32 topology_word(u8 word)
+{
+	u32 bits = 0;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(topology_features); i++)
+		if (topology_features[i] / 32 == word)
+			bits |= BIT(topology_features[i] % 32);
+	return bits;
+}
+
 /* Take away what is not offered. */
 static void mask_features(struct cpuid_table *table)
 {
@@ -580,9 +598,15 @@ static void mask_features(struct cpuid_table *table)
 	struct cpuid_entry *entry;
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(feature_words); i++)
-		mask_reg(table, feature_words[i].function, feature_words[i].index,
-			 feature_words[i].reg);
+	for (i = 0; i < ARRAY_SIZE(feature_words); i++) {
+		u32 function = feature_words[i].function, index = feature_words[i].index;
+		u8 reg = feature_words[i].reg;
+
+		entry = find_leaf(table, function, index);
+		if (entry)
+			*reg_of(entry, reg) &= leaf_reg(supported, function, index, reg) |
+					       topology_word(feature_words[i].word);
+	}
 	for (i = 0; i < ARRAY_SIZE(nameless_features); i++)
 		mask_reg(table, nameless_features[i].function, nameless_features[i].index,
 			 nameless_features[i].reg);
