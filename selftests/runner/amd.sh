@@ -33,7 +33,7 @@ vendor_check()
 
 vendor_start()
 {
-	local flags=${cpu_flags:+,$cpu_flags}
+	local flags=${cpu_flags:+,$cpu_flags} append=$append
 
 	if [ -n "$model" ]; then
 		bochs_start
@@ -44,6 +44,7 @@ vendor_start()
 	elif qemu_has_accel amd; then
 		qemu_start -accel kvm -cpu "host$flags"
 	else
+		append+=" tsc_early_khz=$("$BUILD/runner/tsc-khz")"
 		qemu_start -accel tcg -cpu "$amd_cpu$flags"
 	fi
 }
