@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A fault maps the pages around it that the host has: not those beyond the slot or
- * beyond what the host allows, and what goes goes there too.
+ * beyond what the host allows, and what is taken away there goes here too.
  */
 #include <sys/mman.h>
 
@@ -18,14 +18,14 @@ FIXTURE(around) {
 
 /* Asks for an address: an odd one is written to, an even one read */
 GUEST_CODE(accessor, 64,
-	"1: in $PORT_VALUE, %eax\n"
-	"btr $0, %eax\n"
-	"jc 2f\n"
-	"mov (%rax), %eax\n"
-	"3: out %eax, $PORT_VALUE\n"
-	"jmp 1b\n"
-	"2: movl $0x77, (%rax)\n"
-	"jmp 3b\n");
+	   "1: in $PORT_VALUE, %eax\n"
+	   "btr $0, %eax\n"
+	   "jc 2f\n"
+	   "mov (%rax), %eax\n"
+	   "3: out %eax, $PORT_VALUE\n"
+	   "jmp 1b\n"
+	   "2: movl $0x77, (%rax)\n"
+	   "jmp 3b\n");
 
 FIXTURE_SETUP(around)
 {

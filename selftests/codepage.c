@@ -21,12 +21,12 @@ static const u8 cpuid_2[] = { 0x0f, 0xa2, 0xc3, 0xf4, 0xf4 };		/* cpuid; ret */
 static const u8 cpuid_3[] = { 0x48, 0x0f, 0xa2, 0xc3, 0xf4 };		/* with REX */
 
 GUEST_CODE(caller, 64,
-	"1: mov %rbx, %cr3\n"
-	"invlpg (%rdi)\n"
-	"call *%rdi\n"
-	"out %al, $PORT_DONE\n"
-	"mov %rsi, %rbx\n"
-	"jmp 1b\n");
+	   "1: mov %rbx, %cr3\n"
+	   "invlpg (%rdi)\n"
+	   "call *%rdi\n"
+	   "out %al, $PORT_DONE\n"
+	   "mov %rsi, %rbx\n"
+	   "jmp 1b\n");
 
 /* At the beginning RBX is CR3; CPUID destroys it, RSI is what the next round takes. */
 FIXTURE(codepage) {

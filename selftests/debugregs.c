@@ -156,13 +156,13 @@ TEST_F(debugregs, general_detect)
 } while (0)
 
 GUEST_CODE(steps_on_breakpoint, 64,
-	"mov $(1f - steps_on_breakpoint + CODE_GPA), %rax; mov %rax, %dr0\n"
-	"xor %eax, %eax; mov %rax, %dr6\n"
-	"mov $0x402, %eax; mov %rax, %dr7\n"
-	"nop\n"
-	"1: inc %ebx\n"
-	"mov %ebx, %eax; out %eax, $PORT_VALUE\n"
-	"out %al, $PORT_DONE\n");
+	   "mov $(1f - steps_on_breakpoint + CODE_GPA), %rax; mov %rax, %dr0\n"
+	   "xor %eax, %eax; mov %rax, %dr6\n"
+	   "mov $0x402, %eax; mov %rax, %dr7\n"
+	   "nop\n"
+	   "1: inc %ebx\n"
+	   "mov %ebx, %eax; out %eax, $PORT_VALUE\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(debugregs, execution)
 {
@@ -180,11 +180,11 @@ TEST_F(debugregs, execution)
 }
 
 GUEST_CODE(writes_watched, 64,
-	"mov $DATA_GPA, %eax; mov %rax, %dr0\n"
-	"mov $0xd0402, %eax; mov %rax, %dr7\n"
-	"mov DATA_GPA, %eax\n"
-	"movl $5, DATA_GPA\n"
-	"1: out %al, $PORT_DONE\n");
+	   "mov $DATA_GPA, %eax; mov %rax, %dr0\n"
+	   "mov $0xd0402, %eax; mov %rax, %dr7\n"
+	   "mov DATA_GPA, %eax\n"
+	   "movl $5, DATA_GPA\n"
+	   "1: out %al, $PORT_DONE\n");
 
 TEST_F(debugregs, data_written)
 {
@@ -202,9 +202,9 @@ TEST_F(debugregs, data_written)
 
 /* By state, and again on another CPU: the registers move with the vCPU. */
 GUEST_CODE(writes_often, 64,
-	"1: out %al, $PORT_VALUE\n"
-	"incl DATA_GPA\n"
-	"jmp 1b\n");
+	   "1: out %al, $PORT_VALUE\n"
+	   "incl DATA_GPA\n"
+	   "jmp 1b\n");
 
 TEST_F(debugregs, on_every_cpu)
 {
@@ -234,12 +234,12 @@ TEST_F(debugregs, on_every_cpu)
 /* ---- single steps ---- */
 
 GUEST_CODE(stepped, 64,
-	"pushf; orl $0x100, (%rsp); popf\n"
-	"nop\n"
-	"1: cpuid\n"			/* one that leaves */
-	"2: mov %cr3, %rax\n"
-	"3: andl $~0x100, 4f - stepped + CODE_GPA\n"
-	"4: .long 0x90909090\n");
+	   "pushf; orl $0x100, (%rsp); popf\n"
+	   "nop\n"
+	   "1: cpuid\n"			/* one that leaves */
+	   "2: mov %cr3, %rax\n"
+	   "3: andl $~0x100, 4f - stepped + CODE_GPA\n"
+	   "4: .long 0x90909090\n");
 
 TEST_F(debugregs, single_step)
 {
@@ -262,10 +262,10 @@ TEST_F(debugregs, single_step)
 
 /* An instruction that leaves to the VMM is stepped as well. */
 GUEST_CODE(steps_over_out, 64,
-	"pushf; orl $0x100, (%rsp); popf\n"
-	"out %eax, $PORT_VALUE\n"
-	"1: in $PORT_VALUE, %eax\n"
-	"2: hlt\n");
+	   "pushf; orl $0x100, (%rsp); popf\n"
+	   "out %eax, $PORT_VALUE\n"
+	   "1: in $PORT_VALUE, %eax\n"
+	   "2: hlt\n");
 
 TEST_F(debugregs, single_step_over_io)
 {

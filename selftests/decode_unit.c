@@ -365,8 +365,8 @@ static u64 zydis_linear(struct vcpu *vcpu, const ZydisDecodedInstruction *insn,
 
 /*
  * Where Zydis 4.0 errs about addresses in 64-bit mode, by the SDM and a CPU's word: the prefixes
- * ES, CS, SS and DS mean nothing, to Zydis they end what an FS or GS before them says; and with 67 it
- * takes a SIB byte without a base for one with R13.
+ * ES, CS, SS and DS mean nothing, to Zydis they end what an FS or GS before them says; and with 67
+ * it takes a SIB byte without a base for one with R13.
  */
 static bool address_differs(const ZydisDecodedInstruction *insn)
 {
@@ -737,7 +737,7 @@ TEST(control_register_operands)
 	EXPECT_EQ(vcpu.exit.cr.op, CR_OP_WRITE);
 	EXPECT_EQ(vcpu.exit.cr.gpr, CPU_R9);
 
-	memcpy(code, "\x0f\x20\x1b", 3);		/* mov %cr3, %rbx; ModRM.mod means nothing */
+	memcpy(code, "\x0f\x20\x1b", 3);		/* mov %cr3, %rbx, whatever ModRM.mod */
 	vcpu.exit = (struct vcpu_exit){ .reason = EXIT_CR };
 	ASSERT_EQ(decode_next_rip(&vcpu), 0);
 	EXPECT_EQ(vcpu.exit.cr.nr, 3);
@@ -801,8 +801,8 @@ asm(".pushsection .text\n"
 void run_native(void);
 
 /*
- * An instruction whose operand is at disp8(%rdi), or at %rdi, %rsi for strings, and what of its flags
- * is defined.
+ * An instruction whose operand is at disp8(%rdi), or at %rdi, %rsi for strings, and what of its
+ * flags is defined.
  */
 struct form {
 	u8 bytes[3];

@@ -510,16 +510,16 @@ TEST_F(lapic, cr8)
 
 /* Code that lowers CR8 by itself, with interrupts on, is interrupted right there. */
 GUEST_CODE(lower_cr8, 64,
-	"mov $15, %eax; mov %rax, %cr8\n"
-	"sti\n"
-	"nop\n"
-	"out %al, $PORT_VALUE\n"
-	"mov $9, %eax; mov %rax, %cr8\n"
-	"xor %ebx, %ebx\n"
-	"mov $8, %eax; mov %rax, %cr8\n"
-	"inc %ebx; inc %ebx; inc %ebx\n"
-	"cli\n"
-	"out %al, $PORT_DONE\n");
+	   "mov $15, %eax; mov %rax, %cr8\n"
+	   "sti\n"
+	   "nop\n"
+	   "out %al, $PORT_VALUE\n"
+	   "mov $9, %eax; mov %rax, %cr8\n"
+	   "xor %ebx, %ebx\n"
+	   "mov $8, %eax; mov %rax, %cr8\n"
+	   "inc %ebx; inc %ebx; inc %ebx\n"
+	   "cli\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(lapic, cr8_threshold)
 {
@@ -798,9 +798,9 @@ TEST_F(ipi, init_and_sipi)
 
 /* The application processor's first steps, in real mode at the page that the SIPI names */
 GUEST_CODE(ap_start, 16,
-	"mov %cs, %ax\n"
-	"out %ax, $PORT_VALUE\n"
-	"hlt\n");
+	   "mov %cs, %ax\n"
+	   "out %ax, $PORT_VALUE\n"
+	   "hlt\n");
 
 TEST_F(ipi, sipi_starts)
 {
@@ -825,18 +825,18 @@ TEST_F(ipi, sipi_starts)
 
 /* One NMI waits behind the one that is handled, however many are sent. */
 GUEST_CODE(nmi_storm, 64,
-	"mov $0xfee00300, %ebx\n"
-	"movl $0x44400, (%rbx)\n"	/* NMI to itself */
-	"nop; nop; nop; nop\n"
-	"out %al, $PORT_DONE\n");
+	   "mov $0xfee00300, %ebx\n"
+	   "movl $0x44400, (%rbx)\n"	/* NMI to itself */
+	   "nop; nop; nop; nop\n"
+	   "out %al, $PORT_DONE\n");
 
 GUEST_CODE(nmi_handler, 64,
-	"incq DATA_GPA\n"
-	"cmpq $1, DATA_GPA; jne 1f\n"
-	"movl $0x44400, (%rbx)\n"
-	"movl $0x44400, (%rbx)\n"
-	"movl $0x44400, (%rbx)\n"
-	"1: iretq\n");
+	   "incq DATA_GPA\n"
+	   "cmpq $1, DATA_GPA; jne 1f\n"
+	   "movl $0x44400, (%rbx)\n"
+	   "movl $0x44400, (%rbx)\n"
+	   "movl $0x44400, (%rbx)\n"
+	   "1: iretq\n");
 
 TEST_F(lapic, nmis)
 {

@@ -419,18 +419,18 @@ TEST_F(libvmm, string_io_single_step)
 /* ---- emulated instructions ---- */
 
 GUEST(sse_copy,
-	"movdqu 0x10(%rdi), %xmm3\n"
-	"movups %xmm3, 0x100(%rdi)\n"
-	"movq %xmm3, 0x200(%rdi)\n"
-	"movdqu %xmm3, (%rsi)\n"
-	"hlt");
+      "movdqu 0x10(%rdi), %xmm3\n"
+      "movups %xmm3, 0x100(%rdi)\n"
+      "movq %xmm3, 0x200(%rdi)\n"
+      "movdqu %xmm3, (%rsi)\n"
+      "hlt");
 GUEST(locked,
-	"lock xaddl %eax, 0x40(%rdi)\n"
-	"lock cmpxchg16b 0x50(%rdi)\n"
-	"incq 0x60(%rdi)\n"
-	"pushq 0x60(%rdi)\n"
-	"popq 0x68(%rdi)\n"
-	"hlt");
+      "lock xaddl %eax, 0x40(%rdi)\n"
+      "lock cmpxchg16b 0x50(%rdi)\n"
+      "incq 0x60(%rdi)\n"
+      "pushq 0x60(%rdi)\n"
+      "popq 0x68(%rdi)\n"
+      "hlt");
 GUEST(compare, "repe cmpsb; hlt");
 GUEST(across, "addq %rax, (%rdi); hlt");
 GUEST(push_device, "pushq 8(%rdi); hlt");

@@ -529,11 +529,11 @@ TEST_F(msr, ranges_and_the_lapic)
 
 /* A policy that changes while the guest runs holds for it too. */
 GUEST_CODE(keeps_reading, 64,
-	"mov $0xc0000082, %ecx\n"
-	"1: out %al, $PORT_VALUE\n"
-	"2: rdmsr\n"
-	"mov $1000, %ebx; 3: dec %ebx; jnz 3b\n"
-	"jmp 2b\n");
+	   "mov $0xc0000082, %ecx\n"
+	   "1: out %al, $PORT_VALUE\n"
+	   "2: rdmsr\n"
+	   "mov $1000, %ebx; 3: dec %ebx; jnz 3b\n"
+	   "jmp 2b\n");
 
 struct setter {
 	struct vm *vm;

@@ -24,20 +24,20 @@
  * ring 0 or 3, with EBP in EAX.
  */
 GUEST_CODE(enter64, 64,
-	"mov %cr3, %rdx; mov %rdx, %cr3\n"
-	"mov %cr4, %rax\n"
-	"bt $22, %eax\n"
-	"jnc 1f\n"
-	"mov %ebx, %eax; xor %ecx, %ecx; xor %edx, %edx; wrpkru\n"
-	"1: mov %ebp, %eax\n"
-	"out %al, $PORT_DONE\n"
-	"iretq\n");
+	   "mov %cr3, %rdx; mov %rdx, %cr3\n"
+	   "mov %cr4, %rax\n"
+	   "bt $22, %eax\n"
+	   "jnc 1f\n"
+	   "mov %ebx, %eax; xor %ecx, %ecx; xor %edx, %edx; wrpkru\n"
+	   "1: mov %ebp, %eax\n"
+	   "out %al, $PORT_DONE\n"
+	   "iretq\n");
 
 GUEST_CODE(enter32, 32,
-	"mov %cr3, %edx; mov %edx, %cr3\n"
-	"mov %ebp, %eax\n"
-	"out %al, $PORT_DONE\n"
-	"iretl\n");
+	   "mov %cr3, %edx; mov %edx, %cr3\n"
+	   "mov %ebp, %eax\n"
+	   "out %al, $PORT_DONE\n"
+	   "iretl\n");
 
 /* In 64-bit code these mean the same with RDI. */
 static const u8 load_code[] = { 0x8b, 0x07, 0xe7, PORT_VALUE };	/* mov (%edi), %eax; out %eax */

@@ -319,23 +319,23 @@ TEST_F(pvclock, steal_time)
  */
 asm(".set EOI_BYTE, 0x40300\n");
 GUEST_CODE(sends_itself, 64,
-	"mov $0x1b, %ecx; mov $0xfee00d00, %eax; xor %edx, %edx; wrmsr\n"
-	"mov $0x80f, %ecx; mov $0x1ff, %eax; wrmsr\n"
-	"sti\n"
-	"1: mov $0x83f, %ecx; mov $0x60, %eax; xor %edx, %edx; wrmsr\n"
-	"nop\n"
-	"cmpl $3, %ebx\n"
-	"jne 1b\n"
-	"out %al, $PORT_DONE\n"
-	/* the handler */
-	".balign 16\n"
-	"inc %ebx\n"
-	"mov %ebx, %eax; out %eax, $PORT_VALUE\n"
-	"btrl $0, EOI_BYTE\n"
-	"jc 2f\n"
-	"mov $0x80b, %ecx; xor %eax, %eax; xor %edx, %edx; wrmsr\n"
-	"2: setc %al; movzbl %al, %eax; out %eax, $PORT_VALUE\n"
-	"iretq\n");
+	   "mov $0x1b, %ecx; mov $0xfee00d00, %eax; xor %edx, %edx; wrmsr\n"
+	   "mov $0x80f, %ecx; mov $0x1ff, %eax; wrmsr\n"
+	   "sti\n"
+	   "1: mov $0x83f, %ecx; mov $0x60, %eax; xor %edx, %edx; wrmsr\n"
+	   "nop\n"
+	   "cmpl $3, %ebx\n"
+	   "jne 1b\n"
+	   "out %al, $PORT_DONE\n"
+	   /* the handler */
+	   ".balign 16\n"
+	   "inc %ebx\n"
+	   "mov %ebx, %eax; out %eax, $PORT_VALUE\n"
+	   "btrl $0, EOI_BYTE\n"
+	   "jc 2f\n"
+	   "mov $0x80b, %ecx; xor %eax, %eax; xor %edx, %edx; wrmsr\n"
+	   "2: setc %al; movzbl %al, %eax; out %eax, $PORT_VALUE\n"
+	   "iretq\n");
 
 static void load_sender(FIXTURE_DATA(pvclock) *self)
 {

@@ -457,8 +457,8 @@ TEST_F(state, not_for_user_mode)
 	for (i = 0; i < ARRAY_SIZE(insns); i++) {
 		vcpu_set_mode(self->vcpu, MODE_LONG);
 		vcpu_set_user(self->vcpu);
-		EXPECT_EQ(GP, guest_exec(self->vcpu, insns[i], 4)) TH_LOG("%02x %02x %02x",
-			insns[i][0], insns[i][1], insns[i][2]);
+		EXPECT_EQ(GP, guest_exec(self->vcpu, insns[i], 4))
+			TH_LOG("%02x %02x %02x", insns[i][0], insns[i][1], insns[i][2]);
 		EXPECT_EQ(CODE_GPA, guest_trap(self->vm)->rip);
 		EXPECT_EQ(SEL_USER_CODE64, guest_trap(self->vm)->cs);
 	}

@@ -106,14 +106,14 @@ TEST_F(xsave, power_on)
 
 /* x87 and SSE, which every host has */
 GUEST_CODE(legacy, 64,
-	"fninit; fld1; fldpi\n"
-	"mov $0x1f81, %eax; mov %eax, DATA_GPA; ldmxcsr DATA_GPA\n"
-	"mov $0x0123456789abcdef, %rax; movq %rax, %xmm3; movq %rax, %xmm12\n"
-	"pslldq $8, %xmm12\n"
-	"out %al, $PORT_VALUE\n"
-	"movdqu %xmm3, DATA_GPA; movdqu %xmm12, DATA_GPA + 16\n"
-	"fstpl DATA_GPA + 32; stmxcsr DATA_GPA + 40\n"
-	"out %al, $PORT_DONE\n");
+	   "fninit; fld1; fldpi\n"
+	   "mov $0x1f81, %eax; mov %eax, DATA_GPA; ldmxcsr DATA_GPA\n"
+	   "mov $0x0123456789abcdef, %rax; movq %rax, %xmm3; movq %rax, %xmm12\n"
+	   "pslldq $8, %xmm12\n"
+	   "out %al, $PORT_VALUE\n"
+	   "movdqu %xmm3, DATA_GPA; movdqu %xmm12, DATA_GPA + 16\n"
+	   "fstpl DATA_GPA + 32; stmxcsr DATA_GPA + 40\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(xsave, legacy)
 {
@@ -145,18 +145,18 @@ TEST_F(xsave, legacy)
 }
 
 GUEST_CODE(avx, 64,
-	"mov %cr4, %rax; or $0x40000, %rax; mov %rax, %cr4\n"
-	"xor %ecx, %ecx; xor %edx, %edx; mov $7, %eax; xsetbv\n"
-	"vmovdqu DATA_GPA, %ymm0; vmovdqu DATA_GPA + 32, %ymm15\n"
-	"out %al, $PORT_VALUE\n"
-	"vmovdqu %ymm0, DATA_GPA; vmovdqu %ymm15, DATA_GPA + 32\n"
-	/* Without AVX in XCR0 its state stays. */
-	"mov $3, %eax; xsetbv\n"
-	"out %al, $PORT_VALUE\n"
-	"pxor %xmm1, %xmm1\n"
-	"mov $7, %eax; xsetbv\n"
-	"vmovdqu %ymm0, DATA_GPA; vmovdqu %ymm15, DATA_GPA + 32\n"
-	"out %al, $PORT_DONE\n");
+	   "mov %cr4, %rax; or $0x40000, %rax; mov %rax, %cr4\n"
+	   "xor %ecx, %ecx; xor %edx, %edx; mov $7, %eax; xsetbv\n"
+	   "vmovdqu DATA_GPA, %ymm0; vmovdqu DATA_GPA + 32, %ymm15\n"
+	   "out %al, $PORT_VALUE\n"
+	   "vmovdqu %ymm0, DATA_GPA; vmovdqu %ymm15, DATA_GPA + 32\n"
+	   /* Without AVX in XCR0 its state stays. */
+	   "mov $3, %eax; xsetbv\n"
+	   "out %al, $PORT_VALUE\n"
+	   "pxor %xmm1, %xmm1\n"
+	   "mov $7, %eax; xsetbv\n"
+	   "vmovdqu %ymm0, DATA_GPA; vmovdqu %ymm15, DATA_GPA + 32\n"
+	   "out %al, $PORT_DONE\n");
 
 TEST_F(xsave, avx)
 {

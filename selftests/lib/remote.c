@@ -23,46 +23,46 @@ enum {
 #define OP(code)	code "jmp remote_store\n.balign 32, 0xcc\n"
 
 GUEST_CODE(remote_code, 64,
-	"1: mov $DATA_GPA, %ebx\n"
-	"remote_next:\n"
-	"mov (%rbx), %eax\n"
-	"mov 4(%rbx), %edi\n"
-	"mov 8(%rbx), %rsi\n"
-	"mov %edi, %edx\n"
-	"mov %edi, %ecx\n"
-	"shl $5, %eax\n"
-	"lea remote_ops(%rip), %r8\n"
-	"add %r8, %rax\n"
-	"jmp *%rax\n"
-	"remote_store:\n"
-	"mov %rax, 8(%rbx)\n"
-	"remote_skip:\n"
-	"add $16, %rbx\n"
-	"jmp remote_next\n"
-	".balign 32\n"
-	"remote_ops:\n"
-	OP("out %al, $PORT_DONE; jmp 1b\n")
-	OP("mov %esi, %eax; out %al, %dx\n")
-	OP("mov %esi, %eax; out %ax, %dx\n")
-	OP("mov %esi, %eax; out %eax, %dx\n")
-	OP("xor %eax, %eax; in %dx, %al\n")
-	OP("xor %eax, %eax; in %dx, %ax\n")
-	OP("in %dx, %eax\n")
-	OP("mov %sil, (%rdi)\n")
-	OP("mov %si, (%rdi)\n")
-	OP("mov %esi, (%rdi)\n")
-	OP("mov %rsi, (%rdi)\n")
-	OP("movzbl (%rdi), %eax\n")
-	OP("movzwl (%rdi), %eax\n")
-	OP("mov (%rdi), %eax\n")
-	OP("mov (%rdi), %rax\n")
-	OP("mov %esi, %eax; mov %rsi, %rdx; shr $32, %rdx; wrmsr\n")
-	OP("rdmsr; shl $32, %rdx; or %rdx, %rax\n")
-	OP("mov %rsi, %cr8\n")
-	OP("mov %cr8, %rax\n")
-	OP("rdtsc; shl $32, %rdx; or %rdx, %rax\n")
-	OP("sti; nop; nop; cli\n")
-	OP("sti; hlt; cli\n"));
+	   "1: mov $DATA_GPA, %ebx\n"
+	   "remote_next:\n"
+	   "mov (%rbx), %eax\n"
+	   "mov 4(%rbx), %edi\n"
+	   "mov 8(%rbx), %rsi\n"
+	   "mov %edi, %edx\n"
+	   "mov %edi, %ecx\n"
+	   "shl $5, %eax\n"
+	   "lea remote_ops(%rip), %r8\n"
+	   "add %r8, %rax\n"
+	   "jmp *%rax\n"
+	   "remote_store:\n"
+	   "mov %rax, 8(%rbx)\n"
+	   "remote_skip:\n"
+	   "add $16, %rbx\n"
+	   "jmp remote_next\n"
+	   ".balign 32\n"
+	   "remote_ops:\n"
+	   OP("out %al, $PORT_DONE; jmp 1b\n")
+	   OP("mov %esi, %eax; out %al, %dx\n")
+	   OP("mov %esi, %eax; out %ax, %dx\n")
+	   OP("mov %esi, %eax; out %eax, %dx\n")
+	   OP("xor %eax, %eax; in %dx, %al\n")
+	   OP("xor %eax, %eax; in %dx, %ax\n")
+	   OP("in %dx, %eax\n")
+	   OP("mov %sil, (%rdi)\n")
+	   OP("mov %si, (%rdi)\n")
+	   OP("mov %esi, (%rdi)\n")
+	   OP("mov %rsi, (%rdi)\n")
+	   OP("movzbl (%rdi), %eax\n")
+	   OP("movzwl (%rdi), %eax\n")
+	   OP("mov (%rdi), %eax\n")
+	   OP("mov (%rdi), %rax\n")
+	   OP("mov %esi, %eax; mov %rsi, %rdx; shr $32, %rdx; wrmsr\n")
+	   OP("rdmsr; shl $32, %rdx; or %rdx, %rax\n")
+	   OP("mov %rsi, %cr8\n")
+	   OP("mov %cr8, %rax\n")
+	   OP("rdtsc; shl $32, %rdx; or %rdx, %rax\n")
+	   OP("sti; nop; nop; cli\n")
+	   OP("sti; hlt; cli\n"));
 
 extern const u8 remote_skip[];
 

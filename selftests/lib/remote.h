@@ -50,8 +50,8 @@ const char *remote_wait(struct vcpu *vcpu);
 const char *remote_taken(void);
 
 /*
- * A write that leaves to the VMM, by remote_write32() and the like, is noted: exits so far, the last
- * one as it was. Reads get all ones.
+ * A write that leaves to the VMM, by remote_write32() and the like, is noted: exits so far, the
+ * last one as it was. Reads get all ones.
  */
 extern unsigned int remote_exits;
 extern struct vmm_exit remote_exit;
