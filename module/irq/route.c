@@ -241,7 +241,7 @@ bool irq_io_read(struct vm *vm, u16 port, u8 size, u32 *data)
 	return true;
 }
 
-static noinline void write_ports(struct irq_controllers *irq, u16 port, u8 size, u32 data)
+static noinline bool write_ports(struct irq_controllers *irq, u16 port, u8 size, u32 data)
 {
 	int i;
 
@@ -257,19 +257,23 @@ static noinline void write_ports(struct irq_controllers *irq, u16 port, u8 size,
 			break;
 		}
 	}
+	return true;
+}
+
+static noinline bool write_past_ioeventfds(struct irq_controllers *irq, u16 port, u8 size, u32 data)
+{
+	if (ioeventfd_write(irq, true, port, size, data))
+		return true;
+	return port_owner(irq, port) != PORT_NOBODY && write_ports(irq, port, size, data);
 }
 
 bool irq_io_write(struct vm *vm, u16 port, u8 size, u32 data)
 {
 	struct irq_controllers *irq = vm->irq;
 
-	if (unlikely(READ_ONCE(irq->nr_ioeventfds[1])) &&
-	    ioeventfd_write(irq, true, port, size, data))
-		return true;
-	if (port_owner(irq, port) == PORT_NOBODY)
-		return false;
-	write_ports(irq, port, size, data);
-	return true;
+	if (unlikely(READ_ONCE(irq->nr_ioeventfds[1])))
+		return write_past_ioeventfds(irq, port, size, data);
+	return port_owner(irq, port) != PORT_NOBODY && write_ports(irq, port, size, data);
 }
 
 bool irq_mmio_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *data)
