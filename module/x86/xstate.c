@@ -68,7 +68,6 @@ static u64 host_xss;
 static u64 supported_xcr0;
 static u32 mxcsr_mask;
 static u32 area_size;
-static bool clear_pointers;
 static struct component components[NR_COMPONENTS];
 
 static u32 read_mxcsr_mask(void)
@@ -116,9 +115,6 @@ int xstate_init(void)
 	mxcsr_mask = read_mxcsr_mask();
 	if (!mxcsr_mask)
 		return -ENOMEM;
-
-	/* FXSAVE and XSAVE skip the x87 pointers when no exception waits: APM vol. 2 11.4.4. */
-	clear_pointers = boot_cpu_has_bug(X86_BUG_FXSAVE_LEAK);
 
 	area_size = LEGACY_SIZE;
 	if (!boot_cpu_has(X86_FEATURE_OSXSAVE))
@@ -218,28 +214,6 @@ void xstate_reset(struct vcpu *vcpu, bool init)
 	x->xss = 0;
 }
 
-static void restore_registers(struct xregs_state *area)
-{
-	/* The pointers that XRSTOR will not load are the host's: no business of the guest's. */
-	if (clear_pointers)
-		asm volatile("fninit");
-
-	if (supported_xcr0)
-		asm volatile("xrstor64 %0" : : "m" (*area), "a" ((u32)supported_xcr0),
-			     "d" ((u32)(supported_xcr0 >> 32)) : "memory");
-	else
-		asm volatile("fxrstor64 %0" : : "m" (area->i387));
-}
-
-static void save_registers(struct xregs_state *area)
-{
-	if (supported_xcr0)
-		asm volatile("xsave64 %0" : "+m" (*area) : "a" ((u32)supported_xcr0),
-			     "d" ((u32)(supported_xcr0 >> 32)) : "memory");
-	else
-		asm volatile("fxsave64 %0" : "=m" (area->i387));
-}
-
 /**
  * xstate_load_guest - the registers become the guest's
  * @vcpu: whose; inside kernel_fpu_begin_mask(), xstate_save_guest() must follow inside it
@@ -247,12 +221,26 @@ static void save_registers(struct xregs_state *area)
 void xstate_load_guest(struct vcpu *vcpu)
 {
 	struct xstate *x = vcpu->xstate;
+	/* All that is offered lies in the lower half: the upper one is zero for XRSTOR and XSAVE. */
+	u32 mask = supported_xcr0;
 
-	if (supported_xcr0 & XFEATURE_MASK_PKRU)
+	static_assert(OFFERED_XCR0 <= U32_MAX);
+	if (mask & XFEATURE_MASK_PKRU)
 		x->host_pkru = rdpkru();
-	restore_registers(x->area);
-	if (supported_xcr0 && x->xcr0 != host_xcr0)
-		xsetbv(XCR_XFEATURE_ENABLED_MASK, x->xcr0);
+	/*
+	 * FXSAVE and XSAVE skip the x87 pointers when no exception waits (APM vol. 2 11.4.4), so
+	 * XRSTOR will not load them: those that are there are the host's, no business of the
+	 * guest's.
+	 */
+	if (static_cpu_has_bug(X86_BUG_FXSAVE_LEAK))
+		asm volatile("fninit");
+	if (likely(mask)) {
+		asm volatile("xrstor64 %0" : : "m" (*x->area), "a" (mask), "d" (0) : "memory");
+		if (x->xcr0 != host_xcr0)
+			xsetbv(XCR_XFEATURE_ENABLED_MASK, x->xcr0);
+	} else {
+		asm volatile("fxrstor64 %0" : : "m" (x->area->i387));
+	}
 	if (x->xss != host_xss)
 		wrmsrq(MSR_IA32_XSS, x->xss);
 	x->live = true;
@@ -265,15 +253,21 @@ void xstate_load_guest(struct vcpu *vcpu)
 void xstate_save_guest(struct vcpu *vcpu)
 {
 	struct xstate *x = vcpu->xstate;
+	u32 mask = supported_xcr0;
 
-	x->xcr0 = xstate_xcr0(vcpu);
 	x->live = false;
 	if (x->xss != host_xss)
 		wrmsrq(MSR_IA32_XSS, host_xss);
-	if (supported_xcr0 && x->xcr0 != host_xcr0)
-		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
-	save_registers(x->area);
-	if ((supported_xcr0 & XFEATURE_MASK_PKRU) && rdpkru() != x->host_pkru)
+	if (likely(mask)) {
+		/* The register itself is asked, as in xstate_xcr0(). */
+		x->xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+		if (x->xcr0 != host_xcr0)
+			xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+		asm volatile("xsave64 %0" : "+m" (*x->area) : "a" (mask), "d" (0) : "memory");
+	} else {
+		asm volatile("fxsave64 %0" : "=m" (x->area->i387));
+	}
+	if ((mask & XFEATURE_MASK_PKRU) && rdpkru() != x->host_pkru)
 		wrpkru(x->host_pkru);
 }
 
