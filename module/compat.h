@@ -26,10 +26,15 @@
 int compat_guest_mode_work(void);
 
 /* Is there any? Exact with interrupts off, a hint otherwise. */
+static __always_inline unsigned long compat_guest_mode_work_bits(void)
+{
+	return read_thread_flags() & (_TIF_NEED_RESCHED | _TIF_SIGPENDING |
+				      _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME);
+}
+
 static inline bool compat_guest_mode_work_pending(void)
 {
-	return unlikely(read_thread_flags() & (_TIF_NEED_RESCHED | _TIF_SIGPENDING |
-					       _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME));
+	return unlikely(compat_guest_mode_work_bits());
 }
 
 static inline void compat_hrtimer_setup(struct hrtimer *timer,

@@ -72,7 +72,7 @@ static enum exit_verdict handle_out(struct vcpu *vcpu)
 {
 	struct exit_io *io = &vcpu->exit.io;
 
-	io->data = vcpu->regs.gpr[CPU_RAX] & GENMASK(io->size * 8 - 1, 0);
+	io->data = vcpu->regs.gpr[CPU_RAX] & (BIT_ULL(io->size * 8) - 1);
 	return irq_io_write(vcpu->vm, io->port, io->size, io->data) ? finish(vcpu) : leave_io(vcpu);
 }
 
@@ -322,14 +322,7 @@ static bool is_instruction(enum exit_reason reason)
 	}
 }
 
-/**
- * vcpu_handle_exit - handle vcpu->exit, or say who must
- * @vcpu: the vCPU, on its own thread
- *
- * Return: see enum exit_verdict. VERDICT_OUTSIDE comes only in the window, but for EXIT_HOST, which
- * means that there is nothing to handle.
- */
-enum exit_verdict vcpu_handle_exit(struct vcpu *vcpu)
+static noinline enum exit_verdict handle_any(struct vcpu *vcpu)
 {
 	if (unlikely(!vcpu->exit.next_rip) && is_instruction(vcpu->exit.reason)) {
 		switch (decode_next_rip(vcpu)) {
@@ -402,6 +395,21 @@ enum exit_verdict vcpu_handle_exit(struct vcpu *vcpu)
 	default:
 		return VERDICT_LEAVE;
 	}
+}
+
+/**
+ * vcpu_handle_exit - handle vcpu->exit, or say who must
+ * @vcpu: the vCPU, on its own thread
+ *
+ * Return: see enum exit_verdict. VERDICT_OUTSIDE comes only in the window, but for EXIT_HOST, which
+ * means that there is nothing to handle.
+ */
+enum exit_verdict vcpu_handle_exit(struct vcpu *vcpu)
+{
+	/* The VMM's devices live on these: they do not wait for their turn among all reasons. */
+	if (vcpu->exit.reason == EXIT_IO && likely(vcpu->exit.next_rip))
+		return handle_io(vcpu);
+	return handle_any(vcpu);
 }
 
 static void complete_msr_fault(struct vcpu *vcpu)

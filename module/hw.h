@@ -66,7 +66,7 @@ struct vmm_hw_caps {
  *          by notifier, ...) is the host's again
  * @enter: one VM entry and exit, then fills vcpu->exit (reason and union; hw_*, rip,
  *         next_rip), vcpu->regs (GPRs, RIP, RFLAGS; RSP by get_rsp() contract below),
- *         vcpu->events.interrupted and .shadow. Window
+ *         vcpu->events.interrupted and .shadow, vcpu->guest_cr8. Window
  * @get_rsp: bring vcpu->regs.gpr[VCPU_RSP] up to date. Window or at rest
  *
  * @inject: put @event into the entry. Window, at most once per entry
@@ -95,7 +95,7 @@ struct vmm_hw_caps {
  * @set_shadow: interrupt shadow and NMI blocking from vcpu->events (at rest)
  * @msr_intercept: vCPU-wide: does reading, writing @msr leave? Applies from the next entry.
  *                 At rest
- * @update_exits: vcpu->debug_exits or vcpu->exits_wanted changed: choose intercepts anew. At rest
+ * @update_exits: vcpu->exits_wanted or vcpu->features changed: choose intercepts anew. At rest
  * @flush_tlb: all of this vCPU's translations are stale; takes effect at the next entry. Any context
  *             on the vCPU's own thread
  */

@@ -29,7 +29,11 @@
 #include "vcpu.h"
 #include "vm.h"
 #include "vmm_abi.h"
+#include "x86/spec.h"
 #include "x86/x86.h"
+
+/* What vcpu->immediate_exit points to where no front end has anything to say */
+static const u8 no_immediate_exit;
 
 /**
  * vcpu_create - a vCPU in its power-on state
@@ -52,6 +56,7 @@ struct vcpu *vcpu_create(struct vm *vm, u32 id)
 	vcpu->index = vm->nr_vcpus;
 	vcpu->cpu = -1;
 	vcpu->tdp = vm->memory.tdp;
+	vcpu->immediate_exit = &no_immediate_exit;
 	mutex_init(&vcpu->mutex);
 	rcuwait_init(&vcpu->wait);
 
@@ -72,6 +77,7 @@ struct vcpu *vcpu_create(struct vm *vm, u32 id)
 		goto destroy_hw;
 	vcpu_reset(vcpu, false);
 	msr_update_intercepts(vcpu);
+	hw->update_exits(vcpu);
 	return vcpu;
 
 destroy_hw:
@@ -226,7 +232,7 @@ static noinline int take_requests(struct vcpu *vcpu)
 
 static bool exit_wanted(const struct vcpu *vcpu)
 {
-	return vcpu->immediate_exit && READ_ONCE(*vcpu->immediate_exit);
+	return READ_ONCE(*vcpu->immediate_exit);
 }
 
 /* Is there something to do for a vCPU that is not RUNNABLE? */
@@ -286,23 +292,56 @@ static void load_cr8(struct vcpu *vcpu)
 {
 	if (unlikely(vcpu->cr8_changed)) {
 		vcpu->cr8_changed = false;
+		vcpu->guest_cr8 = vcpu->cr8;
 		hw_call(set_cr8)(vcpu, vcpu->cr8);
 	}
 }
 
 static void save_cr8(struct vcpu *vcpu)
 {
-	u8 cr8 = hw_call(get_cr8)(vcpu);
-
-	if (unlikely(cr8 != vcpu->cr8))
-		lapic_set_cr8(vcpu, cr8);
+	if (unlikely(vcpu->guest_cr8 != vcpu->cr8))
+		lapic_set_cr8(vcpu, vcpu->guest_cr8);
 }
 
-/* Does anything wait that needs the run loop: a request, work of the thread, a guest that halts? */
-static bool must_end_window(struct vcpu *vcpu)
+/*
+ * Does anything wait that needs the run loop: a request, work of the thread, a guest that halts?
+ * It is asked before each entry, and mostly there is nothing: one branch for all of them.
+ */
+static __always_inline unsigned long must_end_window(const struct vcpu *vcpu)
 {
-	return READ_ONCE(vcpu->requests) || vcpu->events.mp_state != MP_RUNNABLE ||
-	       exit_wanted(vcpu) || compat_guest_mode_work_pending();
+	return READ_ONCE(vcpu->requests) | (vcpu->events.mp_state ^ MP_RUNNABLE) |
+	       READ_ONCE(*vcpu->immediate_exit) | compat_guest_mode_work_bits();
+}
+
+/* Something waits. What can be granted with interrupts off is; does the window end for the rest? */
+static noinline bool window_ends(struct vcpu *vcpu)
+{
+	take_window_requests(vcpu);
+	return must_end_window(vcpu) || !pv_in_window(vcpu);
+}
+
+/* A quick look at the controllers: zero only where irq_pending() would say IRQ_NONE */
+static __always_inline unsigned long interrupt_may_wait(const struct vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->vm->pic_output) | READ_ONCE(vcpu->irr_map);
+}
+
+/* Is there an event for the guest, or something to take back that was asked for an earlier one? */
+static __always_inline unsigned long event_waits(const struct vcpu *vcpu)
+{
+	const struct cpu_events *events = &vcpu->events;
+
+	return events->interrupted.type | events->exception.type | events->interrupt.type |
+	       events->nmi_pending | vcpu->want_interrupt_window | vcpu->want_nmi_window |
+	       vcpu->window_requested | vcpu->tpr_threshold | interrupt_may_wait(vcpu);
+}
+
+/* The VMM waits for the moment when an interrupt of its own can be taken: is this it? */
+static bool interrupt_window_is_open(const struct vcpu *vcpu)
+{
+	return vcpu->want_interrupt_window && vcpu_interruptible(vcpu) &&
+	       !vcpu->events.interrupted.type && !vcpu->events.exception.type &&
+	       !vcpu->events.interrupt.type;
 }
 
 /*
@@ -314,26 +353,23 @@ static enum exit_verdict inner_loop(struct vcpu *vcpu)
 	enum exit_verdict verdict;
 
 	do {
-		if (unlikely(READ_ONCE(vcpu->requests)))
-			take_window_requests(vcpu);
-		if (unlikely(must_end_window(vcpu) || !pv_in_window(vcpu))) {
+		if (unlikely(must_end_window(vcpu) | vcpu->pv->eoi_armed) && window_ends(vcpu)) {
 			vcpu->exit.reason = EXIT_HOST;
 			return VERDICT_OUTSIDE;
 		}
-		if (vcpu->want_interrupt_window && vcpu_interruptible(vcpu) &&
-		    !vcpu->events.interrupted.type && !vcpu->events.exception.type &&
-		    !vcpu->events.interrupt.type) {
-			vcpu->exit.reason = EXIT_INTERRUPT_WINDOW;
-			return VERDICT_LEAVE;
+		if (unlikely(event_waits(vcpu))) {
+			if (interrupt_window_is_open(vcpu)) {
+				vcpu->exit.reason = EXIT_INTERRUPT_WINDOW;
+				return VERDICT_LEAVE;
+			}
+			vcpu_inject_events(vcpu);
 		}
-		vcpu_inject_events(vcpu);
 		load_cr8(vcpu);
 
 		trace_vmm_entry(vcpu);
 		vcpu->stats.entries++;
 		hw_call(enter)(vcpu);
-		if (vcpu->lapic)
-			save_cr8(vcpu);
+		save_cr8(vcpu);
 		trace_vmm_exit(vcpu);
 
 		verdict = vcpu_handle_exit(vcpu);
@@ -395,10 +431,22 @@ static enum exit_verdict run_window(struct vcpu *vcpu)
 
 	xstate_save_guest(vcpu);
 	/* User space may follow without another look. */
-	spec_leave_vm(vcpu);
+	spec_leave_vm();
 	kernel_fpu_end();
 	pv_after_window(vcpu);
 	return verdict;
+}
+
+/* What must_end_window() has found, outside. Return: 0, or why the run ends */
+static noinline int before_window(struct vcpu *vcpu)
+{
+	int ret = compat_guest_mode_work_pending() ? compat_guest_mode_work() : 0;
+
+	if (!ret)
+		ret = wait_runnable(vcpu);
+	if (!ret && exit_wanted(vcpu))
+		ret = -EINTR;
+	return ret;
 }
 
 /* From here on vcpu_kick() finds the thread; returns what a VMM may not run. */
@@ -444,18 +492,17 @@ int vcpu_run(struct vcpu *vcpu)
 		}
 	}
 
-	while (verdict != VERDICT_LEAVE) {
-		ret = compat_guest_mode_work_pending() ? compat_guest_mode_work() : 0;
-		if (!ret)
-			ret = wait_runnable(vcpu);
-		if (!ret && exit_wanted(vcpu))
-			ret = -EINTR;
-		if (ret)
-			break;
-
+	/* What waits already is found by the first window, before it enters. */
+	while (verdict == VERDICT_ENTER) {
 		verdict = run_window(vcpu);
-		if (verdict == VERDICT_OUTSIDE)
-			verdict = vcpu_handle_exit(vcpu);
+		if (likely(verdict == VERDICT_LEAVE))
+			break;
+		verdict = vcpu_handle_exit(vcpu);
+		if (verdict == VERDICT_ENTER && must_end_window(vcpu)) {
+			ret = before_window(vcpu);
+			if (ret)
+				break;
+		}
 	}
 
 	rcu_assign_pointer(vcpu->thread, NULL);

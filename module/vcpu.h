@@ -227,17 +227,19 @@ struct vcpu {
 	/* Wishes and answers of the front end, [m] */
 	u64 exits_wanted;		/* VMM_EXITS_* */
 	u64 debug_dr[4], debug_dr7;	/* with VMM_EXITS_HW_BREAK */
-	bool want_interrupt_window;
-	bool want_nmi_window;
-	const u8 *immediate_exit;	/* [I] hostile memory, may be NULL */
+	u8 want_interrupt_window;
+	u8 want_nmi_window;
+	const u8 *immediate_exit;	/* [I] hostile memory */
 	u64 answer;			/* data for what is pending */
 	bool answer_fault;
 	bool state_changed;		/* [m] by the front end: check it before the next entry */
 
+	unsigned long irr_map;		/* [a] bit n: bits 32n to 32n + 31 of the LAPIC's IRR may be set */
 	unsigned int window_requested;	/* [t] what hw->request_window() was told last */
 	u8 tpr_threshold;		/* [t] and hw->set_tpr_threshold() */
 	u8 cr8;				/* [m] with a LAPIC: bits 7:4 of its TPR ... */
 	bool cr8_changed;		/* [m] ... which the hardware has yet to be told */
+	u8 guest_cr8;			/* [t] what is in the hardware; hw->enter() brings it */
 
 	unsigned long requests;		/* [a] enum vcpu_request */
 	atomic_t nmis;			/* that were sent since the thread last looked */
@@ -307,6 +309,8 @@ static inline void vcpu_queue_gp(struct vcpu *vcpu, u32 error)
 	vcpu_queue_exception(vcpu, 13, true, error, 0);
 }
 
+void vcpu_finish_insn_slow(struct vcpu *vcpu, u64 next_rip);
+
 /**
  * vcpu_finish_insn - the instruction of the exit is done: go behind it
  * @vcpu: the vCPU
@@ -314,7 +318,17 @@ static inline void vcpu_queue_gp(struct vcpu *vcpu, u32 error)
  *
  * Ends the interrupt shadow, and queues #DB when RFLAGS.TF single-steps.
  */
-void vcpu_finish_insn(struct vcpu *vcpu, u64 next_rip);
+static inline void vcpu_finish_insn(struct vcpu *vcpu, u64 next_rip)
+{
+	/* Below 4 GiB no RIP goes round, whatever the code's size. */
+	if (unlikely(next_rip >> 32 || vcpu->events.shadow ||
+		     (vcpu->regs.rflags & X86_EFLAGS_TF))) {
+		vcpu_finish_insn_slow(vcpu, next_rip);
+		return;
+	}
+	vcpu->regs.rip = next_rip;
+	vcpu->regs.rflags &= ~(u64)X86_EFLAGS_RF;
+}
 
 /* Would the guest take an external interrupt now? */
 static inline bool vcpu_interruptible(const struct vcpu *vcpu)

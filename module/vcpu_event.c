@@ -104,7 +104,7 @@ static u64 wrap_rip(struct vcpu *vcpu, u64 rip)
 	return hw_call(get_code_size)(vcpu) == 8 ? rip : (u32)rip;
 }
 
-void vcpu_finish_insn(struct vcpu *vcpu, u64 next_rip)
+void vcpu_finish_insn_slow(struct vcpu *vcpu, u64 next_rip)
 {
 	vcpu->regs.rip = wrap_rip(vcpu, next_rip);
 	if (unlikely(vcpu->events.shadow)) {
@@ -194,8 +194,14 @@ static void set_tpr_threshold(struct vcpu *vcpu)
 	}
 }
 
-/* The order is that of SDM vol. 3 table 6-2: what was under way, exceptions, NMI, interrupts. */
-static noinline void inject_first_event(struct vcpu *vcpu)
+/**
+ * vcpu_inject_events - put the event that comes first into the next entry
+ * @vcpu: the vCPU, in its window
+ *
+ * The order is that of SDM vol. 3 table 6-2: what was under way, exceptions, NMI, interrupts. Asks
+ * for an exit at the moment when the guest can take what has to wait.
+ */
+void vcpu_inject_events(struct vcpu *vcpu)
 {
 	struct cpu_events *events = &vcpu->events;
 	unsigned int window = 0;
@@ -250,22 +256,4 @@ static noinline void inject_first_event(struct vcpu *vcpu)
 		hw_call(request_window)(vcpu, window);
 	}
 	set_tpr_threshold(vcpu);
-}
-
-/**
- * vcpu_inject_events - put the event that comes first into the next entry
- * @vcpu: the vCPU, in its window
- *
- * Asks for an exit at the moment when the guest can take what has to wait.
- */
-void vcpu_inject_events(struct vcpu *vcpu)
-{
-	const struct cpu_events *events = &vcpu->events;
-
-	/* Mostly there is nothing to do, nor anything to take back. */
-	if (unlikely(events->interrupted.type | events->exception.type | events->interrupt.type |
-		     events->nmi_pending | vcpu->want_interrupt_window | vcpu->want_nmi_window |
-		     vcpu->window_requested | vcpu->tpr_threshold) ||
-	    irq_pending(vcpu) != IRQ_NONE)
-		inject_first_event(vcpu);
 }

@@ -55,7 +55,7 @@ void vcpu_queue_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 erro
 	nr_exceptions++;
 }
 
-void vcpu_finish_insn(struct vcpu *vcpu, u64 next_rip)
+void vcpu_finish_insn_slow(struct vcpu *vcpu, u64 next_rip)
 {
 	vcpu->regs.rip = next_rip;
 }

@@ -62,7 +62,6 @@ struct pit;
 /**
  * struct irq_controllers - what a VM has of its own for interrupts
  * @pic: @ioapic, @pit: NULL where the VMM has its own
- * @pic_output: the PIC pair's INTR line
  * @extint_vcpu: index of the vCPU that I/O APIC pin 0 passes that line on to, or -1
  */
 struct irq_controllers {
@@ -70,7 +69,6 @@ struct irq_controllers {
 	struct pic *pic;			/* [I] */
 	struct ioapic *ioapic;			/* [I] */
 	struct pit *pit;			/* [I] */
-	bool pic_output;			/* [a] written under pic->lock */
 	int extint_vcpu;			/* [a] written under ioapic->lock */
 	struct irq_routing __rcu *routing;	/* [R] */
 	struct mutex mutex;			/* routes and eventfds; innermost of the mutexes */
@@ -161,8 +159,7 @@ struct lapic_timer {
  * struct lapic - a local APIC
  * @base: IA32_APIC_BASE; @mode follows from it
  * @id: the APIC id; the ID register shows it in the format of the mode
- * @irr_map: bit n is set whenever bits 32n to 32n + 31 of IRR may not all be clear
- * @isr_map: the same of ISR, exact
+ * @isr_map: what vcpu->irr_map is of IRR, of ISR, exact
  * @esr_pending: errors found since ESR was last written
  * @events: LAPIC_EVENT_*
  * @sipi_vector: of LAPIC_EVENT_SIPI
@@ -177,7 +174,6 @@ struct lapic {
 	u64 base;				/* [t] */
 	enum lapic_mode mode;			/* [t], senders read it */
 	u32 id;					/* [t], senders read it */
-	unsigned long irr_map;			/* [a] */
 	u32 isr_map;				/* [t] */
 	atomic_t esr_pending;
 	unsigned long events;			/* [a] */

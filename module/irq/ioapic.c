@@ -110,7 +110,7 @@ static void ioapic_update_extint(struct ioapic *ioapic)
 		target = irq_find_target(ioapic->irq->vm, &msg);
 	}
 	WRITE_ONCE(ioapic->irq->extint_vcpu, target ? target->index : -1);
-	if (target && READ_ONCE(ioapic->irq->pic_output))
+	if (target && READ_ONCE(ioapic->irq->vm->pic_output))
 		vcpu_request(target, VCPU_REQ_EVENT);
 }
 

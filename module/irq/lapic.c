@@ -48,19 +48,20 @@ static void request_event(struct vcpu *vcpu)
  */
 static int highest_irr(struct lapic *lapic)
 {
+	unsigned long *irr_map = &lapic->vcpu->irr_map;
 	unsigned long map;
 
-	while ((map = READ_ONCE(lapic->irr_map))) {
+	while ((map = READ_ONCE(*irr_map))) {
 		unsigned int word = __fls(map);
 		u32 bits = lapic_get(lapic, APIC_IRR + word * 0x10);
 
 		if (bits)
 			return word * 32 + __fls(bits);
-		clear_bit(word, &lapic->irr_map);
+		clear_bit(word, irr_map);
 		/* Pairs with accept_vector(), which sets the two bits the other way round */
 		smp_mb__after_atomic();
 		if (lapic_get(lapic, APIC_IRR + word * 0x10))
-			set_bit(word, &lapic->irr_map);
+			set_bit(word, irr_map);
 	}
 	return -1;
 }
@@ -103,7 +104,7 @@ static bool takes_extint(struct vcpu *vcpu)
 
 static bool extint_pending(struct vcpu *vcpu)
 {
-	return unlikely(READ_ONCE(vcpu->vm->irq->pic_output)) && takes_extint(vcpu);
+	return unlikely(READ_ONCE(vcpu->vm->pic_output)) && takes_extint(vcpu);
 }
 
 /* The highest vector that priorities let through, IRQ_NONE or IRQ_HELD_BACK */
@@ -125,7 +126,7 @@ int irq_pending(struct vcpu *vcpu)
 
 	if (extint_pending(vcpu))
 		return IRQ_EXTINT;
-	if (!lapic || !READ_ONCE(lapic->irr_map))
+	if (!lapic || !READ_ONCE(vcpu->irr_map))
 		return IRQ_NONE;
 	return deliverable_vector(lapic);
 }
@@ -211,7 +212,7 @@ u8 lapic_tpr_threshold(struct vcpu *vcpu)
 	int vector, isr;
 	u8 class;
 
-	if (!lapic || likely(!READ_ONCE(lapic->irr_map)))
+	if (!lapic || likely(!READ_ONCE(vcpu->irr_map)))
 		return 0;
 	vector = highest_irr(lapic);
 	if (vector < 0)
@@ -229,7 +230,7 @@ bool lapic_can_skip_eoi(struct vcpu *vcpu)
 	u32 bits;
 	int vector;
 
-	if (!lapic || !is_power_of_2(lapic->isr_map) || READ_ONCE(lapic->irr_map))
+	if (!lapic || !is_power_of_2(lapic->isr_map) || READ_ONCE(vcpu->irr_map))
 		return false;
 	vector = highest_isr(lapic);
 	bits = lapic_get(lapic, vector_offset(APIC_ISR, vector));
@@ -316,7 +317,7 @@ static bool accept_vector(struct lapic *lapic, u8 vector, bool level)
 	/* Who set the bit first makes the vCPU look, or has done so. */
 	if (test_and_set_bit(vector & 31, irr))
 		return true;
-	set_bit(vector >> 5, &lapic->irr_map);
+	set_bit(vector >> 5, &lapic->vcpu->irr_map);
 	request_event(lapic->vcpu);
 	return true;
 }
@@ -499,7 +500,7 @@ static void rebuild(struct lapic *lapic)
 		if (lapic_get(lapic, APIC_ISR + word * 0x10))
 			isr_map |= BIT(word);
 	}
-	WRITE_ONCE(lapic->irr_map, irr_map);
+	WRITE_ONCE(lapic->vcpu->irr_map, irr_map);
 	lapic->isr_map = isr_map;
 	tpr_changed(lapic);
 }

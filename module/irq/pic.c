@@ -96,9 +96,9 @@ static void pic_update(struct pic *pic)
 		first->irr |= BIT(CASCADE);
 
 	output = pic_request(pic, 0) >= 0;
-	if (output == pic->irq->pic_output)
+	if (output == pic->irq->vm->pic_output)
 		return;
-	WRITE_ONCE(pic->irq->pic_output, output);
+	WRITE_ONCE(pic->irq->vm->pic_output, output);
 	if (output)
 		irq_extint_rose(pic->irq);
 }

@@ -44,6 +44,9 @@ static void read_io(struct vcpu *vcpu)
 	io->size = IO_INFO_SIZE(info);
 	io->in = info & IO_INFO_IN;
 	io->string = info & IO_INFO_STRING;
+	io->rep = false;
+	io->address_size = 0;
+	io->segment = 0;
 	/* Where a string lies is for the decoder to say, with and without assists. */
 	vcpu->exit.next_rip = io->string ? 0 : control->exit_info_2;
 }
@@ -306,6 +309,12 @@ static void translate(struct vcpu *vcpu, u32 code)
 	}
 }
 
+static void translate_step(struct vcpu *vcpu, u32 code)
+{
+	translate(vcpu, code);
+	svm_end_step(vcpu);
+}
+
 /**
  * svm_read_exit - fill vcpu->exit and what else an exit tells
  * @vcpu: in its window; vcpu->regs are the guest's, hw_* are filled in
@@ -321,9 +330,13 @@ void svm_read_exit(struct vcpu *vcpu)
 	if (unlikely(control->exit_int_info & EVENTINJ_VALID) &&
 	    control->exit_code != SVM_EXIT_SHUTDOWN)
 		read_interrupted(vcpu, control->exit_int_info);
-	translate(vcpu, control->exit_code);
 	if (unlikely(svm->step))
-		svm_end_step(vcpu);
+		translate_step(vcpu, control->exit_code);
+	else if (control->exit_code == SVM_EXIT_IOIO)
+		/* First, for the same reason as in vcpu_handle_exit() */
+		read_io(vcpu);
+	else
+		translate(vcpu, control->exit_code);
 }
 
 /* ---- Refused entries ---- */

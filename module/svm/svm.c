@@ -25,6 +25,7 @@
 #include "tdp.h"
 #include "vm.h"
 #include "vmm_abi.h"
+#include "x86/host.h"
 #include "x86/x86.h"
 
 #define CPUID_SVM_LEAF		0x8000000a
@@ -471,24 +472,24 @@ static void svm_load(struct vcpu *vcpu)
 	/* What of the host VMRUN does not keep stays the same for the whole window. */
 	if (likely(cpu->enabled))
 		save_host(cpu->host_pa);
-	if (svm_features.tsc_aux_slot >= 0 && vcpu->features.rdtscp)
+	/* Offered only where the host has it, which then has a slot for TSC_AUX. */
+	if (vcpu->features.rdtscp)
 		host_set_user_msr(svm_features.tsc_aux_slot, svm->tsc_aux);
-	vmcb_set_intercept(svm->vmcb, INTERCEPT_RDTSCP, !vcpu->features.rdtscp);
 	if (svm_features.spec_ctrl && !svm_features.v_spec_ctrl)
 		load_spec_ctrl(&svm->guard);
-	host_debug_load(vcpu);
+	host_debug_load();
 }
 
 static void svm_unload(struct vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 
-	host_debug_unload(vcpu);
 	if (unlikely(svm->dr6_loaded)) {
 		/* What the kernel leaves there after each of its own #DB */
 		native_set_debugreg(6, DR6_INIT);
 		svm->dr6_loaded = false;
 	}
+	host_debug_unload();
 }
 
 /* VMRUN failed: nothing of the guest ran. Take from copies what the CPU may have overwritten. */
@@ -561,6 +562,7 @@ static void svm_enter(struct vcpu *vcpu)
 	vcpu->regs.rflags = vmcb->save.rflags;
 	vcpu->regs.gpr[CPU_RAX] = vmcb->save.rax;
 	vcpu->regs.gpr[CPU_RSP] = vmcb->save.rsp;
+	vcpu->guest_cr8 = vmcb->control.int_ctl & V_TPR;
 	vcpu->events.shadow = vmcb->control.int_state & INTERRUPT_SHADOW ? SHADOW_STI : 0;
 	svm_read_exit(vcpu);
 }

@@ -15,6 +15,7 @@
 #include "hw.h"
 #include "svm/svm.h"
 #include "vmm_abi.h"
+#include "x86/host.h"
 #include "x86/x86.h"
 
 /* A PAUSE exit comes after this many in a row that are at most so many cycles apart. */
@@ -303,7 +304,7 @@ void svm_end_step(struct vcpu *vcpu)
 		exit->reason = EXIT_NMI_WINDOW;
 }
 
-/* ---- Intercepts that depend on the VMM's wishes ---- */
+/* ---- Intercepts that depend on the VMM's wishes and the CPU it offers ---- */
 
 /**
  * svm_update_exceptions - choose the exceptions that leave
@@ -332,6 +333,7 @@ void svm_update_exits(struct vcpu *vcpu)
 
 	svm_update_exceptions(vcpu);
 	vmcb_set_intercept(svm->vmcb, INTERCEPT_PAUSE, vcpu->exits_wanted & VMM_EXITS_PAUSE);
+	vmcb_set_intercept(svm->vmcb, INTERCEPT_RDTSCP, !vcpu->features.rdtscp);
 }
 
 /* First bit of an MSR in the permission map (15.11), or negative: it always leaves */

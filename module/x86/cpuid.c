@@ -841,6 +841,7 @@ int cpuid_set(struct vcpu *vcpu, const struct cpuid_entry *entries, u32 count)
 	kfree(vcpu->cpuid);
 	vcpu->cpuid = table;
 	msr_update_intercepts(vcpu);
+	hw->update_exits(vcpu);
 	return 0;
 }
 

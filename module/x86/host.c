@@ -6,57 +6,27 @@
  * mode; the kernel calls us back then. Debug registers and DEBUGCTL are the host's
  * again when the window ends.
  */
-#include <linux/percpu.h>
 #include <linux/smp.h>
-#include <linux/user-return-notifier.h>
-#include <asm/debugreg.h>
 #include <asm/msr.h>
 
 #include "compat.h"
 #include "vcpu.h"
 #include "vmm_abi.h"
+#include "x86/host.h"
 #include "x86/x86.h"
-
-#define MAX_USER_MSRS	4
 
 /* Enable bits of DR7 */
 #define BREAKPOINTS	(DR_GLOBAL_ENABLE_MASK | DR_LOCAL_ENABLE_MASK)
 
-static u32 user_msrs[MAX_USER_MSRS];
+static u32 user_msrs[HOST_MAX_USER_MSRS];
 static u32 nr_user_msrs;
 
+/* host_cpu.debug */
 #define RESTORE_DR	1
 #define RESTORE_DR7	2
 #define RESTORE_BTF	4	/* in DEBUGCTL */
 
-/**
- * struct host_cpu - what was found on a CPU
- * @urn: asks for the call before user mode; registered while a guest value is loaded
- * @registered: is it?
- * @known: have @host and @loaded been read since this CPU came up?
- * @host: the host's values of user_msrs
- * @loaded: those in the registers now
- * @debug: RESTORE_*: what host_debug_unload() must put back
- * @dr: the host's DR0-3, with RESTORE_DR
- * @guest_dr: what DR0-3 hold instead
- * @dr7: the host's DR7
- *
- * Only its own CPU touches it, with interrupts off.
- */
-struct host_cpu {
-	struct user_return_notifier urn;
-	bool registered;
-	bool known;
-	u64 host[MAX_USER_MSRS];
-	u64 loaded[MAX_USER_MSRS];
-
-	unsigned int debug;
-	u64 dr[4];
-	u64 guest_dr[4];
-	u64 dr7;
-};
-
-static DEFINE_PER_CPU(struct host_cpu, host_cpus);
+DEFINE_PER_CPU(struct host_cpu, host_cpus);
 
 /* Interrupts are off. */
 static void restore_user_msrs(struct host_cpu *cpu)
@@ -98,7 +68,7 @@ int host_add_user_msr(u32 msr)
 	for (i = 0; i < nr_user_msrs; i++)
 		if (user_msrs[i] == msr)
 			return i;
-	if (nr_user_msrs == MAX_USER_MSRS)
+	if (nr_user_msrs == HOST_MAX_USER_MSRS)
 		return -ENOSPC;
 	user_msrs[nr_user_msrs] = msr;
 	return nr_user_msrs++;
@@ -115,8 +85,11 @@ static void read_user_msrs(struct host_cpu *cpu)
 	cpu->known = true;
 }
 
-static noinline void change_user_msr(struct host_cpu *cpu, u32 slot, u64 value)
+/* host_set_user_msr(), where the register holds another value */
+void host_change_user_msr(u32 slot, u64 value)
 {
+	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
+
 	if (!cpu->known)
 		read_user_msrs(cpu);
 	if (cpu->loaded[slot] == value)
@@ -129,14 +102,6 @@ static noinline void change_user_msr(struct host_cpu *cpu, u32 slot, u64 value)
 		user_return_notifier_register(&cpu->urn);
 		cpu->registered = true;
 	}
-}
-
-void host_set_user_msr(u32 slot, u64 value)
-{
-	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
-
-	if (unlikely(!cpu->known || cpu->loaded[slot] != value))
-		change_user_msr(cpu, slot, value);
 }
 
 /**
@@ -199,7 +164,7 @@ static void read_dr(u64 *dr)
  * BTF, by which a debugger steps the VMM's thread from branch to branch, would turn the guest's
  * single-steps into branch steps.
  */
-static noinline void clear_btf(struct host_cpu *cpu)
+static void clear_btf(struct host_cpu *cpu)
 {
 	u64 debugctl;
 
@@ -210,17 +175,16 @@ static noinline void clear_btf(struct host_cpu *cpu)
 	}
 }
 
-/**
- * host_debug_load - a window begins: note the host's debug state
- * @vcpu: whose; interrupts are off
- */
-void host_debug_load(struct vcpu *vcpu)
+/* host_debug_load(), where the host has breakpoints or steps from branch to branch */
+void host_note_debug(u64 dr7)
 {
 	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
 
-	cpu->dr7 = native_get_debugreg(7);
-	cpu->debug = cpu->dr7 & BREAKPOINTS ? RESTORE_DR7 : 0;
-	if (unlikely(test_thread_flag(TIF_BLOCKSTEP)))
+	if (dr7 & BREAKPOINTS) {
+		cpu->dr7 = dr7;
+		cpu->debug |= RESTORE_DR7;
+	}
+	if (test_thread_flag(TIF_BLOCKSTEP))
 		clear_btf(cpu);
 }
 
@@ -248,8 +212,13 @@ void host_debug_guest(struct vcpu *vcpu)
 	write_dr(dr);
 }
 
-static void restore_debug(struct host_cpu *cpu)
+/*
+ * host_debug_unload(), where something was changed. DR7 is written where the host had breakpoints:
+ * an exit disables them all.
+ */
+void host_restore_debug(void)
 {
+	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
 	u64 debugctl;
 
 	if (cpu->debug & RESTORE_DR)
@@ -261,18 +230,4 @@ static void restore_debug(struct host_cpu *cpu)
 		wrmsrq(MSR_IA32_DEBUGCTLMSR, debugctl | DEBUGCTLMSR_BTF);
 	}
 	cpu->debug = 0;
-}
-
-/**
- * host_debug_unload - the window ends: put back what host_debug_load() found
- * @vcpu: whose
- *
- * DR7 is written where the host had breakpoints: an exit disables them all. Interrupts are off.
- */
-void host_debug_unload(struct vcpu *vcpu)
-{
-	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
-
-	if (unlikely(cpu->debug))
-		restore_debug(cpu);
 }

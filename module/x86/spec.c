@@ -29,8 +29,8 @@ MODULE_PARM_DESC(mitigations, "auto: what the host does for its own guests (defa
 
 u32 spec_entry_measures;
 
-static bool ibpb_between_vms;
-static bool ibpb_to_user;
+DEFINE_STATIC_KEY_FALSE(spec_ibpb_between_vms);
+DEFINE_STATIC_KEY_FALSE(spec_ibpb_to_user);
 
 /* Serial number of the VM that ran last on this CPU; 0: none since its last IBPB */
 static DEFINE_PER_CPU(u64, last_vm);
@@ -72,10 +72,12 @@ static void choose(bool force)
 	if (COMPAT_VERW_ON_ENTRY || (force && COMPAT_BUG_TSA))
 		spec_entry_measures |= SPEC_ENTRY_VERW;
 
-	ibpb_between_vms = has_ibpb && boot_cpu_has_bug(X86_BUG_SPECTRE_V2);
+	if (has_ibpb && boot_cpu_has_bug(X86_BUG_SPECTRE_V2))
+		static_branch_enable(&spec_ibpb_between_vms);
 	/* One at each exit makes that on the way to user space needless. */
-	ibpb_to_user = has_ibpb && !(spec_entry_measures & SPEC_EXIT_IBPB) &&
-		       (COMPAT_IBPB_TO_USER || (force && COMPAT_BUG_VMSCAPE));
+	if (has_ibpb && !(spec_entry_measures & SPEC_EXIT_IBPB) &&
+	    (COMPAT_IBPB_TO_USER || (force && COMPAT_BUG_VMSCAPE)))
+		static_branch_enable(&spec_ibpb_to_user);
 }
 
 /**
@@ -97,33 +99,22 @@ int spec_init(void)
 	return 0;
 }
 
-/**
- * spec_enter_vm - a window begins
- * @vcpu: whose; preemption is off
- *
- * What another VM has taught the branch predictors must not steer this one.
- */
-void spec_enter_vm(struct vcpu *vcpu)
+/* spec_enter_vm(), where the host needs it */
+void spec_change_vm(struct vcpu *vcpu)
 {
 	u64 serial = vcpu->vm->serial;
 
-	if (!ibpb_between_vms || this_cpu_read(last_vm) == serial)
+	if (this_cpu_read(last_vm) == serial)
 		return;
 	if (this_cpu_read(last_vm))
 		issue_ibpb();
 	this_cpu_write(last_vm, serial);
 }
 
-/**
- * spec_leave_vm - user space follows, on this CPU
- * @vcpu: whose; preemption is off
- *
- * VMSCAPE: a guest's predictions must not steer its VMM.
- */
-void spec_leave_vm(struct vcpu *vcpu)
+/* spec_leave_vm(), likewise */
+void spec_before_user(void)
 {
-	if (ibpb_to_user)
-		issue_ibpb();
+	issue_ibpb();
 }
 
 /**
@@ -144,8 +135,8 @@ ssize_t spec_describe(char *buf, size_t size)
 		  spec_entry_measures & SPEC_EXIT_UNTRAIN },
 		{ "IBPB at exits", spec_entry_measures & SPEC_EXIT_IBPB },
 		{ "CPU buffers cleared at entries", spec_entry_measures & SPEC_ENTRY_VERW },
-		{ "IBPB between VMs", ibpb_between_vms },
-		{ "IBPB before user space", ibpb_to_user },
+		{ "IBPB between VMs", static_key_enabled(&spec_ibpb_between_vms) },
+		{ "IBPB before user space", static_key_enabled(&spec_ibpb_to_user) },
 	};
 	ssize_t len = scnprintf(buf, size, "mitigations: %s\n", mitigations);
 	size_t i;

@@ -329,31 +329,18 @@ enum mmio_result mmio_continue(struct vcpu *vcpu);
 /* Is a record from user space sane? 0 or EINVAL */
 int mmio_check(const struct cpu_pending *pending);
 
-/* ---- host.c, spec.c ---- */
+/* ---- host.c, spec.c: see host.h and spec.h for what windows do ---- */
 
 int host_init(void);
 void host_exit(void);
-/**
- * host_set_user_msr - load a guest value into an MSR that the host needs only in user mode
- * The host's is put back, to exactly what was found, before this CPU next runs user code, and at
- * unload.
- * Window.
- */
-void host_set_user_msr(u32 slot, u64 value);
 int host_add_user_msr(u32 msr);		/* at init: returns the slot */
 void host_restore_user_msrs_all(void);	/* every CPU; at unload */
-/* DR0-3 and DR7: save the host's when a window with guest breakpoints begins, restore at its end */
-void host_debug_load(struct vcpu *vcpu);
-void host_debug_unload(struct vcpu *vcpu);
-/* Between the two, before an entry with breakpoints enabled: load the guest's DR0-3 */
+/* In a window, before an entry with breakpoints enabled: load the guest's DR0-3 */
 void host_debug_guest(struct vcpu *vcpu);
 /* This CPU goes offline, to sleep, or to another kernel: user-mode MSRs as found. Interrupts off */
 void host_cpu_down(void);
 
 int spec_init(void);			/* bug bits, host policy, module parameter; sysfs text */
-/* Window begins: IBPB when another VM ran last on this CPU */
-void spec_enter_vm(struct vcpu *vcpu);
-void spec_leave_vm(struct vcpu *vcpu);	/* window ends, user space follows: VMSCAPE's IBPB */
 ssize_t spec_describe(char *buf, size_t size);
 
 #endif
