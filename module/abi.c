@@ -60,6 +60,18 @@ SAME(struct vmm_route, struct irq_route);
 SAME_FIELD(struct vmm_route, address, struct irq_route, address);
 static_assert(sizeof(((struct vmm_pending *)0)->mmio) == sizeof(struct mmio_op));
 
+/* The part of a port access that each of them has goes as one word. */
+#define IO_HEAD		offsetof(struct exit_io, count)
+SAME(struct vmm_exit_io, struct exit_io);
+SAME_FIELD(struct vmm_exit_io, size, struct exit_io, size);
+SAME_FIELD(struct vmm_exit_io, in, struct exit_io, in);
+SAME_FIELD(struct vmm_exit_io, string, struct exit_io, string);
+SAME_FIELD(struct vmm_exit_io, rep, struct exit_io, rep);
+SAME_FIELD(struct vmm_exit_io, address_size, struct exit_io, address_size);
+SAME_FIELD(struct vmm_exit_io, segment, struct exit_io, segment);
+SAME_FIELD(struct vmm_exit_io, count, struct exit_io, count);
+static_assert(IO_HEAD == sizeof(u64));
+
 /* Sizes of version 1 of the ABI: nothing shorter exists. */
 static_assert(sizeof(struct vmm_info) == 88);
 static_assert(sizeof(struct vmm_exit) == 192);
@@ -436,23 +448,19 @@ static int take_dirty_groups(struct vcpu *vcpu, struct vmm_run *run, u64 groups)
 	return 0;
 }
 
-static void store_exit_detail(const struct vcpu_exit *from, struct vmm_exit *to)
+static __always_inline void store_io(const struct exit_io *from, struct vmm_exit_io *to)
+{
+	memcpy(to, from, IO_HEAD);
+	to->data = from->data;
+	if (unlikely(from->string)) {
+		to->count = from->count;
+		to->address = from->address;
+	}
+}
+
+static noinline void store_exit_detail(const struct vcpu_exit *from, struct vmm_exit *to)
 {
 	switch (from->reason) {
-	case EXIT_IO:
-		to->io.port = from->io.port;
-		to->io.size = from->io.size;
-		to->io.in = from->io.in;
-		to->io.string = from->io.string;
-		to->io.data = from->io.data;
-		if (!from->io.string)
-			break;
-		to->io.rep = from->io.rep;
-		to->io.address_size = from->io.address_size;
-		to->io.segment = from->io.segment;
-		to->io.count = from->io.count;
-		to->io.address = from->io.address;
-		break;
 	case EXIT_MMIO:
 		to->mmio.gpa = from->mmio.gpa;
 		to->mmio.size = from->mmio.size;
@@ -502,11 +510,10 @@ static void store_exit_detail(const struct vcpu_exit *from, struct vmm_exit *to)
 	}
 }
 
-static void store_exit(struct vcpu *vcpu, struct vmm_run *run)
+static void store_exit(struct vcpu *vcpu, struct vmm_run *run, u64 groups)
 {
 	const struct vcpu_exit *from = &vcpu->exit;
 	struct vmm_exit *to = &run->exit;
-	u64 groups;
 
 	/* Reasons that leave the core have the ABI's numbers. */
 	static_assert((int)EXIT_INTERNAL == VMM_EXIT_INTERNAL && (int)EXIT_IO == VMM_EXIT_IO &&
@@ -518,41 +525,59 @@ static void store_exit(struct vcpu *vcpu, struct vmm_run *run)
 	to->rip = from->rip;
 	to->next_rip = from->next_rip;
 	to->rflags = vcpu->regs.rflags;
-	to->cr8 = state_read_cr8(vcpu);
+	to->cr8 = likely(vcpu->lapic) ? vcpu->cr8 : state_read_cr8(vcpu);
 	to->interruptible = vcpu_interruptible(vcpu);
 	to->nmi_allowed = vcpu_nmi_allowed(vcpu);
 	to->cpl = hw_call(get_cpl)(vcpu);
-	to->long_mode = state_code_size(vcpu) == 8;
-	store_exit_detail(from, to);
+	to->long_mode = hw_call(get_code_size)(vcpu) == 8;
+	if (from->reason == EXIT_IO)
+		store_io(&from->io, &to->io);
+	else
+		store_exit_detail(from, to);
 
-	groups = READ_ONCE(run->sync_groups) & SYNC_GROUPS;
 	if (groups)
 		get_sync_groups(vcpu, groups, &run->regs, &run->segments, &run->control,
 				&run->debug, &run->events);
 }
 
-static long abi_run(struct vcpu *vcpu)
+static int abi_run_locked(struct vcpu *vcpu)
 {
 	struct abi_vcpu *front = vcpu->front;
 	struct vmm_run *run = front->run;
-	u64 groups = READ_ONCE(run->dirty_groups);
+	u64 sync = READ_ONCE(run->sync_groups);
+	u64 dirty = READ_ONCE(run->dirty_groups);
 	int ret;
 
-	if (READ_ONCE(run->sync_groups) & ~SYNC_GROUPS)
+	if (sync & ~SYNC_GROUPS)
 		return -EINVAL;
-	if (unlikely(groups)) {
-		ret = take_dirty_groups(vcpu, run, groups);
+	if (unlikely(dirty)) {
+		ret = take_dirty_groups(vcpu, run, dirty);
 		if (ret)
 			return ret;
 	}
 	vcpu->want_interrupt_window = READ_ONCE(run->interrupt_window);
 	vcpu->want_nmi_window = READ_ONCE(run->nmi_window);
-	vcpu->answer = pending_data(run, vcpu->pending.kind);
-	vcpu->answer_fault = pending_fault(run, vcpu->pending.kind);
+	if (unlikely(vcpu->pending.kind)) {
+		vcpu->answer = pending_data(run, vcpu->pending.kind);
+		vcpu->answer_fault = pending_fault(run, vcpu->pending.kind);
+	}
 
 	ret = vcpu_run(vcpu);
 	if (ret == 0 || ret == -EINTR)
-		store_exit(vcpu, run);
+		store_exit(vcpu, run, sync);
+	return ret;
+}
+
+static long abi_run(struct vcpu *vcpu, unsigned long arg)
+{
+	int ret;
+
+	if (arg)
+		return -EINVAL;
+	if (mutex_lock_interruptible(&vcpu->mutex))
+		return -EINTR;
+	ret = abi_run_locked(vcpu);
+	mutex_unlock(&vcpu->mutex);
 	return ret;
 }
 
@@ -868,15 +893,15 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	/* State refers to the memory of the process that created the VM. */
 	if (vcpu->vm->mm != current->mm)
 		return -EXDEV;
+	/* The hot one first */
+	if (likely(cmd == VMM_RUN))
+		return abi_run(vcpu, arg);
 	if (cmd == VMM_KICK || cmd == VMM_INJECT || cmd == VMM_GET_STATS)
 		return vcpu_ioctl_any_time(vcpu, cmd, arg);
 
 	if (mutex_lock_interruptible(&vcpu->mutex))
 		return -EINTR;
-	if (likely(cmd == VMM_RUN))
-		ret = arg ? -EINVAL : abi_run(vcpu);
-	else
-		ret = vcpu_ioctl_locked(vcpu, cmd, arg);
+	ret = vcpu_ioctl_locked(vcpu, cmd, arg);
 	mutex_unlock(&vcpu->mutex);
 	return ret;
 }
