@@ -234,7 +234,7 @@ struct vcpu {
 	bool answer_fault;
 	bool state_changed;		/* [m] by the front end: check it before the next entry */
 
-	unsigned long irr_map;		/* [a] bit n: bits 32n to 32n + 31 of the LAPIC's IRR may be set */
+	unsigned long irr_map;		/* [a] bit n: bits 32n .. 32n + 31 of the LAPIC's IRR */
 	unsigned int window_requested;	/* [t] what hw->request_window() was told last */
 	u8 tpr_threshold;		/* [t] and hw->set_tpr_threshold() */
 	u8 cr8;				/* [m] with a LAPIC: bits 7:4 of its TPR ... */

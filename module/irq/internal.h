@@ -159,7 +159,8 @@ struct lapic_timer {
  * struct lapic - a local APIC
  * @base: IA32_APIC_BASE; @mode follows from it
  * @id: the APIC id; the ID register shows it in the format of the mode
- * @isr_map: what vcpu->irr_map is of IRR, of ISR, exact
+ * @isr_map: of ISR what vcpu->irr_map is of IRR, but exact: there a bit is set whenever its word of
+ *           the register may not be zero
  * @esr_pending: errors found since ESR was last written
  * @events: LAPIC_EVENT_*
  * @sipi_vector: of LAPIC_EVENT_SIPI

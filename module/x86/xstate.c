@@ -221,7 +221,7 @@ void xstate_reset(struct vcpu *vcpu, bool init)
 void xstate_load_guest(struct vcpu *vcpu)
 {
 	struct xstate *x = vcpu->xstate;
-	/* All that is offered lies in the lower half: the upper one is zero for XRSTOR and XSAVE. */
+	/* All that is offered lies in the lower half: the upper one is zero. */
 	u32 mask = supported_xcr0;
 
 	static_assert(OFFERED_XCR0 <= U32_MAX);
