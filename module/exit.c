@@ -230,6 +230,16 @@ static enum exit_verdict handle_exception(struct vcpu *vcpu)
 	u64 payload = vcpu->exit.exception.payload;
 	u8 vector = vcpu->exit.exception.vector;
 
+	/* The KVM interface lets guests use either vendor's instruction; each CPU knows its own. */
+	if (vector == X86_TRAP_UD) {
+		switch (decode_hypercall(vcpu)) {
+		case 1:
+			vcpu->exit.reason = EXIT_HYPERCALL;
+			return handle_hypercall(vcpu);
+		case -EAGAIN:
+			return VERDICT_OUTSIDE;
+		}
+	}
 	if (vector == X86_TRAP_DB) {
 		if ((vcpu->exits_wanted & VMM_EXITS_STEP) && (payload & DR_STEP))
 			return debug_exit(vcpu, VMM_DEBUG_STEP, payload);

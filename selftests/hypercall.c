@@ -126,12 +126,57 @@ TEST_F(hypercall, off_again)
 	EXPECT_EQ((u64)-KVM_ENOSYS, guest_u64(self->vm, DATA_GPA));
 }
 
-/* The other vendor's instruction does not exist here. */
+/* The KVM interface allows either vendor's instruction on either vendor's CPU. */
 TEST_F(hypercall, of_the_other_vendor)
 {
+	struct vmm_exit *e;
+
 	load(self->vcpu, MODE_LONG);
 	guest_u8(self->vm, CODE_GPA + 2) ^= 0xd9 ^ 0xc1;
+	run_done(self->vcpu);
+	EXPECT_EQ((u64)-KVM_ENOSYS, guest_u64(self->vm, DATA_GPA));
+
+	want_hypercalls(self->vcpu);
+	load(self->vcpu, MODE_PROTECTED);
+	guest_u8(self->vm, CODE_GPA + 2) ^= 0xd9 ^ 0xc1;
+	e = run_until(self->vcpu, VMM_EXIT_HYPERCALL);
+	EXPECT_EQ(CODE_GPA, e->rip);
+	EXPECT_EQ(CODE_GPA + 3, e->next_rip);
+	EXPECT_EQ(0x1234, e->hypercall.nr);
+	EXPECT_EQ(2, get_stat(self->vcpu->fd, "hypercalls"));
+}
+
+/* It begins on one page and ends on the next, whose table entry is looked at then. */
+GUEST_CODE(straddling, 64,
+	   "jmp . + 0xffe\n"
+	   ".fill 0xff9, 1, 0x90\n"
+	   "vmmcall\n"
+	   "mov %rax, DATA_GPA\n"
+	   "out %al, $PORT_DONE\n");
+
+TEST_F(hypercall, of_the_other_vendor_straddling)
+{
+	u64 at = CODE_GPA + 0xffe;
+
+	load(self->vcpu, MODE_LONG);
+	vcpu_load(self->vcpu, MODE_LONG, straddling);
+	ASSERT_EQ(0x0f, guest_u8(self->vm, at));
+	guest_u8(self->vm, at + 2) = self->vm->info.vendor == VMM_VENDOR_INTEL ? 0xd9 : 0xc1;
+	run_done(self->vcpu);
+	EXPECT_EQ((u64)-KVM_ENOSYS, guest_u64(self->vm, DATA_GPA));
+}
+
+/* All other undefined instructions are what they were: prefixes make one of this, too. */
+GUEST_CODE(undefined, 64, "ud2\n");
+GUEST_CODE(locked, 64, "lock; .byte 0x0f, 0x01, 0xc1\n");
+
+TEST_F(hypercall, undefined)
+{
+	vcpu_load(self->vcpu, MODE_LONG, undefined);
 	EXPECT_EQ(CODE_GPA, run_vector(self->vcpu, 6)->rip);
+	vcpu_load(self->vcpu, MODE_LONG, locked);
+	EXPECT_EQ(CODE_GPA, run_vector(self->vcpu, 6)->rip);
+	EXPECT_EQ(0, get_stat(self->vcpu->fd, "hypercalls"));
 }
 
 /* CPUID leaves on request, RIP behind it; the VMM answers in the registers. */

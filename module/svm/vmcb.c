@@ -25,6 +25,13 @@
 /* DR0-7, reads and writes */
 #define ALL_DEBUG_REGISTERS	0x00ff00ff
 
+/*
+ * Exceptions that always leave. An endless series of #DB or #AC inside microcode would take the
+ * host CPU with it; #MC is the host's; #UD may be Intel's hypercall instruction.
+ */
+#define FIXED_EXCEPTIONS	(BIT(X86_TRAP_DB) | BIT(X86_TRAP_AC) | BIT(X86_TRAP_MC) |	\
+				 BIT(X86_TRAP_UD))
+
 /* What leaves the guest whatever the VMM wishes */
 static const u8 fixed_intercepts[] = {
 	/* The host's */
@@ -53,9 +60,7 @@ void vmcb_init(struct svm_vcpu *svm, u64 iopm_pa)
 	for (i = 0; i < ARRAY_SIZE(fixed_intercepts); i++)
 		vmcb_set_intercept(svm->vmcb, fixed_intercepts[i], true);
 	control->intercepts[INTERCEPT_DR_READ / 32] = ALL_DEBUG_REGISTERS;
-	/* An endless series of these two inside microcode would take the host CPU with it. */
-	control->intercepts[INTERCEPT_EXCEPTION / 32] = BIT(X86_TRAP_DB) | BIT(X86_TRAP_AC) |
-						   BIT(X86_TRAP_MC);
+	control->intercepts[INTERCEPT_EXCEPTION / 32] = FIXED_EXCEPTIONS;
 	control->iopm_pa = iopm_pa;
 	control->msrpm_pa = __sme_pa(svm->msrpm);
 	control->int_ctl = V_INTR_MASKING;
@@ -315,7 +320,7 @@ void svm_end_step(struct vcpu *vcpu)
 void svm_update_exceptions(struct vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	u32 vectors = BIT(X86_TRAP_DB) | BIT(X86_TRAP_AC) | BIT(X86_TRAP_MC);
+	u32 vectors = FIXED_EXCEPTIONS;
 
 	if (svm->step)
 		vectors |= ~(BIT(X86_TRAP_BP) | BIT(X86_TRAP_OF) | BIT(X86_TRAP_NMI));

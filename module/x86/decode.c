@@ -533,6 +533,14 @@ static int take_insn(struct vcpu *vcpu, const struct decoder *d)
 	return match ? 0 : -EINVAL;
 }
 
+#define HYPERCALL_LENGTH	3
+
+/* VMMCALL, VMCALL */
+static bool is_hypercall(const u8 *bytes)
+{
+	return bytes[0] == 0x0f && bytes[1] == 0x01 && (bytes[2] == 0xd9 || bytes[2] == 0xc1);
+}
+
 /*
  * Length of the instructions that leave most often, if they are written as they mostly are, without
  * prefixes; or 0. That the CPU left for such an instruction proves that these bytes are it.
@@ -541,7 +549,7 @@ static int plain_length(const struct vcpu_exit *exit, const struct insn_bytes *c
 {
 	const u8 *bytes = code->bytes;
 
-	if (code->count < 3)
+	if (code->count < HYPERCALL_LENGTH)
 		return 0;
 	switch (exit->reason) {
 	case EXIT_HLT:
@@ -551,8 +559,7 @@ static int plain_length(const struct vcpu_exit *exit, const struct insn_bytes *c
 	case EXIT_MSR:
 		return bytes[0] == 0x0f && bytes[1] == (exit->msr.write ? 0x30 : 0x32) ? 2 : 0;
 	case EXIT_HYPERCALL:
-		return bytes[0] == 0x0f && bytes[1] == 0x01 &&
-		       (bytes[2] == 0xd9 || bytes[2] == 0xc1) ? 3 : 0;
+		return is_hypercall(bytes) ? HYPERCALL_LENGTH : 0;
 	default:
 		return 0;
 	}
@@ -589,6 +596,25 @@ known:
 						code.size == 8 ? 8 : 4);
 	/* Code that has become unreadable is not an instruction either: the CPU shall say. */
 	return ret < 0 && ret != -EAGAIN ? -EINVAL : ret;
+}
+
+int decode_hypercall(struct vcpu *vcpu)
+{
+	struct insn_bytes code = { .size = 0 };
+	struct cpu_event fault;
+	int ret;
+
+	do {
+		ret = insn_fetch(vcpu, &code, &fault);
+		if (ret)
+			return ret == -EAGAIN ? ret : 0;
+	} while (code.count < HYPERCALL_LENGTH);
+
+	if (!is_hypercall(code.bytes))
+		return 0;
+	vcpu->exit.next_rip = low_bytes(vcpu->regs.rip + HYPERCALL_LENGTH,
+					code.size == 8 ? 8 : 4);
+	return 1;
 }
 
 /* ---- Instructions that access device registers ---- */

@@ -307,6 +307,11 @@ int decode_mmio(struct vcpu *vcpu, const struct insn_bytes *code, struct mmio_op
  * there are not such an instruction (any more): enter again.
  */
 int decode_next_rip(struct vcpu *vcpu);
+/**
+ * decode_hypercall - is what lies at CS:RIP a hypercall instruction, of either vendor?
+ * Return: 1 with vcpu->exit.next_rip set; 0: no; EAGAIN: outside the window please.
+ */
+int decode_hypercall(struct vcpu *vcpu);
 
 /* ---- mmio.c ---- */
 
