@@ -179,6 +179,139 @@ TEST_F(hypercall, undefined)
 	EXPECT_EQ(0, get_stat(self->vcpu->fd, "hypercalls"));
 }
 
+/* ---- KVM_HC_SEND_IPI: an interrupt for all whose APIC ids are set in a map ---- */
+
+#define SEND_IPI	10
+#define SELF		0x40000
+#define NMI		0x00400
+#define X2APIC		0x00400
+#define SPIV		0x0f0
+#define IRR		0x200
+#define NR		4
+
+FIXTURE(multicast) {
+	struct vm *vm;
+	struct vcpu *v[NR];
+};
+
+FIXTURE_SETUP(multicast)
+{
+	static const u32 ids[NR] = { 0, 3, 70, 0x105 };
+	int i;
+
+	self->vm = vm_create(16 * MIB, VMM_VM_LAPIC);
+	for (i = 0; i < NR; i++) {
+		self->v[i] = vcpu_create(self->vm, ids[i]);
+		vcpu_get(self->v[i], VMM_STATE_LAPIC);
+		self->v[i]->state.lapic.regs[SPIV / 4] = 0x1ff;
+		if (ids[i] > 0xff)
+			self->v[i]->state.lapic.apic_base |= X2APIC;
+		vcpu_set(self->v[i], VMM_STATE_LAPIC);
+	}
+}
+
+FIXTURE_TEARDOWN(multicast)
+{
+	vm_destroy(self->vm);
+}
+
+/* What the guest gets for it; *receivers: who has vector 0x60 in IRR, which is taken away again */
+static u64 send_ipi(struct vcpu *v[NR], enum guest_mode mode, u64 low, u64 high, u64 first, u64 icr,
+		    u32 *receivers)
+{
+	u64 *gpr = v[0]->state.regs.gpr;
+	u32 *irr;
+	int i;
+
+	load(v[0], mode);
+	gpr[VMM_RAX] = SEND_IPI;
+	gpr[VMM_RBX] = low;
+	gpr[VMM_RCX] = high;
+	gpr[VMM_RDX] = first;
+	gpr[VMM_RSI] = icr;
+	vcpu_set(v[0], VMM_STATE_REGS);
+	run_done(v[0]);
+
+	*receivers = 0;
+	for (i = 0; i < NR; i++) {
+		vcpu_get(v[i], VMM_STATE_LAPIC);
+		irr = &v[i]->state.lapic.regs[(IRR + 0x60 / 32 * 16) / 4];
+		if (*irr)
+			*receivers |= 1 << i;
+		*irr = 0;
+		vcpu_set(v[i], VMM_STATE_LAPIC);
+	}
+	return guest_u64(v[0]->vm, DATA_GPA);
+}
+
+TEST_F(multicast, interrupts)
+{
+	struct vcpu **v = self->v;
+	u32 mask;
+
+	EXPECT_EQ(2, send_ipi(v, MODE_LONG, 1 << 3, 1 << (70 - 64), 0, 0x60, &mask));
+	EXPECT_EQ(0x6, mask);
+	EXPECT_EQ(1, send_ipi(v, MODE_LONG, 1, 0, 0, 0x4060, &mask));
+	EXPECT_EQ(0x1, mask);
+	EXPECT_EQ(2, send_ipi(v, MODE_LONG, ~0ULL, ~0ULL, 3, 0x60, &mask));
+	EXPECT_EQ(0x6, mask);
+	EXPECT_EQ(1, send_ipi(v, MODE_LONG, 1 << 5, 0, 0x100, 0x60, &mask));
+	EXPECT_EQ(0x8, mask);
+	/* Nobody is not an error, and no id is everybody's. */
+	EXPECT_EQ(0, send_ipi(v, MODE_LONG, 1 << 4, 0, 0, 0x60, &mask));
+	EXPECT_EQ(0, send_ipi(v, MODE_LONG, ~0ULL, 0, 0xffffffff, 0x60, &mask));
+	EXPECT_EQ(0, send_ipi(v, MODE_LONG, ~0ULL, ~0ULL, ~0ULL - 200, 0x60, &mask));
+	EXPECT_EQ(0, mask);
+	/* 32-bit code has words of 32 bits. */
+	EXPECT_EQ(1, send_ipi(v, MODE_PROTECTED, 1, 1ULL << 18, 20, 0x60, &mask));
+	EXPECT_EQ(0x4, mask);
+	EXPECT_EQ(1, send_ipi(v, MODE_PROTECTED, 1 << 3, 0, 0, 0x60, &mask));
+	EXPECT_EQ(0x2, mask);
+}
+
+TEST_F(multicast, nmi)
+{
+	u32 mask;
+
+	EXPECT_EQ(1, send_ipi(self->v, MODE_LONG, 1 << 3, 0, 0, NMI, &mask));
+	EXPECT_EQ(0, mask);
+	vcpu_get(self->v[1], VMM_STATE_EVENTS);
+	EXPECT_EQ(1, self->v[1]->state.events.nmi_pending);
+	vcpu_get(self->v[2], VMM_STATE_EVENTS);
+	EXPECT_EQ(0, self->v[2]->state.events.nmi_pending);
+}
+
+TEST_F(multicast, refused)
+{
+	static const u64 icrs[] = { SELF | 0x60, 0x860, 0x500, 0x608, 0x0f, 1ULL << 32 | 0x60 };
+	struct vcpu *v = self->v[0];
+	struct vmm_cpuid_entry *entries;
+	u32 count, mask, i;
+
+	for (i = 0; i < ARRAY_SIZE(icrs); i++)
+		EXPECT_EQ((u64)-EINVAL, send_ipi(self->v, MODE_LONG, 1, 0, 0, icrs[i], &mask))
+			TH_LOG("ICR %#llx", icrs[i]);
+
+	/* What the VMM does not offer is not there. */
+	entries = get_supported_cpuid(self->vm->dev, &count);
+	for (i = 0; i < count; i++)
+		if (entries[i].function == 0x40000001)
+			entries[i].eax &= ~(1U << 11);
+	ASSERT_EQ(0, vcpu_set_cpuid(v, entries, count));
+	free(entries);
+	EXPECT_EQ((u64)-KVM_ENOSYS, send_ipi(self->v, MODE_LONG, 1, 0, 0, 0x60, &mask));
+}
+
+/* Without LAPICs there is nobody to send to. */
+TEST_F(hypercall, send_ipi_without_lapics)
+{
+	load(self->vcpu, MODE_LONG);
+	self->vcpu->state.regs.gpr[VMM_RAX] = SEND_IPI;
+	vcpu_set(self->vcpu, VMM_STATE_REGS);
+	run_done(self->vcpu);
+	EXPECT_EQ((u64)-KVM_ENOSYS, guest_u64(self->vm, DATA_GPA));
+}
+
 /* CPUID leaves on request, RIP behind it; the VMM answers in the registers. */
 GUEST_CODE(cpuid, 64,
 	   "mov $0x40000000, %eax; mov $7, %ecx; cpuid\n"

@@ -156,6 +156,12 @@ bool lapic_take_user_eoi(struct vcpu *vcpu, u8 *vector);
 u64 lapic_get_base(struct vcpu *vcpu);
 int lapic_set_base(struct vcpu *vcpu, u64 base, bool host);	/* 1: #GP */
 /* x2APIC registers by MSR number; 1: #GP */
+/*
+ * An interrupt or NMI, by the low half of an ICR, for those physical ids that are set in @map,
+ * whose first bit is the id @first. Any context. Returns how many took it. EINVAL: the ICR says more
+ */
+int lapic_multicast(struct vm *vm, u64 first, const u64 map[2], u64 icr);
+
 int lapic_msr_read(struct vcpu *vcpu, u32 msr, u64 *data);
 int lapic_msr_write(struct vcpu *vcpu, u32 msr, u64 data);
 u64 lapic_get_tsc_deadline(struct vcpu *vcpu);

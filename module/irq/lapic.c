@@ -379,18 +379,22 @@ static bool matches_logical(struct lapic *lapic, u32 dest)
 	}
 }
 
-static bool matches(struct lapic *lapic, const struct irq_message *msg)
+static u32 physical_id(struct lapic *lapic)
 {
-	enum lapic_mode mode = READ_ONCE(lapic->mode);
 	u32 id = READ_ONCE(lapic->id);
 
-	if (mode == LAPIC_DISABLED || lapic == msg->exclude)
+	return READ_ONCE(lapic->mode) == LAPIC_X2APIC ? id : (u8)id;
+}
+
+static bool matches(struct lapic *lapic, const struct irq_message *msg)
+{
+	if (READ_ONCE(lapic->mode) == LAPIC_DISABLED || lapic == msg->exclude)
 		return false;
 	if (is_broadcast(msg))
 		return true;
 	if (msg->logical)
 		return matches_logical(lapic, msg->dest);
-	return msg->dest == (mode == LAPIC_X2APIC ? id : (u8)id);
+	return msg->dest == physical_id(lapic);
 }
 
 /*
@@ -442,6 +446,32 @@ int irq_deliver(struct vm *vm, const struct irq_message *msg)
 	vm_for_each_vcpu(vm, vcpu, i)
 		if (matches(vcpu->lapic, msg))
 			count += lapic_accept(vcpu->lapic, msg);
+	return count;
+}
+
+int lapic_multicast(struct vm *vm, u64 first, const u64 map[2], u64 icr)
+{
+	struct irq_message msg = {
+		.mode = GET_APIC_DELIVERY_MODE(icr),
+		.vector = icr & APIC_VECTOR_MASK,
+	};
+	struct vcpu *vcpu;
+	int count = 0, i;
+
+	/* Level and trigger mode mean nothing to these (SDM 11.6.1). */
+	if (icr & ~(u64)(APIC_VECTOR_MASK | APIC_MODE_MASK | APIC_INT_ASSERT | APIC_INT_LEVELTRIG))
+		return -EINVAL;
+	if (msg.mode == APIC_DELIVERY_MODE_FIXED ? msg.vector < 16 :
+						   msg.mode != APIC_DELIVERY_MODE_NMI)
+		return -EINVAL;
+
+	vm_for_each_vcpu(vm, vcpu, i) {
+		u64 bit = physical_id(vcpu->lapic) - first;
+
+		if (READ_ONCE(vcpu->lapic->mode) != LAPIC_DISABLED && bit < 128 &&
+		    map[bit / 64] & BIT_ULL(bit % 64))
+			count += lapic_accept(vcpu->lapic, &msg);
+	}
 	return count;
 }
 

@@ -20,7 +20,8 @@
 
 #define FEATURE(name)	BIT(KVM_FEATURE_##name)
 #define FEATURES	(FEATURE(CLOCKSOURCE) | FEATURE(NOP_IO_DELAY) | FEATURE(CLOCKSOURCE2) |	\
-			 FEATURE(STEAL_TIME) | FEATURE(PV_EOI) | FEATURE(CLOCKSOURCE_STABLE_BIT))
+			 FEATURE(STEAL_TIME) | FEATURE(PV_EOI) | FEATURE(PV_SEND_IPI) |		\
+			 FEATURE(CLOCKSOURCE_STABLE_BIT))
 
 /* MSR values: an address, the lowest bit switches on */
 #define MSR_ENABLE		1ull
@@ -166,14 +167,35 @@ enum msr_result pv_msr_write(struct vcpu *vcpu, u32 index, u64 data, bool host)
 
 /* ---- hypercalls ---- */
 
+/* Two words of the caller's width, the first id in them, an ICR; how many vCPUs took it */
+static u64 send_ipi(struct vcpu *vcpu, const u64 args[4])
+{
+	u64 map[2] = { args[0], args[1] };
+	int ret;
+
+	if (!vcpu->lapic || !(vcpu->features.pv & FEATURE(PV_SEND_IPI)))
+		return -KVM_ENOSYS;
+	if (state_code_size(vcpu) != 8) {
+		map[0] |= map[1] << 32;
+		map[1] = 0;
+	}
+	ret = lapic_multicast(vcpu->vm, args[2], map, args[3]);
+	return ret < 0 ? -KVM_EINVAL : ret;
+}
+
 u64 pv_hypercall(struct vcpu *vcpu, u64 nr, const u64 args[4])
 {
 	if (hw_call(get_cpl)(vcpu))
 		return -KVM_EPERM;
-	/* An exit is all that it is for. */
-	if (nr == KVM_HC_VAPIC_POLL_IRQ)
+	switch (nr) {
+	case KVM_HC_VAPIC_POLL_IRQ:
+		/* An exit is all that it is for. */
 		return 0;
-	return -KVM_ENOSYS;
+	case KVM_HC_SEND_IPI:
+		return send_ipi(vcpu, args);
+	default:
+		return -KVM_ENOSYS;
+	}
 }
 
 /* ---- steal time: time that the thread wanted to run and did not ---- */
