@@ -16,17 +16,21 @@
 
 /* ---- files ---- */
 
-/* What cannot be mapped (a pipe) is copied to where it can */
+/* What cannot be mapped (a pipe) is copied to where it can. It may have no end (/dev/zero). */
 static int copy_to_memfd(int from)
 {
 	char buf[65536];
+	uint64_t total = 0;
 	ssize_t n;
 	int to = memfd_create("image", MFD_CLOEXEC);
 
 	if (to < 0)
 		return -errno;
 	while ((n = read(from, buf, sizeof(buf))) > 0) {
-		if (write(to, buf, n) != n) {
+		total += n;
+		if (total > VMM_FILE_PIPE_MAX)
+			errno = EFBIG;
+		if (total > VMM_FILE_PIPE_MAX || write(to, buf, n) != n) {
 			n = -1;
 			break;
 		}

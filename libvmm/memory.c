@@ -139,13 +139,15 @@ static void *reserve_aligned(uint64_t gpa, uint64_t bytes)
 static int map_region(struct vmm_vm *vm, struct region *region)
 {
 	uint32_t flags = region->public.flags;
-	int map = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	/* Huge pages are reserved: a page that is missing later would be a SIGBUS. */
+	int reserve = flags & VMM_MEMORY_HUGE ? 0 : MAP_NORESERVE;
+	int map = MAP_PRIVATE | MAP_ANONYMOUS | reserve;
 	uint64_t bytes = region->public.bytes;
 	void *place = NULL;
 	int err;
 
 	if (flags & VMM_MEMORY_SHARED) {
-		map = MAP_SHARED | MAP_NORESERVE;
+		map = MAP_SHARED | reserve;
 		region->fd = memfd_create("guest memory", MFD_CLOEXEC |
 					  (flags & VMM_MEMORY_HUGE ? MFD_HUGETLB : 0));
 		if (region->fd < 0 || ftruncate(region->fd, bytes)) {

@@ -50,7 +50,7 @@ has()
 }
 
 echo "TAP version 13"
-echo "1..41"
+echo "1..51"
 
 # ---- the other commands ----
 check "no command" status 2 vmmctl
@@ -71,11 +71,26 @@ check "no such option" status 2 vmmctl run --frobnicate
 check "a bad size" status 2 vmmctl run --kernel a --memory 12Q
 check "no CPUs" status 2 vmmctl run --kernel a --cpus 0
 check "real mode above 1 MiB" status 2 vmmctl run --flat a --entry 0x100000
+check "long mode above 4 GiB" status 2 vmmctl run --flat a --mode long --entry 0x8000000000000000
+check "huge pages in part" status 2 vmmctl run --flat a --memory 3M --huge
 check "no such file" status 8 vmmctl run --kernel /no/such/file
 check "it is named" has "/no/such/file: No such file" err
 echo "not a kernel" >text
 check "no kernel" status 8 vmmctl run --kernel text
 check "it says what it could be" has "multiboot" err
+
+check "a kernel without end" status 8 vmmctl run --kernel /dev/zero
+check "it is too large" has "/dev/zero: File too large" err
+flat '\x66\xb8\x7f\x00\x00\x00\x66\xe7\xf4'	# outl
+check "a port of the kernel's" status 8 vmmctl run --flat flat.bin --debug-exit 0x21
+check "it says whose" has "0x21: an interrupt controller" err
+check "standard output is full" sh -c 'vmmctl info >/dev/full 2>err; [ $? = 8 ]'
+echo 0 >/proc/sys/vm/nr_hugepages
+check "no huge pages" status 8 vmmctl run --flat flat.bin --memory 8M --huge --debug-exit 0xf4
+check "it says where they come from" has "nr_hugepages" err
+echo 4 >/proc/sys/vm/nr_hugepages
+check "huge pages" status 255 vmmctl run --flat flat.bin --memory 8M --huge --debug-exit 0xf4
+echo 0 >/proc/sys/vm/nr_hugepages
 
 # ---- ends ----
 flat '\xb8\x00\x34\xba\x04\x06\xef\xf4'		# PM1_CNT = SLP_EN | S5

@@ -48,12 +48,10 @@ static bool open_standard_files(void)
 	return fd >= 0;
 }
 
-int main(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
 	const struct verb *verb;
 
-	if (!open_standard_files())
-		return STATUS_HOST;
 	if (argc < 2) {
 		print_usage();
 		return STATUS_USAGE;
@@ -68,4 +66,18 @@ int main(int argc, char **argv)
 		return STATUS_USAGE;
 	}
 	return verb->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	int status;
+
+	if (!open_standard_files())
+		return STATUS_HOST;
+	status = run_command(argc, argv);
+	if (fflush(stdout) || ferror(stdout)) {
+		complain("not all could be written to standard output");
+		return status == STATUS_OK ? STATUS_HOST : status;
+	}
+	return status;
 }

@@ -193,8 +193,12 @@ static bool check(const struct options *options)
 		complain("run: --entry: real mode begins below 1 MiB (see --mode)");
 		return false;
 	}
-	if (options->flat && options->mode == MODE_PROTECTED && entry >> 32) {
-		complain("run: --entry: protected mode begins below 4 GiB");
+	if (options->flat && options->mode != MODE_REAL && entry >> 32) {
+		complain("run: --entry: protected and long mode begin below 4 GiB");
+		return false;
+	}
+	if (options->huge && options->memory % (2 << 20)) {
+		complain("run: --huge: --memory must be a multiple of 2M");
 		return false;
 	}
 	return true;

@@ -50,12 +50,15 @@ struct vmm_file {
 	const char *text;
 };
 
+/* The most that vmm_file_map() reads from what is no regular file, bytes */
+#define VMM_FILE_PIPE_MAX	(256ULL << 20)
+
 /**
  * vmm_file_map - map a file for a loader
- * @path: of a regular file
+ * @path: of a file; what is no regular one is read to its end, and copied
  * @file: out; its text is set to NULL
  *
- * Return: 0 or a negative errno.
+ * Return: 0 or a negative errno. EFBIG: a pipe or device has more than VMM_FILE_PIPE_MAX
  */
 int vmm_file_map(const char *path, struct vmm_file *file);
 void vmm_file_unmap(struct vmm_file *file);
