@@ -159,12 +159,12 @@ void *guest_area(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, const char *wh
 	return host;
 }
 
-int check_placement(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
+int check_placement(struct vmm_vm *vm, uint64_t lowest, uint64_t gpa, uint64_t bytes)
 {
-	if (gpa < VMM_LOW_CMDLINE_END && bytes)
+	if (gpa < lowest && bytes)
 		return fail(&vm->message, -ENOTSUP,
 			    "the image wants to lie at %#llx: below %#llx is the loader's",
-			    (unsigned long long)gpa, VMM_LOW_CMDLINE_END);
+			    (unsigned long long)gpa, (unsigned long long)lowest);
 	if (gpa < VMM_LOW_ACPI_END && gpa + bytes > VMM_LOW_RESERVED)
 		return fail(&vm->message, -ENOTSUP,
 			    "the image wants to lie at %#llx: %#llx to %#llx is not usable memory",
@@ -180,10 +180,9 @@ int strings_add(struct strings *strings, const char *first, const char *second, 
 	size_t blank = a && b ? 1 : 0, bytes = a + blank + b + 1;
 	char *to;
 
-	if (bytes > VMM_LOW_CMDLINE_END - strings->next)
+	if (bytes > strings->start + STRINGS_BYTES - strings->next)
 		return fail(&strings->vm->message, -E2BIG,
-			    "the command lines take more than %llu bytes",
-			    VMM_LOW_CMDLINE_END - VMM_LOW_CMDLINE);
+			    "the command lines take more than %llu bytes", STRINGS_BYTES);
 	to = guest_area(strings->vm, strings->next, bytes, "command line");
 	if (!to)
 		return -ENOMEM;
@@ -329,14 +328,14 @@ int elf_segment(const struct elf *elf, unsigned int index, struct elf_segment *s
 }
 
 static int load_segment(const struct elf *elf, const struct elf_segment *segment,
-			struct vmm_vm *vm)
+			struct vmm_vm *vm, uint64_t lowest)
 {
 	uint8_t *to = guest_area(vm, segment->paddr, segment->memory_size, "kernel");
 	int err;
 
 	if (!to)
 		return -ENOMEM;
-	err = check_placement(vm, segment->paddr, segment->memory_size);
+	err = check_placement(vm, lowest, segment->paddr, segment->memory_size);
 	if (err)
 		return err;
 	memcpy(to, (const uint8_t *)elf->file->data + segment->offset, segment->file_size);
@@ -344,12 +343,14 @@ static int load_segment(const struct elf *elf, const struct elf_segment *segment
 	return 0;
 }
 
-int elf_load(const struct elf *elf, struct vmm_vm *vm, uint64_t *end)
+int elf_load(const struct elf *elf, struct vmm_vm *vm, uint64_t lowest, uint64_t *start,
+	     uint64_t *end)
 {
 	struct elf_segment segment;
 	unsigned int i;
 	int err;
 
+	*start = UINT64_MAX;
 	*end = 0;
 	for (i = 0; i < elf->segments; i++) {
 		err = elf_segment(elf, i, &segment, &vm->message);
@@ -357,9 +358,10 @@ int elf_load(const struct elf *elf, struct vmm_vm *vm, uint64_t *end)
 			return err;
 		if (segment.type != PT_LOAD || !segment.memory_size)
 			continue;
-		err = load_segment(elf, &segment, vm);
+		err = load_segment(elf, &segment, vm, lowest);
 		if (err)
 			return err;
+		*start = lower(*start, segment.paddr);
 		*end = higher(*end, segment.paddr + segment.memory_size);
 	}
 	if (!*end)
@@ -450,6 +452,9 @@ static int enter_at(struct vmm_vcpu *vcpu, const struct vmm_entry *entry)
 		state.segments.seg[i].selector = i == VMM_CS ? GDT_CODE : GDT_DATA;
 	state.segments.seg[VMM_GDTR].base = VMM_LOW_GDT;
 	state.segments.seg[VMM_GDTR].limit = 4 * 8 - 1;
+	/* As firmware leaves it: a kernel that goes back to real mode finds the vectors at 0. */
+	if (!entry->long_mode)
+		state.segments.seg[VMM_IDTR].limit = 256 * 4 - 1;
 	return vmm_vcpu_set_state(vcpu, &state);
 }
 

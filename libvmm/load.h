@@ -34,13 +34,17 @@ void *guest_area(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, const char *wh
 
 struct strings {
 	struct vmm_vm *vm;
+	uint64_t start;
 	uint64_t next;
 };
 
-static inline void strings_init(struct strings *strings, struct vmm_vm *vm)
+#define STRINGS_BYTES	(VMM_LOW_CMDLINE_END - VMM_LOW_CMDLINE)
+
+static inline void strings_init(struct strings *strings, struct vmm_vm *vm, uint64_t start)
 {
 	strings->vm = vm;
-	strings->next = VMM_LOW_CMDLINE;
+	strings->start = start;
+	strings->next = start;
 }
 
 /* Store "first second" (either may be NULL): 0 with @gpa, or -E2BIG, -ENOMEM */
@@ -78,11 +82,15 @@ int elf_open(const struct vmm_file *file, struct elf *elf, struct message *messa
 /* Program header @index, its place in the file checked: 0 or -ENOEXEC */
 int elf_segment(const struct elf *elf, unsigned int index, struct elf_segment *segment,
 		struct message *message);
-/* Copy all PT_LOAD segments to their physical addresses; @end: highest address behind one */
-int elf_load(const struct elf *elf, struct vmm_vm *vm, uint64_t *end);
+/*
+ * Copy all PT_LOAD segments to their physical addresses, from @lowest on; @start: the lowest
+ * address of one, @end: the highest behind one
+ */
+int elf_load(const struct elf *elf, struct vmm_vm *vm, uint64_t lowest, uint64_t *start,
+	     uint64_t *end);
 
-/* Where an image's own bytes may not lie: the loaders' area, the ROM area */
-int check_placement(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes);
+/* Where an image's own bytes may not lie: the loader's area, below @lowest, and the ROM area */
+int check_placement(struct vmm_vm *vm, uint64_t lowest, uint64_t gpa, uint64_t bytes);
 
 /* ---- modules, behind the kernel ---- */
 

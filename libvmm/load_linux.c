@@ -144,7 +144,7 @@ static int place_cmdline(struct vmm_vm *vm, const char *cmdline, struct setup_he
 		return fail(&vm->message, -E2BIG,
 			    "the command line has %zu bytes, and the kernel takes %u",
 			    strlen(cmdline), header->cmdline_size);
-	strings_init(&strings, vm);
+	strings_init(&strings, vm, VMM_LOW_CMDLINE);
 	err = strings_add(&strings, cmdline, NULL, &gpa);
 	if (!err)
 		header->cmd_line_ptr = gpa;

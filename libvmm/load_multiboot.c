@@ -71,7 +71,7 @@ struct mmap_entry {
 	uint32_t type;
 } __attribute__((packed));
 
-/* What lies at VMM_LOW_BOOT_INFO */
+/* What lies at VMM_LOW_BOOT_INFO, or behind a kernel that lies there itself */
 struct boot_area {
 	struct info info;
 	struct module modules[MAX_MODULES];
@@ -79,6 +79,12 @@ struct boot_area {
 };
 
 _Static_assert(sizeof(struct boot_area) <= VMM_LOW_BOOT_END - VMM_LOW_BOOT_INFO, "fits");
+
+#define AREA_BYTES	(VMM_LOW_BOOT_END - VMM_LOW_BOOT_INFO)
+#define MIB		0x100000ULL
+
+/* The loader's GDT and what firmware leaves lie below the lowest address that a kernel may have. */
+#define LOWEST_KERNEL	0x1000ULL
 
 /* The header and where it is in the file; absent fields are zero */
 static bool find_header(const struct vmm_file *file, struct header *header, uint32_t *offset)
@@ -110,7 +116,8 @@ bool multiboot_is(const struct vmm_file *file)
 
 /* A file that is no ELF says in its header what goes where */
 static int load_by_address(struct vmm_vm *vm, const struct vmm_file *file,
-			   const struct header *header, uint32_t header_offset, uint64_t *end)
+			   const struct header *header, uint32_t header_offset,
+			   uint64_t *start, uint64_t *end)
 {
 	uint64_t offset, bytes, memory;
 	uint8_t *to;
@@ -139,7 +146,7 @@ static int load_by_address(struct vmm_vm *vm, const struct vmm_file *file,
 				    header->bss_end_addr);
 		memory = header->bss_end_addr - header->load_addr;
 	}
-	err = check_placement(vm, header->load_addr, memory);
+	err = check_placement(vm, LOWEST_KERNEL, header->load_addr, memory);
 	if (err)
 		return err;
 	to = guest_area(vm, header->load_addr, memory, "kernel");
@@ -147,12 +154,13 @@ static int load_by_address(struct vmm_vm *vm, const struct vmm_file *file,
 		return -ENOMEM;
 	memcpy(to, (const uint8_t *)file->data + offset, bytes);
 	memset(to + bytes, 0, memory - bytes);
+	*start = header->load_addr;
 	*end = header->load_addr + memory;
 	return 0;
 }
 
 static int load_kernel(struct vmm_vm *vm, const struct vmm_file *file, uint64_t *entry,
-		       uint64_t *end)
+		       uint64_t *start, uint64_t *end)
 {
 	struct header header;
 	uint32_t offset;
@@ -169,7 +177,7 @@ static int load_kernel(struct vmm_vm *vm, const struct vmm_file *file, uint64_t 
 			return fail(&vm->message, -ENOEXEC,
 				    "multiboot: the file ends in its header");
 		*entry = header.entry_addr;
-		return load_by_address(vm, file, &header, offset, end);
+		return load_by_address(vm, file, &header, offset, start, end);
 	}
 	if (!elf_is(file))
 		return fail(&vm->message, -ENOEXEC,
@@ -181,16 +189,17 @@ static int load_kernel(struct vmm_vm *vm, const struct vmm_file *file, uint64_t 
 		return fail(&vm->message, -ENOEXEC, "ELF: the entry %#llx is above 4 GiB",
 			    (unsigned long long)elf.entry);
 	*entry = elf.entry;
-	return elf_load(&elf, vm, end);
+	return elf_load(&elf, vm, LOWEST_KERNEL, start, end);
 }
 
-static void fill_modules(struct boot_area *area, const struct placed_module *modules, int count)
+static void fill_modules(struct boot_area *area, uint64_t area_gpa,
+			 const struct placed_module *modules, int count)
 {
 	int i;
 
 	area->info.flags |= INFO_MODULES;
 	area->info.mods_count = count;
-	area->info.mods_addr = VMM_LOW_BOOT_INFO + offsetof(struct boot_area, modules);
+	area->info.mods_addr = area_gpa + offsetof(struct boot_area, modules);
 	for (i = 0; i < count; i++) {
 		area->modules[i].start = modules[i].gpa;
 		area->modules[i].end = modules[i].gpa + modules[i].bytes;
@@ -198,7 +207,7 @@ static void fill_modules(struct boot_area *area, const struct placed_module *mod
 	}
 }
 
-static void fill_memory(struct vmm_vm *vm, struct boot_area *area)
+static void fill_memory(struct vmm_vm *vm, struct boot_area *area, uint64_t area_gpa)
 {
 	struct range ranges[MAX_RANGES];
 	unsigned int i, count = memory_map(vm, ranges);
@@ -207,7 +216,7 @@ static void fill_memory(struct vmm_vm *vm, struct boot_area *area)
 	area->info.flags |= INFO_MEMORY | INFO_MMAP;
 	area->info.mem_lower = VMM_LOW_RESERVED / 1024;
 	area->info.mem_upper = top ? (top - (1 << 20)) / 1024 : 0;
-	area->info.mmap_addr = VMM_LOW_BOOT_INFO + offsetof(struct boot_area, mmap);
+	area->info.mmap_addr = area_gpa + offsetof(struct boot_area, mmap);
 	area->info.mmap_length = count * sizeof(area->mmap[0]);
 	for (i = 0; i < count; i++) {
 		area->mmap[i].size = sizeof(area->mmap[0]) - sizeof(area->mmap[0].size);
@@ -220,15 +229,22 @@ static void fill_memory(struct vmm_vm *vm, struct boot_area *area)
 int vmm_place_multiboot(struct vmm_vm *vm, const struct vmm_boot *boot, struct vmm_entry *entry)
 {
 	struct placed_module modules[MAX_MODULES];
-	uint64_t start = 0, end = 0, cmdline, loader;
+	uint64_t area_gpa = VMM_LOW_BOOT_INFO, strings_gpa = VMM_LOW_CMDLINE;
+	uint64_t rip = 0, start = 0, end = 0, cmdline, loader;
 	struct boot_area *area;
 	struct strings strings;
 	int err, count;
 
-	err = load_kernel(vm, &boot->kernel, &start, &end);
+	err = load_kernel(vm, &boot->kernel, &rip, &start, &end);
 	if (err)
 		return err;
-	strings_init(&strings, vm);
+	/* A kernel for real mode lies where else the loader's own would. */
+	if (start < VMM_LOW_CMDLINE_END) {
+		area_gpa = end > MIB ? (end + 4095) & ~4095ULL : MIB;
+		strings_gpa = area_gpa + AREA_BYTES;
+		end = strings_gpa + STRINGS_BYTES;
+	}
+	strings_init(&strings, vm, strings_gpa);
 	err = strings_add(&strings, boot->name, boot->cmdline, &cmdline);
 	if (!err)
 		err = strings_add(&strings, "libvmm", NULL, &loader);
@@ -237,19 +253,19 @@ int vmm_place_multiboot(struct vmm_vm *vm, const struct vmm_boot *boot, struct v
 	count = place_modules(vm, boot, &strings, end, modules);
 	if (count < 0)
 		return count;
-	area = guest_area(vm, VMM_LOW_BOOT_INFO, sizeof(*area), "multiboot information");
+	area = guest_area(vm, area_gpa, sizeof(*area), "multiboot information");
 	if (!area)
 		return -ENOMEM;
 	memset(area, 0, sizeof(*area));
 	area->info.flags = INFO_CMDLINE | INFO_LOADER;
 	area->info.cmdline = cmdline;
 	area->info.boot_loader_name = loader;
-	fill_modules(area, modules, count);
-	fill_memory(vm, area);
+	fill_modules(area, area_gpa, modules, count);
+	fill_memory(vm, area, area_gpa);
 
 	memset(entry, 0, sizeof(*entry));
-	entry->regs.rip = start;
+	entry->regs.rip = rip;
 	entry->regs.gpr[VMM_RAX] = BOOT_MAGIC;
-	entry->regs.gpr[VMM_RBX] = VMM_LOW_BOOT_INFO;
+	entry->regs.gpr[VMM_RBX] = area_gpa;
 	return 0;
 }

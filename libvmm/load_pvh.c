@@ -126,7 +126,7 @@ static void fill_start_area(struct vmm_vm *vm, struct start_area *area,
 int vmm_place_pvh(struct vmm_vm *vm, const struct vmm_boot *boot, struct vmm_entry *entry)
 {
 	struct placed_module modules[MAX_MODULES];
-	uint64_t start, end, cmdline;
+	uint64_t start, first, end, cmdline;
 	struct start_area *area;
 	struct strings strings;
 	struct elf elf;
@@ -140,10 +140,10 @@ int vmm_place_pvh(struct vmm_vm *vm, const struct vmm_boot *boot, struct vmm_ent
 	if (start >> 32)
 		return fail(&vm->message, -ENOEXEC, "ELF: the PVH entry %#llx is above 4 GiB",
 			    (unsigned long long)start);
-	err = elf_load(&elf, vm, &end);
+	err = elf_load(&elf, vm, VMM_LOW_CMDLINE_END, &first, &end);
 	if (err)
 		return err;
-	strings_init(&strings, vm);
+	strings_init(&strings, vm, VMM_LOW_CMDLINE);
 	err = strings_add(&strings, boot->cmdline, NULL, &cmdline);
 	if (err)
 		return err;

@@ -491,6 +491,47 @@ TEST_F(loaders, multiboot)
 	EXPECT_NE(0, strlen(at(get32(info + 64))));
 }
 
+/* A kernel for real mode lies where the information would: that goes behind it. */
+TEST_F(loaders, multiboot_low)
+{
+	static const struct vmm_file modules[] = { { "one", 3, "FILE words" } };
+	static const uint32_t places[] = { 0x1000, 0x8000, 0x1f000 };
+	Elf32_Phdr *segment;
+	uint64_t info, list;
+	unsigned int i;
+
+	self->boot.name = "low.elf";
+	self->boot.cmdline = "x=1 y";
+	self->boot.modules = modules;
+	self->boot.nr_modules = 1;
+	for (i = 0; i < ARRAY_SIZE(places); i++) {
+		segment = make_elf32(&self->boot);
+		segment->p_paddr = places[i];
+		((Elf32_Ehdr *)image)->e_entry = places[i] + 0x10;
+		add_multiboot(0x200, 0);
+		memset(at(0), 0xff, MIB);
+		ASSERT_EQ(0, vmm_place_multiboot(&vm, &self->boot, &self->entry))
+			TH_LOG("%s", vm.message.text);
+		EXPECT_EQ(places[i] + 0x10, self->entry.regs.rip);
+		EXPECT_EQ(0, memcmp(at(places[i]), image + CODE_OFFSET, CODE_BYTES));
+		EXPECT_EQ(0, get32(places[i] + CODE_BYTES));
+		EXPECT_EQ(0, get32(places[i] + CODE_BYTES + BSS_BYTES - 4));
+		EXPECT_EQ(0xffffffff, get32(places[i] + CODE_BYTES + BSS_BYTES));
+		info = self->entry.regs.gpr[VMM_RBX];
+		EXPECT_EQ(MIB, info);
+		EXPECT_STREQ("low.elf x=1 y", at(get32(info + 16)));
+		EXPECT_EQ(1, get32(info + 20));
+		list = get32(info + 24);
+		EXPECT_EQ(0, memcmp(at(get32(list)), "one", 3));
+		EXPECT_STREQ("FILE words", at(get32(list + 8)));
+		EXPECT_EQ(20, get32(get32(info + 48)));
+	}
+
+	segment->p_paddr = 0xfff;
+	EXPECT_REFUSED(-ENOTSUP, "the loader's",
+		       vmm_place_multiboot(&vm, &self->boot, &self->entry));
+}
+
 TEST_F(loaders, multiboot_elf64)
 {
 	Elf64_Ehdr *elf = (Elf64_Ehdr *)image;
@@ -550,7 +591,7 @@ TEST_F(loaders, multiboot_addresses)
 	add_addresses(3 * MIB, 3 * MIB, 0, 0xffffffff, 0);
 	EXPECT_REFUSED(-ENOMEM, "no guest memory",
 		       vmm_place_multiboot(&vm, &self->boot, &self->entry));
-	add_addresses(0x1000, 0x1000, 0, 0, 0);
+	add_addresses(0xf00, 0xf00, 0, 0, 0);
 	EXPECT_REFUSED(-ENOTSUP, "the loader's",
 		       vmm_place_multiboot(&vm, &self->boot, &self->entry));
 	self->boot.kernel.size = 0x21f;

@@ -50,7 +50,7 @@ has()
 }
 
 echo "TAP version 13"
-echo "1..51"
+echo "1..52"
 
 # ---- the other commands ----
 check "no command" status 2 vmmctl
@@ -138,6 +138,9 @@ check "multiboot and the test device" status 43 \
 printf '%s\n' "/guest/multiboot.bin a b=c" libvmm "one with words" "first module" two \
 	"second module" >wanted
 check "command lines and modules" cmp out wanted
+
+check "a multiboot kernel for real mode" status 43 \
+	vmmctl run --kernel /guest/realmode.bin --append "to real mode" --debug-exit 0xf4
 
 # ---- Linux ----
 check "Linux" status 0 vmmctl run --kernel /guest/vmlinuz --initrd /guest/initrd \
