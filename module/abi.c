@@ -70,7 +70,7 @@ SAME_FIELD(struct vmm_exit_io, rep, struct exit_io, rep);
 SAME_FIELD(struct vmm_exit_io, address_size, struct exit_io, address_size);
 SAME_FIELD(struct vmm_exit_io, segment, struct exit_io, segment);
 SAME_FIELD(struct vmm_exit_io, count, struct exit_io, count);
-static_assert(IO_HEAD == sizeof(u64));
+static_assert(sizeof(u64) == IO_HEAD);
 
 /* Sizes of version 1 of the ABI: nothing shorter exists. */
 static_assert(sizeof(struct vmm_info) == 88);
