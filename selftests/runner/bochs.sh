@@ -122,7 +122,8 @@ bochs_start()
 			break
 		fi
 	done
-	start+=(env LD_PRELOAD="$BUILD/runner/nosrand.so"
+	# Again: a change of name space, as a user, forgets it.
+	start+=(setpriv --pdeathsig KILL env LD_PRELOAD="$BUILD/runner/nosrand.so"
 		bochs-bin -q -f "$tmp/bochsrc" -rc "$tmp/debugger")
 	# IA32_MISC_ENABLE, without which the kernel does not use string
 	# instructions to copy.
