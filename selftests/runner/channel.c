@@ -339,6 +339,7 @@ int main(int argc, char **argv)
 		return run(argv[2], argv[3], 1);
 	if (argc >= 4 && !strcmp(argv[1], "pty"))
 		return run_on_pty(argv[2], argv + 3);
-	fprintf(stderr, "usage: channel send | run TTY FILE | login TTY FILE | pty LINK COMMAND...\n");
+	fprintf(stderr, "usage: channel send | run TTY FILE | login TTY FILE |\n"
+			"       pty LINK COMMAND [ARG]...\n");
 	return 126;
 }

@@ -150,7 +150,7 @@ static void write_params(const char *bzimage, const char *vmlinux,
 	if (strlen(command_line) >= KERNEL_ENTRY - COMMAND_LINE ||
 	    strlen(command_line) > bp->hdr.cmdline_size)
 		errx(1, "the command line is too long");
-	strcpy((char *)image + COMMAND_LINE - PARAMS, command_line);
+	memcpy(image + COMMAND_LINE - PARAMS, command_line, strlen(command_line));
 
 	/* The first GiB, one to one, in pages of 2 MiB. */
 	pml4[0] = (PAGE_TABLES + 0x1000) | 3;
@@ -169,6 +169,6 @@ int main(int argc, char **argv)
 	else if (argc == 8 && !strcmp(argv[1], "params"))
 		write_params(argv[2], argv[3], argv[4], argv[5], argv[6], argv[7]);
 	else
-		errx(126, "usage: bochs-image rom OUT | kernel VMLINUX OUT | params BZIMAGE VMLINUX KERNEL INITRD COMMAND-LINE OUT");
+		errx(126, "usage: see the top of image.c");
 	return 0;
 }
