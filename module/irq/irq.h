@@ -158,7 +158,8 @@ int lapic_set_base(struct vcpu *vcpu, u64 base, bool host);	/* 1: #GP */
 /* x2APIC registers by MSR number; 1: #GP */
 /*
  * An interrupt or NMI, by the low half of an ICR, for those physical ids that are set in @map,
- * whose first bit is the id @first. Any context. Returns how many took it. EINVAL: the ICR says more
+ * whose first bit is the id @first. Any context. Returns how many took it. EINVAL: the ICR says
+ * more than that
  */
 int lapic_multicast(struct vm *vm, u64 first, const u64 map[2], u64 icr);
 
