@@ -7,10 +7,11 @@
  *  - Every structure begins with "size" (set by the caller to sizeof) and
  *    "flags" (zero unless a flag is defined). A structure only grows at its
  *    end. A caller's structure that is longer than the module knows must be
- *    zero behind what the module knows (E2BIG otherwise); one that is shorter
- *    leaves the rest at its default. On return "size" is what was filled.
+ *    zero behind what the module knows (E2BIG otherwise); one of an earlier
+ *    version leaves the rest at its default; one that is shorter than the first
+ *    version is EINVAL. On return "size" is what the module knows.
  *  - Unknown flags and non-zero reserved fields are EINVAL.
- *  - A call that fails has changed nothing.
+ *  - A call that fails has changed nothing (VMM_SET_MSRS says how far it came).
  *  - The layout is the same for 32-bit and 64-bit callers. User addresses are
  *    passed as __u64.
  */
