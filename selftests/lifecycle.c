@@ -140,6 +140,27 @@ static void many_lives(int count)
 #define KILLS		400
 #define LOST_BY_KILLS	(KILLS * 20)
 
+static bool has_grown(const struct usage *before, const struct usage *after)
+{
+	int i;
+
+	for (i = 0; i < after->count; i++)
+		if (after->cache[i].objects - objects_in(before, after->cache[i].name) >=
+		    LOST_OBJECTS)
+			return true;
+	return false;
+}
+
+/* What is lost stays so; what only waits to be freed by a busy host's kernel threads does not. */
+static void measure_again(const struct usage *before, struct usage *after)
+{
+	int i;
+
+	measure(after);
+	for (i = 0; i < 20 && has_grown(before, after); i++)
+		measure(after);
+}
+
 static void compare(struct __test_metadata *_metadata, const struct usage *before,
 		    const struct usage *after, long lost_pages)
 {
@@ -177,7 +198,7 @@ FIXTURE_TEARDOWN(leaks)
 TEST_F_TIMEOUT(leaks, a_thousand_lives, 120)
 {
 	many_lives(LIVES);
-	measure(&self->after);
+	measure_again(&self->before, &self->after);
 	compare(_metadata, &self->before, &self->after, LOST_PAGES);
 }
 
@@ -199,7 +220,7 @@ TEST_F_TIMEOUT(leaks, a_thousand_failures, 60)
 	while (n)
 		close(fds[--n]);
 	vm_destroy(vm);
-	measure(&self->after);
+	measure_again(&self->before, &self->after);
 	compare(_metadata, &self->before, &self->after, LOST_PAGES);
 }
 
@@ -230,7 +251,7 @@ TEST_F_TIMEOUT(leaks, killed, 60)
 
 	for (i = 0; i < KILLS; i++)
 		killed_life();
-	measure(&self->after);
+	measure_again(&self->before, &self->after);
 	compare(_metadata, &self->before, &self->after, LOST_BY_KILLS);
 }
 
