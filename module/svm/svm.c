@@ -184,10 +184,6 @@ static int svm_init(struct vmm_hw_caps *caps)
 {
 	int cpu, ret;
 
-	BUILD_BUG_ON(offsetof(struct svm_guard, flags) != GUARD_FLAGS);
-	BUILD_BUG_ON(offsetof(struct svm_guard, guest_spec_ctrl) != GUARD_GUEST_SPEC_CTRL);
-	BUILD_BUG_ON(offsetof(struct svm_guard, host_spec_ctrl) != GUARD_HOST_SPEC_CTRL);
-
 	ret = check_support();
 	if (ret)
 		return ret;
@@ -428,20 +424,6 @@ static void use_root(struct svm_vcpu *svm, u64 root)
 	svm->flush = true;
 }
 
-/*
- * Where the CPU does not swap SPEC_CTRL itself, a guest that has set it runs with its own value.
- * The others run with the host's, which is never less safe.
- */
-static void load_spec_ctrl(struct svm_guard *guard)
-{
-	if (likely(!guard->guest_spec_ctrl && !(guard->flags & GUARD_READ_SPEC_CTRL))) {
-		guard->flags &= ~GUARD_SPEC_CTRL;
-		return;
-	}
-	rdmsrq(MSR_IA32_SPEC_CTRL, guard->host_spec_ctrl);
-	guard->flags |= GUARD_SPEC_CTRL;
-}
-
 /**
  * svm_set_spec_ctrl - the guest's SPEC_CTRL, where entry and exit have to swap it
  * @vcpu: window or at rest
@@ -449,11 +431,11 @@ static void load_spec_ctrl(struct svm_guard *guard)
  */
 void svm_set_spec_ctrl(struct vcpu *vcpu, u64 data)
 {
-	struct svm_guard *guard = &to_svm(vcpu)->guard;
+	struct spec_guard *guard = &to_svm(vcpu)->guard;
 
 	guard->guest_spec_ctrl = data;
 	if (vcpu_in_window(vcpu))
-		load_spec_ctrl(guard);
+		spec_load_guard(guard);
 }
 
 static void svm_load(struct vcpu *vcpu)
@@ -476,7 +458,7 @@ static void svm_load(struct vcpu *vcpu)
 	if (vcpu->features.rdtscp)
 		host_set_user_msr(svm_features.tsc_aux_slot, svm->tsc_aux);
 	if (svm_features.spec_ctrl && !svm_features.v_spec_ctrl)
-		load_spec_ctrl(&svm->guard);
+		spec_load_guard(&svm->guard);
 	host_debug_load();
 }
 

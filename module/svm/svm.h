@@ -15,9 +15,9 @@
 #include <linux/irq_work.h>
 #include <linux/types.h>
 
-#include "svm/entry.h"
 #include "svm/vmcb.h"
 #include "vcpu.h"
+#include "x86/spec.h"
 
 /* DR6 without any condition; bits that read as one are set */
 #define DR6_INIT		0xffff0ff0u
@@ -106,7 +106,7 @@ struct svm_vcpu {
 	u64 flush_gen;
 	bool flush;
 	bool proven;
-	struct svm_guard guard;
+	struct spec_guard guard;
 	struct cpu_event injected;
 	unsigned int window;
 	enum svm_step step;
@@ -190,6 +190,25 @@ void svm_set_shadow(struct vcpu *vcpu);
 void svm_msr_intercept(struct vcpu *vcpu, u32 msr, bool read, bool write);
 void svm_update_exits(struct vcpu *vcpu);
 void svm_flush_tlb(struct vcpu *vcpu);
+
+/* entry.S */
+/**
+ * svm_vmrun - enter a guest and leave it again
+ * @gprs: the guest's general registers in enum cpu_gpr order; RAX and RSP are in the VMCB
+ * @vmcb_pa: physical address of its VMCB
+ * @host_pa: where VMSAVE has put the host's state
+ *
+ * Interrupts are off before and after. In between all but this function's own
+ * instructions see GIF clear: no NMI finds the guest's GS base.
+ */
+asmlinkage void svm_vmrun(u64 *gprs, u64 vmcb_pa, u64 host_pa);
+
+/**
+ * svm_vmrun_guarded - the same with speculation measures and SPEC_CTRL
+ * @gprs: @vmcb_pa: @host_pa: as above
+ * @guard: what to do
+ */
+asmlinkage void svm_vmrun_guarded(u64 *gprs, u64 vmcb_pa, u64 host_pa, struct spec_guard *guard);
 
 /* exit.c */
 void svm_read_exit(struct vcpu *vcpu);

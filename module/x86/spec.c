@@ -99,6 +99,20 @@ int spec_init(void)
 	return 0;
 }
 
+void spec_load_guard(struct spec_guard *guard)
+{
+	BUILD_BUG_ON(offsetof(struct spec_guard, flags) != GUARD_FLAGS);
+	BUILD_BUG_ON(offsetof(struct spec_guard, guest_spec_ctrl) != GUARD_GUEST_SPEC_CTRL);
+	BUILD_BUG_ON(offsetof(struct spec_guard, host_spec_ctrl) != GUARD_HOST_SPEC_CTRL);
+
+	if (likely(!guard->guest_spec_ctrl && !(guard->flags & GUARD_READ_SPEC_CTRL))) {
+		guard->flags &= ~GUARD_SPEC_CTRL;
+		return;
+	}
+	rdmsrq(MSR_IA32_SPEC_CTRL, guard->host_spec_ctrl);
+	guard->flags |= GUARD_SPEC_CTRL;
+}
+
 /* spec_enter_vm(), where the host needs it */
 void spec_change_vm(struct vcpu *vcpu)
 {

@@ -11,12 +11,43 @@
 #define SPEC_EXIT_IBPB		0x04	/* the same by an IBPB */
 #define SPEC_ENTRY_VERW		0x08	/* clear CPU buffers of the host's data */
 
+/* Offsets in struct spec_guard, checked in spec.c */
+#define GUARD_FLAGS		0
+#define GUARD_GUEST_SPEC_CTRL	8
+#define GUARD_HOST_SPEC_CTRL	16
+
+/* In spec_guard.flags, beside the measures above */
+#define GUARD_SPEC_CTRL		0x100	/* swap SPEC_CTRL where guest and host differ */
+#define GUARD_READ_SPEC_CTRL	0x200	/* the guest writes it without an exit: fetch it */
+
 #ifndef __ASSEMBLER__
 
 #include <linux/jump_label.h>
 #include <linux/types.h>
 
 struct vcpu;
+
+/**
+ * struct spec_guard - what an entry and exit do besides the bare minimum
+ * @flags: GUARD_*, SPEC_*; 0: nothing
+ * @guest_spec_ctrl: the guest's SPEC_CTRL
+ * @host_spec_ctrl: the host's in this window
+ *
+ * One for each vCPU, whose mutex covers it.
+ */
+struct spec_guard {
+	u32 flags;
+	u32 reserved;
+	u64 guest_spec_ctrl;
+	u64 host_spec_ctrl;
+};
+
+/*
+ * Where the CPU does not swap SPEC_CTRL itself, a guest that has set it runs with its own value.
+ * The others run with the host's, which is never less safe. Window: at its begin, and when
+ * the guest's value or GUARD_READ_SPEC_CTRL changes.
+ */
+void spec_load_guard(struct spec_guard *guard);
 
 /* SPEC_EXIT_* and SPEC_ENTRY_* to be taken; set by spec_init(), then immutable */
 extern u32 spec_entry_measures;
