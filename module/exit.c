@@ -368,8 +368,7 @@ static noinline enum exit_verdict handle_any(struct vcpu *vcpu)
 		return handle_tdp_fault(vcpu);
 	case EXIT_CR:
 		vcpu->stats.cr_exits++;
-		state_exec_cr(vcpu);
-		return VERDICT_ENTER;
+		return state_exec_cr(vcpu);
 	case EXIT_DR:
 		vcpu->stats.cr_exits++;
 		state_exec_dr(vcpu);

@@ -30,12 +30,15 @@ struct vm;
  * @vendor: VMM_VENDOR_* of the ABI
  * @next_rip: exits carry the length of the instruction
  * @max_tags: TLB tags (ASIDs, VPIDs) per CPU
+ * @loads_pdptes: with PAE paging the CPU holds the four page-directory-pointer entries, and
+ *                @set_pdptes must give them to it where it has not loaded them itself
  * @gpa_bits: width of a guest-physical address
  * @tdp: entry format of the second-level table
  */
 struct vmm_hw_caps {
 	u32 vendor;
 	bool next_rip;
+	bool loads_pdptes;
 	u32 max_tags;
 	u32 gpa_bits;
 	const struct tdp_format *tdp;
@@ -67,7 +70,8 @@ struct vmm_hw_caps {
  * @enter: one VM entry and exit, then fills vcpu->exit (reason and union; hw_*, rip,
  *         next_rip), vcpu->regs (GPRs, RIP, RFLAGS; RSP by get_rsp() contract below),
  *         vcpu->events.interrupted and .shadow, vcpu->guest_cr8. Window
- * @get_rsp: bring vcpu->regs.gpr[VCPU_RSP] up to date. Window or at rest
+ * @get_rsp: bring vcpu->regs.gpr[CPU_RSP] up to date: before it is read and before it is
+ *           written. Window or at rest
  *
  * @inject: put @event into the entry. Window, at most once per entry
  * @cancel_inject: take back what inject() put there and was not delivered, into
@@ -85,6 +89,7 @@ struct vmm_hw_caps {
  * @get_cpl: the current privilege level
  * @get_code_size: default operand size of the code that runs, by EFER.LMA and CS: 2, 4 or 8
  * @set_cr0: @set_cr4, @set_efer: the guest's new value is in vcpu->cr0, cr4, efer
+ * @set_pdptes: see @loads_pdptes; checked above
  * @get_cr2: @set_cr2, @get_cr3, @set_cr3: these change without exits
  * @get_dr6: @set_dr7: DR6 as the guest left it; DR7 in force (guest's or debugger's)
  * @get_msr: MSRs that the hardware swaps or holds for the guest: STAR, LSTAR, CSTAR,
@@ -131,6 +136,7 @@ struct vmm_hw {
 	void (*set_cr0)(struct vcpu *vcpu);
 	void (*set_cr4)(struct vcpu *vcpu);
 	void (*set_efer)(struct vcpu *vcpu);
+	void (*set_pdptes)(struct vcpu *vcpu, const u64 pdptes[4]);
 	u64 (*get_cr2)(struct vcpu *vcpu);
 	void (*set_cr2)(struct vcpu *vcpu, u64 cr2);
 	u64 (*get_cr3)(struct vcpu *vcpu);
@@ -152,6 +158,7 @@ extern const struct vmm_hw *hw;
 extern struct vmm_hw_caps hw_caps;
 
 extern const struct vmm_hw svm_hw;
+extern const struct vmm_hw vmx_hw;
 
 /*
  * The verbs of the hot path: hw_call(enter)(vcpu) is hw->enter(vcpu) by a direct call, which

@@ -233,6 +233,7 @@ struct vcpu {
 	u64 answer;			/* data for what is pending */
 	bool answer_fault;
 	bool state_changed;		/* [m] by the front end: check it before the next entry */
+	bool pdptes_stale;		/* [m] read them then, too, where the CPU holds them */
 
 	unsigned long irr_map;		/* [a] bit n: bits 32n .. 32n + 31 of the LAPIC's IRR */
 	unsigned int window_requested;	/* [t] what hw->request_window() was told last */

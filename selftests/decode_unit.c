@@ -4,6 +4,7 @@
  * program and compared with two others that know x86: Zydis, for what random bytes
  * are, and the CPU that this runs on, for what the instructions do.
  */
+/* not: intel-* it uses no module, and one vendor's CPU shows what there is to see */
 #include "kshim.h"
 
 #include <stdio.h>
@@ -48,6 +49,11 @@ u64 state_linear(struct vcpu *vcpu, int segment, u64 offset)
 	if (code_size == 8)
 		return segment >= CPU_FS ? segment_base[segment] + offset : offset;
 	return (u32)(segment_base[segment] + offset);
+}
+
+u64 *state_gpr(struct vcpu *vcpu, int gpr)
+{
+	return &vcpu->regs.gpr[gpr];
 }
 
 void vcpu_queue_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error, u64 payload)

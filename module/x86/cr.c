@@ -14,6 +14,7 @@
 
 #include "hw.h"
 #include "irq/irq.h"
+#include "memory.h"
 #include "vcpu.h"
 #include "vmm_abi.h"
 #include "x86/x86.h"
@@ -195,22 +196,99 @@ int state_write_xcr0(struct vcpu *vcpu, u64 xcr0)
 	return 0;
 }
 
+/* ---- page-directory-pointer entries: SDM vol. 3 4.4.1 ---- */
+
+#define PDPTE_RESERVED	(GENMASK_ULL(2, 1) | GENMASK_ULL(8, 5))
+#define PDPTES_ADDRESS	GENMASK_ULL(31, 5)
+
+static bool holds_pdptes(const struct vcpu *vcpu, u64 cr0, u64 cr4)
+{
+	return unlikely(hw_caps.loads_pdptes && (cr0 & X86_CR0_PG) && (cr4 & X86_CR4_PAE) &&
+			!(vcpu->efer & EFER_LME));
+}
+
+static int read_pdptes(struct vcpu *vcpu, u64 cr3, u64 pdptes[4])
+{
+	u64 reserved = PDPTE_RESERVED | ~GENMASK_ULL(vcpu->features.gpa_bits - 1, 0);
+	u64 gpa = cr3 & PDPTES_ADDRESS;
+	size_t size = 4 * sizeof(*pdptes);
+	int i;
+
+	if (vcpu_in_window(vcpu)) {
+		if (memory_peek(vcpu, gpa, pdptes, size))
+			return -EAGAIN;
+	} else if (memory_read(vcpu->vm, gpa, pdptes, size)) {
+		return 1;
+	}
+	for (i = 0; i < 4; i++)
+		if ((pdptes[i] & _PAGE_PRESENT) && (pdptes[i] & reserved))
+			return 1;
+	return 0;
+}
+
+int state_load_pdptes(struct vcpu *vcpu)
+{
+	u64 pdptes[4];
+	int ret;
+
+	if (!holds_pdptes(vcpu, vcpu->cr0, vcpu->cr4))
+		return 0;
+	ret = read_pdptes(vcpu, hw->get_cr3(vcpu), pdptes);
+	if (!ret)
+		hw->set_pdptes(vcpu, pdptes);
+	return ret;
+}
+
+/* Does writing @value to a control register load them? */
+static bool write_loads_pdptes(struct vcpu *vcpu, u8 nr, u64 value)
+{
+	switch (nr) {
+	case 0:
+		return holds_pdptes(vcpu, value, vcpu->cr4) &&
+		       (vcpu->cr0 ^ value) & (X86_CR0_CD | X86_CR0_NW | X86_CR0_PG);
+	case 3:
+		return holds_pdptes(vcpu, vcpu->cr0, vcpu->cr4);
+	default:
+		return holds_pdptes(vcpu, vcpu->cr0, value) &&
+		       (vcpu->cr4 ^ value) & (X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PSE |
+					      X86_CR4_SMEP);
+	}
+}
+
+/* CR0, CR3 or CR4. Return: 0, 1 for #GP, EAGAIN: outside the window please */
+static int write_paging(struct vcpu *vcpu, u8 nr, u64 value)
+{
+	bool loads = write_loads_pdptes(vcpu, nr, value);
+	u64 pdptes[4];
+	int ret;
+
+	if (loads) {
+		ret = read_pdptes(vcpu, nr == 3 ? value : hw->get_cr3(vcpu), pdptes);
+		if (ret)
+			return ret;
+	}
+	if (nr == 0)
+		ret = state_write_cr0(vcpu, value);
+	else
+		ret = nr == 3 ? state_write_cr3(vcpu, value) : state_write_cr4(vcpu, value);
+	if (loads && !ret)
+		hw->set_pdptes(vcpu, pdptes);
+	return ret;
+}
+
 /* ---- the instructions ---- */
 
 /* General registers of MOV CR and MOV DR: always 64 bits wide in 64-bit mode, else 32 */
 static u64 read_gpr(struct vcpu *vcpu, u8 gpr)
 {
-	u64 value;
+	u64 value = *state_gpr(vcpu, gpr);
 
-	if (gpr == CPU_RSP)
-		hw->get_rsp(vcpu);
-	value = vcpu->regs.gpr[gpr];
 	return state_code_size(vcpu) == 8 ? value : (u32)value;
 }
 
 static void write_gpr(struct vcpu *vcpu, u8 gpr, u64 value)
 {
-	vcpu->regs.gpr[gpr] = state_code_size(vcpu) == 8 ? value : (u32)value;
+	*state_gpr(vcpu, gpr) = state_code_size(vcpu) == 8 ? value : (u32)value;
 }
 
 static void finish(struct vcpu *vcpu)
@@ -218,19 +296,17 @@ static void finish(struct vcpu *vcpu)
 	vcpu_finish_insn(vcpu, vcpu->exit.next_rip);
 }
 
-/* Return: 0, 1 for #GP, -1 for #UD */
+/* Return: 0, 1 for #GP, -1 for #UD, EAGAIN as above */
 static int write_cr(struct vcpu *vcpu, u8 nr, u64 value)
 {
 	switch (nr) {
 	case 0:
-		return state_write_cr0(vcpu, value);
+	case 3:
+	case 4:
+		return write_paging(vcpu, nr, value);
 	case 2:
 		hw->set_cr2(vcpu, value);
 		return 0;
-	case 3:
-		return state_write_cr3(vcpu, value);
-	case 4:
-		return state_write_cr4(vcpu, value);
 	case 8:
 		return state_write_cr8(vcpu, value);
 	default:
@@ -270,9 +346,9 @@ static u64 lmsw(const struct vcpu *vcpu, u16 msw)
 
 /*
  * The instruction of vcpu->exit, complete with its end or its exception. CPL has been checked: such
- * faults come before the exit.
+ * faults come before the exit. VERDICT_OUTSIDE: nothing was done.
  */
-void state_exec_cr(struct vcpu *vcpu)
+enum exit_verdict state_exec_cr(struct vcpu *vcpu)
 {
 	u8 nr = vcpu->exit.cr.nr;
 	u64 value;
@@ -301,12 +377,15 @@ void state_exec_cr(struct vcpu *vcpu)
 		break;
 	}
 
+	if (ret == -EAGAIN)
+		return VERDICT_OUTSIDE;
 	if (ret < 0)
 		vcpu_queue_ud(vcpu);
 	else if (ret)
 		vcpu_queue_gp(vcpu, 0);
 	else
 		finish(vcpu);
+	return VERDICT_ENTER;
 }
 
 /* ---- debug registers ---- */

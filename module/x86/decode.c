@@ -269,7 +269,7 @@ static u64 effective_address(struct vcpu *vcpu, const struct decoder *d, u64 ext
 	if (operand->base == BASE_RIP)
 		address += vcpu->regs.rip + d->pos;
 	else if (operand->base != BASE_NONE)
-		address += vcpu->regs.gpr[operand->base];
+		address += *state_gpr(vcpu, operand->base);
 	if (operand->index != BASE_NONE)
 		address += vcpu->regs.gpr[operand->index] << operand->scale;
 	return low_bytes(address, d->address_size);
@@ -416,7 +416,7 @@ static int take_lmsw(struct vcpu *vcpu, const struct decoder *d)
 	vcpu->exit.cr.nr = 0;
 	vcpu->exit.cr.op = CR_OP_LMSW;
 	if (!d->memory) {
-		vcpu->exit.cr.msw = vcpu->regs.gpr[modrm_rm(d->insn)];
+		vcpu->exit.cr.msw = *state_gpr(vcpu, modrm_rm(d->insn));
 		return 0;
 	}
 	/* The CPU runs LMSW at CPL 0 alone. */
@@ -431,7 +431,7 @@ static int take_lmsw(struct vcpu *vcpu, const struct decoder *d)
 /* SMSW, the only reader of CR0 besides MOV: stored here, so that only its end is left to do */
 static int take_smsw(struct vcpu *vcpu, const struct decoder *d)
 {
-	u64 *reg = &vcpu->regs.gpr[modrm_rm(d->insn)];
+	u64 *reg = state_gpr(vcpu, modrm_rm(d->insn));
 	struct cpu_event fault;
 	u16 msw = vcpu->cr0;
 	u32 access;
@@ -632,7 +632,7 @@ static void set_register(struct mmio_op *op, const struct insn *insn, int reg, i
 
 static u64 register_value(struct vcpu *vcpu, const struct mmio_op *op)
 {
-	u64 value = vcpu->regs.gpr[op->reg];
+	u64 value = *state_gpr(vcpu, op->reg);
 
 	return low_bytes(op->high_byte ? value >> 8 : value, op->dest_size);
 }

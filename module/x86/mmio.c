@@ -66,7 +66,7 @@ static u32 user_access(struct vcpu *vcpu)
 
 static void write_register(struct vcpu *vcpu, const struct mmio_op *op, u64 value)
 {
-	u64 *reg = &vcpu->regs.gpr[op->reg];
+	u64 *reg = state_gpr(vcpu, op->reg);
 	int shift = op->high_byte ? 8 : 0;
 	u64 mask = low_bytes(~0ull, op->dest_size) << shift;
 

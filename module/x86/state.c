@@ -95,6 +95,13 @@ int state_code_size(struct vcpu *vcpu)
 
 /* ---- general registers ---- */
 
+u64 *state_gpr(struct vcpu *vcpu, int gpr)
+{
+	if (gpr == CPU_RSP)
+		hw->get_rsp(vcpu);
+	return &vcpu->regs.gpr[gpr];
+}
+
 int state_check_regs(struct vcpu *vcpu, const struct cpu_regs *regs)
 {
 	if (regs->rflags & ~(u64)RFLAGS_BITS)
@@ -110,6 +117,7 @@ void state_get_regs(struct vcpu *vcpu, struct cpu_regs *regs)
 
 void state_set_regs(struct vcpu *vcpu, const struct cpu_regs *regs)
 {
+	hw->get_rsp(vcpu);
 	vcpu->regs = *regs;
 	vcpu->regs.rflags |= X86_EFLAGS_FIXED;
 }
@@ -235,6 +243,7 @@ void state_set_control(struct vcpu *vcpu, const struct cpu_control *ctl)
 	/* A LAPIC's TPR belongs to the LAPIC's group. */
 	if (!vcpu->lapic)
 		hw_call(set_cr8)(vcpu, ctl->cr8);
+	vcpu->pdptes_stale = true;
 	hw->flush_tlb(vcpu);
 }
 
@@ -342,6 +351,9 @@ void state_set_events(struct vcpu *vcpu, const struct cpu_events *events)
 
 /* ---- the whole ---- */
 
+#define SELECTOR_RPL	0x3
+#define SELECTOR_TI	0x4
+
 static const char *wrong_code_segment(struct vcpu *vcpu, const struct cpu_segment *cs, u8 cpl)
 {
 	u8 type = cs->attr & SEG_TYPE;
@@ -356,7 +368,10 @@ static const char *wrong_code_segment(struct vcpu *vcpu, const struct cpu_segmen
 		       NULL : "CS is not a code segment";
 	if (type & TYPE_CONFORMING)
 		return SEG_DPL(cs->attr) > cpl ? "CS.DPL is above CPL" : NULL;
-	return SEG_DPL(cs->attr) != cpl ? "CS.DPL is not the same as CPL (SS.DPL)" : NULL;
+	if (SEG_DPL(cs->attr) != cpl)
+		return "CS.DPL is not the same as CPL (SS.DPL)";
+	return (vcpu->cr0 & X86_CR0_PE) && (cs->selector & SELECTOR_RPL) != cpl ?
+	       "the RPL of CS is not the same as CPL (SS.DPL)" : NULL;
 }
 
 static const char *wrong_stack_segment(struct vcpu *vcpu, const struct cpu_segment *ss)
@@ -365,6 +380,36 @@ static const char *wrong_stack_segment(struct vcpu *vcpu, const struct cpu_segme
 		return vcpu->efer & EFER_LMA ? NULL : "SS is not present outside long mode";
 	if (!(ss->attr & SEG_S) || (ss->attr & (TYPE_CODE | TYPE_WRITE)) != TYPE_WRITE)
 		return "SS is not a writable data segment";
+	return NULL;
+}
+
+static const char *wrong_data_segments(struct vcpu *vcpu)
+{
+	static const u8 indices[] = { CPU_ES, CPU_DS, CPU_FS, CPU_GS };
+	struct cpu_segment seg;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(indices); i++) {
+		hw->get_segment(vcpu, indices[i], &seg);
+		if ((seg.attr & SEG_P) &&
+		    (!(seg.attr & SEG_S) ||
+		     (seg.attr & (TYPE_CODE | TYPE_WRITE)) == TYPE_CODE))
+			return "ES, DS, FS or GS is not a segment that can be read";
+	}
+	return NULL;
+}
+
+static const char *wrong_local_table(const struct cpu_segment *ldtr)
+{
+	return (ldtr->attr & SEG_P) && (ldtr->attr & (SEG_S | SEG_TYPE)) != TYPE_LDT ?
+	       "LDTR is not a local descriptor table" : NULL;
+}
+
+static const char *wrong_system_selectors(const struct cpu_segment *tr,
+					  const struct cpu_segment *ldtr)
+{
+	if (tr->selector & SELECTOR_TI || ((ldtr->attr & SEG_P) && ldtr->selector & SELECTOR_TI))
+		return "the selector in TR or LDTR refers to the local descriptor table";
 	return NULL;
 }
 
@@ -379,9 +424,7 @@ static const char *wrong_system_segments(struct vcpu *vcpu)
 	    (type != TYPE_TSS && (type != TYPE_TSS_16 || vcpu->efer & EFER_LMA)))
 		return "TR is not a task state segment that this mode allows";
 	hw->get_segment(vcpu, CPU_LDTR, &ldtr);
-	if ((ldtr.attr & SEG_P) && (ldtr.attr & (SEG_S | SEG_TYPE)) != TYPE_LDT)
-		return "LDTR is not a local descriptor table";
-	return NULL;
+	return wrong_local_table(&ldtr) ?: wrong_system_selectors(&tr, &ldtr);
 }
 
 static const char *wrong_virtual_8086(struct vcpu *vcpu)
@@ -400,15 +443,22 @@ static const char *wrong_virtual_8086(struct vcpu *vcpu)
 	return NULL;
 }
 
-/* Real mode keeps whatever else the segments were. */
+/* Real mode keeps what the segments were, but TR may never have been loaded. */
 static const char *wrong_real_mode(struct vcpu *vcpu, const struct cpu_segment *cs,
 				   const struct cpu_segment *ss)
 {
+	struct cpu_segment tr, ldtr;
+
 	if (vcpu->regs.rflags & X86_EFLAGS_VM)
 		return "RFLAGS.VM is set in real mode";
 	if (SEG_DPL(ss->attr))
 		return "CPL (SS.DPL) is not 0 in real mode";
-	return wrong_code_segment(vcpu, cs, 0);
+	if ((ss->attr & SEG_P) && wrong_stack_segment(vcpu, ss))
+		return wrong_stack_segment(vcpu, ss);
+	hw->get_segment(vcpu, CPU_TR, &tr);
+	hw->get_segment(vcpu, CPU_LDTR, &ldtr);
+	return wrong_local_table(&ldtr) ?: wrong_system_selectors(&tr, &ldtr) ?:
+	       wrong_code_segment(vcpu, cs, 0);
 }
 
 static const char *wrong_segments(struct vcpu *vcpu)
@@ -418,10 +468,13 @@ static const char *wrong_segments(struct vcpu *vcpu)
 
 	hw->get_segment(vcpu, CPU_CS, &cs);
 	hw->get_segment(vcpu, CPU_SS, &ss);
+	if (vcpu->cr0 & X86_CR0_PE && vcpu->regs.rflags & X86_EFLAGS_VM)
+		return wrong_virtual_8086(vcpu) ?: wrong_system_segments(vcpu);
+	wrong = wrong_data_segments(vcpu);
+	if (wrong)
+		return wrong;
 	if (!(vcpu->cr0 & X86_CR0_PE))
 		return wrong_real_mode(vcpu, &cs, &ss);
-	if (vcpu->regs.rflags & X86_EFLAGS_VM)
-		return wrong_virtual_8086(vcpu);
 
 	wrong = wrong_code_segment(vcpu, &cs, SEG_DPL(ss.attr));
 	if (!wrong)
@@ -472,7 +525,14 @@ const char *state_check(struct vcpu *vcpu)
 		wrong = wrong_segments(vcpu);
 	if (!wrong)
 		wrong = wrong_rip(vcpu);
-	return wrong ?: wrong_events(vcpu);
+	if (!wrong)
+		wrong = wrong_events(vcpu);
+	if (!wrong && vcpu->pdptes_stale) {
+		if (state_load_pdptes(vcpu))
+			return "a page-directory-pointer entry at CR3 has reserved bits set, or is not in memory";
+		vcpu->pdptes_stale = false;
+	}
+	return wrong;
 }
 
 /* ---- power-on and INIT: SDM vol. 3 table 10-1, APM vol. 2 table 14-1 ---- */

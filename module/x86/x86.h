@@ -8,6 +8,7 @@
 #include <linux/types.h>
 
 #include "types.h"
+#include "vcpu.h"
 
 struct vcpu;
 struct cpu_pending;
@@ -117,9 +118,15 @@ int state_write_cr4(struct vcpu *vcpu, u64 cr4);
 int state_write_cr8(struct vcpu *vcpu, u64 cr8);
 u64 state_read_cr8(struct vcpu *vcpu);
 int state_write_efer(struct vcpu *vcpu, u64 efer);
+/*
+ * Give a CPU that holds the page-directory-pointer entries of PAE paging those that its registers
+ * ask for. Return: 0, also where there is nothing to do; 1: reserved bits, or no memory there; EAGAIN
+ * in the window: not readable there now.
+ */
+int state_load_pdptes(struct vcpu *vcpu);
 int state_write_xcr0(struct vcpu *vcpu, u64 xcr0);
 /* MOV CR, MOV DR, CLTS, LMSW, XSETBV of vcpu->exit, to the end of the instruction or its fault */
-void state_exec_cr(struct vcpu *vcpu);
+enum exit_verdict state_exec_cr(struct vcpu *vcpu);
 void state_exec_dr(struct vcpu *vcpu);
 void state_exec_xsetbv(struct vcpu *vcpu);
 
@@ -177,6 +184,8 @@ u8 state_register_bits(void);
 u64 state_linear(struct vcpu *vcpu, int segment, u64 offset);
 /* 2, 4, 8: default operand size of the code that runs (8: 64-bit mode) */
 int state_code_size(struct vcpu *vcpu);
+/* A general register of any number, RSP included, to be read or written. Window or at rest */
+u64 *state_gpr(struct vcpu *vcpu, int gpr);
 
 /* ---- xstate.c ---- */
 
