@@ -123,11 +123,16 @@ static struct miscdevice vmm_device = {
 
 static int __init find_backend(void)
 {
-	if (boot_cpu_data.x86_vendor == X86_VENDOR_INTEL) {
-		pr_err("Intel processors are not supported yet\n");
-		return -ENODEV;
+	switch (boot_cpu_data.x86_vendor) {
+	case X86_VENDOR_INTEL:
+	case X86_VENDOR_CENTAUR:
+	case X86_VENDOR_ZHAOXIN:
+		hw_use(&vmx_hw);
+		break;
+	default:
+		hw_use(&svm_hw);
+		break;
 	}
-	hw_use(&svm_hw);
 	return hw->init(&hw_caps);
 }
 

@@ -399,7 +399,8 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 	if (vcpu->exit.reason == EXIT_HOST) {
 		/* The interrupt that ended the guest's time is taken as the guest's: so does a tick count. */
 		local_irq_enable();
-		barrier();
+		/* STI holds interrupts back for the instruction behind it. */
+		asm volatile("nop" : : : "memory");
 		local_irq_disable();
 		/* RCU is told of a thread that may stay in its guest for long, at the host's ticks. */
 		rcu_note_context_switch(false);

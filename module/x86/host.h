@@ -13,7 +13,7 @@
 #include <linux/user-return-notifier.h>
 #include <asm/debugreg.h>
 
-#define HOST_MAX_USER_MSRS	4
+#define HOST_MAX_USER_MSRS	5
 
 /**
  * struct host_cpu - what was found on a CPU

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What an exit means, in the core's words (appendix C of the SDM's volume 3 has the reasons, 28.2.1
+ * the qualifications).
+ */
+#include <linux/kernel.h>
+#include <asm/msr-index.h>
+#include <asm/processor-flags.h>
+#include <asm/trapnr.h>
+#include <uapi/asm/debugreg.h>
+#include <uapi/asm/vmx.h>
+
+#include "hw.h"
+#include "vmx/vmx.h"
+#include "x86/x86.h"
+
+/* Qualification of CR accesses (table 28-3) */
+#define CR_NR			GENMASK(3, 0)
+#define CR_TYPE(q)		(((q) >> 4) & 3)
+#define CR_GPR(q)		(((q) >> 8) & 0xf)
+
+/* Of port accesses (table 28-5) */
+#define IO_SIZE(q)		(((q) & 7) + 1)
+#define IO_IN			BIT(3)
+#define IO_STRING		BIT(4)
+
+/* Of EPT violations (table 28-7): the exit is from an IRET that had ended the blocking of NMIs */
+#define EPT_NMI_UNBLOCKED	BIT(12)
+
+#define EXIT_REASON_GETSEC	11
+
+/* B0-B3, BD, BS: in a qualification and in DR6 alike */
+#define DR6_CONDITIONS		(DR_TRAP_BITS | BIT(13) | DR_STEP)
+
+static void set_reason(struct vcpu *vcpu, enum exit_reason reason)
+{
+	vcpu->exit.reason = reason;
+}
+
+static u64 read_qualification(struct vcpu *vcpu)
+{
+	vcpu->exit.hw_info1 = vmread(EXIT_QUALIFICATION);
+	return vcpu->exit.hw_info1;
+}
+
+/* Exits by instructions, and by them alone, have their length (28.2.5). */
+static void read_length(struct vcpu *vcpu)
+{
+	vcpu->exit.next_rip = vcpu->regs.rip + vmread(VM_EXIT_INSTRUCTION_LEN);
+}
+
+static void read_instruction(struct vcpu *vcpu, enum exit_reason reason)
+{
+	read_length(vcpu);
+	set_reason(vcpu, reason);
+}
+
+static void read_io(struct vcpu *vcpu)
+{
+	u64 qualification = read_qualification(vcpu);
+	struct exit_io *io = &vcpu->exit.io;
+
+	set_reason(vcpu, EXIT_IO);
+	io->port = qualification >> 16;
+	io->size = IO_SIZE(qualification);
+	io->in = qualification & IO_IN;
+	io->string = qualification & IO_STRING;
+	/* Where a string lies is for the decoder to say. */
+	if (!io->string)
+		read_length(vcpu);
+}
+
+static void read_msr(struct vcpu *vcpu, bool write)
+{
+	read_instruction(vcpu, EXIT_MSR);
+	vcpu->exit.msr.index = vcpu->regs.gpr[CPU_RCX];
+	vcpu->exit.msr.write = write;
+	vcpu->exit.msr.unknown = false;
+}
+
+static void read_cr(struct vcpu *vcpu)
+{
+	static const u8 ops[] = { CR_OP_WRITE, CR_OP_READ, CR_OP_CLTS, CR_OP_LMSW };
+	u64 qualification = read_qualification(vcpu);
+
+	read_instruction(vcpu, EXIT_CR);
+	vcpu->exit.cr.nr = qualification & CR_NR;
+	vcpu->exit.cr.op = ops[CR_TYPE(qualification)];
+	vcpu->exit.cr.gpr = CR_GPR(qualification);
+	vcpu->exit.cr.msw = qualification >> LMSW_SOURCE_DATA_SHIFT;
+}
+
+static void read_dr(struct vcpu *vcpu)
+{
+	u64 qualification = read_qualification(vcpu);
+
+	read_instruction(vcpu, EXIT_DR);
+	vcpu->exit.cr.nr = qualification & DEBUG_REG_ACCESS_NUM;
+	vcpu->exit.cr.op = qualification & TYPE_MOV_FROM_DR ? CR_OP_READ : CR_OP_WRITE;
+	vcpu->exit.cr.gpr = DEBUG_REG_ACCESS_REG(qualification);
+}
+
+/* IRET had ended the blocking of NMIs when it faulted: it will do so again (28.2.3). */
+static void block_nmis_again(struct vcpu *vcpu)
+{
+	vcpu->events.nmi_blocked = 1;
+}
+
+static void read_ept_violation(struct vcpu *vcpu)
+{
+	u64 qualification = read_qualification(vcpu);
+	struct vcpu_exit *exit = &vcpu->exit;
+
+	exit->reason = EXIT_TDP_FAULT;
+	exit->fault.gpa = vmread(GUEST_PHYSICAL_ADDRESS);
+	exit->hw_info2 = exit->fault.gpa;
+	exit->fault.error = 0;
+	exit->fault.insn_len = 0;
+	/*
+	 * Nothing is pending after this kind of exit (28.3.4), but an emulated CPU may have begun
+	 * the instruction's single-step trap.
+	 */
+	if (unlikely(vcpu->regs.rflags & X86_EFLAGS_TF) && !vcpu->events.shadow)
+		vmcs_set(to_vmx(vcpu), VMCS_PENDING_DEBUG, 0);
+	if ((qualification & EPT_NMI_UNBLOCKED) && !vcpu->events.interrupted.type)
+		block_nmis_again(vcpu);
+	if ((qualification & EPT_VIOLATION_GVA_IS_VALID) &&
+	    !(qualification & EPT_VIOLATION_GVA_TRANSLATED)) {
+		/* Accessed and dirty bits: a walk may write each table that it reads. */
+		exit->fault.access = ACCESS_READ | ACCESS_WRITE | ACCESS_USER;
+		return;
+	}
+	if (qualification & EPT_VIOLATION_ACC_INSTR) {
+		exit->fault.access = ACCESS_EXEC;
+		return;
+	}
+	exit->fault.access = qualification & EPT_VIOLATION_ACC_WRITE ? ACCESS_WRITE : ACCESS_READ;
+	if (vmx_get_cpl(vcpu) == 3)
+		exit->fault.access |= ACCESS_USER;
+}
+
+static void read_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error, u64 payload)
+{
+	struct vcpu_exit *exit = &vcpu->exit;
+
+	exit->reason = EXIT_EXCEPTION;
+	exit->exception.vector = vector;
+	exit->exception.has_error = has_error;
+	exit->exception.error = error;
+	exit->exception.payload = payload;
+}
+
+/*
+ * One without any of the guest's conditions is the host's: its bus lock detection works in guests
+ * too.
+ */
+static void read_debug(struct vcpu *vcpu)
+{
+	u64 conditions = read_qualification(vcpu) & DR6_CONDITIONS;
+
+	if (conditions)
+		read_exception(vcpu, X86_TRAP_DB, false, 0, conditions);
+	else
+		set_reason(vcpu, EXIT_RESUME);
+}
+
+/* Alignment checks at CPL 3 are the guest's; any other #AC is the host's split-lock detection. */
+static void read_alignment_check(struct vcpu *vcpu, u32 error)
+{
+	bool checked = vmx_get_cpl(vcpu) == 3 && (vcpu->cr0 & X86_CR0_AM) &&
+		       (vcpu->regs.rflags & X86_EFLAGS_AC);
+
+	if (checked || !boot_cpu_has(X86_FEATURE_SPLIT_LOCK_DETECT)) {
+		read_exception(vcpu, X86_TRAP_AC, true, error, 0);
+		return;
+	}
+	vmx_allow_split_locks(to_vmx(vcpu));
+	set_reason(vcpu, EXIT_RESUME);
+}
+
+/* ICEBP: a trap, but the exit comes before it. It sets none of DR6's conditions. */
+static void read_privileged_debug(struct vcpu *vcpu)
+{
+	read_length(vcpu);
+	vcpu->regs.rip = vcpu->exit.next_rip;
+	vcpu->events.shadow = 0;
+	read_exception(vcpu, X86_TRAP_DB, false, 0, 0);
+}
+
+static void read_exception_or_nmi(struct vcpu *vcpu)
+{
+	u32 info = vmread(VM_EXIT_INTR_INFO);
+	u8 vector = info & INTR_INFO_VECTOR_MASK;
+	u32 error = 0;
+
+	vcpu->exit.hw_info2 = info;
+	switch (info & INTR_INFO_INTR_TYPE_MASK) {
+	case INTR_TYPE_NMI_INTR:
+		to_vmx(vcpu)->host_nmi = true;
+		set_reason(vcpu, EXIT_HOST);
+		return;
+	case INTR_TYPE_PRIV_SW_EXCEPTION:
+		read_privileged_debug(vcpu);
+		return;
+	}
+	if ((info & INTR_INFO_UNBLOCK_NMI) && vector != X86_TRAP_DF &&
+	    !vcpu->events.interrupted.type)
+		block_nmis_again(vcpu);
+	if (info & INTR_INFO_DELIVER_CODE_MASK)
+		error = vmread(VM_EXIT_INTR_ERROR_CODE);
+
+	switch (vector) {
+	case X86_TRAP_DB:
+		read_debug(vcpu);
+		break;
+	case X86_TRAP_AC:
+		read_alignment_check(vcpu, error);
+		break;
+	case X86_TRAP_MC:
+		/* It happened to the host. */
+		to_vmx(vcpu)->host_machine_check = true;
+		set_reason(vcpu, EXIT_HOST);
+		break;
+	default:
+		read_exception(vcpu, vector, info & INTR_INFO_DELIVER_CODE_MASK, error, 0);
+		break;
+	}
+}
+
+/*
+ * An event whose delivery this exit broke off (28.2.4); only some kinds of exits can. Software
+ * interrupts and exceptions are executed again: RIP is still theirs.
+ */
+static void read_interrupted(struct vcpu *vcpu)
+{
+	u32 info = vmread(IDT_VECTORING_INFO_FIELD);
+	struct cpu_event *event = &vcpu->events.interrupted;
+	u8 vector = info & VECTORING_INFO_VECTOR_MASK;
+
+	if (likely(!(info & VECTORING_INFO_VALID_MASK)))
+		return;
+	switch (info & VECTORING_INFO_TYPE_MASK) {
+	case INTR_TYPE_EXT_INTR:
+		*event = (struct cpu_event){ .type = EVENT_INTERRUPT, .vector = vector };
+		break;
+	case INTR_TYPE_NMI_INTR:
+		*event = (struct cpu_event){ .type = EVENT_NMI, .vector = X86_TRAP_NMI };
+		break;
+	case INTR_TYPE_HARD_EXCEPTION:
+		*event = (struct cpu_event){
+			.type = EVENT_EXCEPTION,
+			.vector = vector,
+			.has_error = !!(info & VECTORING_INFO_DELIVER_CODE_MASK),
+		};
+		if (event->has_error)
+			event->error = vmread(IDT_VECTORING_ERROR_CODE);
+		break;
+	}
+}
+
+/* The interrupt window may stand in for that of NMIs: see vmx_prepare_windows(). */
+static void read_window(struct vcpu *vcpu)
+{
+	bool nmi = !(to_vmx(vcpu)->window & HW_WINDOW_INTERRUPT);
+
+	set_reason(vcpu, nmi ? EXIT_NMI_WINDOW : EXIT_INTERRUPT_WINDOW);
+}
+
+/**
+ * vmx_read_exit - fill vcpu->exit and what else an exit tells
+ * @vcpu: in its window; RIP, RFLAGS and the shadows have been read
+ * @reason: the exit reason
+ *
+ * Reads no more of the VMCS than this kind of exit needs.
+ */
+void vmx_read_exit(struct vcpu *vcpu, u32 reason)
+{
+	vcpu->exit.rip = vcpu->regs.rip;
+	vcpu->exit.next_rip = 0;
+
+	switch ((u16)reason) {
+	case EXIT_REASON_CPUID:
+		return read_instruction(vcpu, EXIT_CPUID);
+	case EXIT_REASON_IO_INSTRUCTION:
+		return read_io(vcpu);
+	case EXIT_REASON_EPT_VIOLATION:
+		read_interrupted(vcpu);
+		return read_ept_violation(vcpu);
+	case EXIT_REASON_MSR_READ:
+		return read_msr(vcpu, false);
+	case EXIT_REASON_MSR_WRITE:
+		return read_msr(vcpu, true);
+	case EXIT_REASON_HLT:
+		return read_instruction(vcpu, EXIT_HLT);
+	case EXIT_REASON_EXTERNAL_INTERRUPT:
+	case EXIT_REASON_PREEMPTION_TIMER:
+	case EXIT_REASON_INIT_SIGNAL:
+		return set_reason(vcpu, EXIT_HOST);
+	case EXIT_REASON_EXCEPTION_NMI:
+		read_interrupted(vcpu);
+		return read_exception_or_nmi(vcpu);
+	case EXIT_REASON_INTERRUPT_WINDOW:
+		return read_window(vcpu);
+	case EXIT_REASON_NMI_WINDOW:
+		return set_reason(vcpu, EXIT_NMI_WINDOW);
+	case EXIT_REASON_CR_ACCESS:
+		return read_cr(vcpu);
+	case EXIT_REASON_DR_ACCESS:
+		return read_dr(vcpu);
+	case EXIT_REASON_VMCALL:
+		return read_instruction(vcpu, EXIT_HYPERCALL);
+	case EXIT_REASON_PAUSE_INSTRUCTION:
+		return read_instruction(vcpu, EXIT_PAUSE);
+	case EXIT_REASON_XSETBV:
+		return read_instruction(vcpu, EXIT_XSETBV);
+	case EXIT_REASON_INVD:
+	case EXIT_REASON_WBINVD:
+		return read_instruction(vcpu, EXIT_CACHE);
+	case EXIT_REASON_TPR_BELOW_THRESHOLD:
+		return set_reason(vcpu, EXIT_TPR);
+	case EXIT_REASON_TASK_SWITCH:
+		read_qualification(vcpu);
+		read_interrupted(vcpu);
+		return set_reason(vcpu, EXIT_TASK_SWITCH);
+	case EXIT_REASON_TRIPLE_FAULT:
+		return set_reason(vcpu, EXIT_SHUTDOWN);
+	case EXIT_REASON_RDPMC:
+		/* No counters, so no valid number of one */
+		return read_exception(vcpu, X86_TRAP_GP, true, 0, 0);
+	case EXIT_REASON_GETSEC:
+	case EXIT_REASON_ENCLS:
+	case EXIT_REASON_VMCLEAR:
+	case EXIT_REASON_VMLAUNCH:
+	case EXIT_REASON_VMPTRLD:
+	case EXIT_REASON_VMPTRST:
+	case EXIT_REASON_VMREAD:
+	case EXIT_REASON_VMRESUME:
+	case EXIT_REASON_VMWRITE:
+	case EXIT_REASON_VMOFF:
+	case EXIT_REASON_VMON:
+	case EXIT_REASON_INVEPT:
+	case EXIT_REASON_INVVPID:
+	case EXIT_REASON_VMFUNC:
+	case EXIT_REASON_MONITOR_INSTRUCTION:
+	case EXIT_REASON_MWAIT_INSTRUCTION:
+		return set_reason(vcpu, EXIT_UNDEFINED);
+	case EXIT_REASON_EPT_MISCONFIG:
+		/* An entry that the CPU does not understand: only we write them. */
+		WARN_ON_ONCE(1);
+		vcpu->exit.hw_info2 = vmread(GUEST_PHYSICAL_ADDRESS);
+		return set_reason(vcpu, EXIT_INTERNAL);
+	default:
+		read_qualification(vcpu);
+		return set_reason(vcpu, EXIT_INTERNAL);
+	}
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Cached translations (SDM vol. 3 29.4). A guest's are tagged with its VPID and its EPT root. Here
+ * numbers are compared before each entry; what they say is stale is invalidated then, on this
+ * CPU, where the vCPU is about to run.
+ *
+ * Another hypervisor that uses VMX beside us may use the same VPIDs. With EPT in use all that is
+ * cached under a VPID is tagged with the root as well, and a root is a page of one owner's: neither
+ * can hit what the other has left.
+ */
+#include "hw.h"
+#include "tdp.h"
+#include "vmx/vmx.h"
+
+#define NR_VPIDS	0x10000
+
+/* EPTP (25.6.11) */
+#define EPTP_LEVELS_4	(3 << 3)
+
+u64 vmx_ept_pointer(u64 root)
+{
+	return root | VMX_EPTP_MT_WB | EPTP_LEVELS_4 |
+	       (vmx_features.ept_ad ? VMX_EPTP_AD_ENABLE_BIT : 0);
+}
+
+static void invalidate_root(u64 ept_pointer)
+{
+	if (vmx_features.invept_context)
+		invept(VMX_EPT_EXTENT_CONTEXT, ept_pointer);
+	else
+		invept(VMX_EPT_EXTENT_GLOBAL, 0);
+}
+
+/*
+ * Take a VPID that nobody has used in this generation. When there is none left a new generation
+ * begins, with nothing cached under any.
+ */
+static void take_vpid(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+{
+	if (cpu->next_vpid >= NR_VPIDS) {
+		cpu->generation++;
+		cpu->next_vpid = 1;
+		invvpid(VMX_VPID_EXTENT_ALL_CONTEXT, 0);
+	}
+	vmx->generation = cpu->generation;
+	vmcs_set(vmx, VMCS_VPID, cpu->next_vpid++);
+}
+
+static void renew_vpid(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+{
+	/* Without VPIDs each entry and each exit invalidates all that is not the root's alone. */
+	if (!vmx_features.vpid)
+		return;
+	if (vmx->generation == cpu->generation && vmx_features.invvpid_context)
+		invvpid(VMX_VPID_EXTENT_SINGLE_CONTEXT, vmx->cache.value[VMCS_VPID]);
+	else
+		take_vpid(vmx, cpu);
+}
+
+static void renew_translations(struct vcpu *vcpu, u64 flush_gen)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	vcpu->stats.tlb_flushes++;
+	if (vmx->flush_gen != flush_gen) {
+		/* Read before: an invalidation that comes later kicks the vCPU. */
+		vmx->flush_gen = flush_gen;
+		invalidate_root(vmx->cache.value[VMCS_EPT_POINTER]);
+	}
+	if (vmx->flush || vmx->generation != vmx->cpu->generation) {
+		vmx->flush = false;
+		renew_vpid(vmx, vmx->cpu);
+	}
+}
+
+#ifdef VMM_DEBUG
+/* No emulator shows a missing flush: the numbers must. */
+static void check_numbers(struct vcpu *vcpu, u64 flush_gen)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	WARN_ON_ONCE(vmx->flush || vmx->flush_gen < flush_gen);
+	WARN_ON_ONCE(vmx->cache.value[VMCS_EPT_POINTER] != vmx_ept_pointer(vcpu->tdp->root));
+	WARN_ON_ONCE(vmx_features.vpid && (!vmx->cache.value[VMCS_VPID] ||
+					   vmx->generation != vmx->cpu->generation));
+}
+#endif
+
+/**
+ * vmx_check_translations - before an entry: invalidate what is stale
+ * @vcpu: in its window, VMCS current
+ */
+void vmx_check_translations(struct vcpu *vcpu)
+{
+	u64 flush_gen = atomic64_read(&vcpu->tdp->flush_gen);
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	if (unlikely(vmx->generation != vmx->cpu->generation || vmx->flush ||
+		     vmx->flush_gen != flush_gen))
+		renew_translations(vcpu, flush_gen);
+#ifdef VMM_DEBUG
+	check_numbers(vcpu, flush_gen);
+#endif
+}
+
+/**
+ * vmx_use_root - the vCPU has moved to this CPU, or has another root than before
+ * @vcpu: in its window
+ *
+ * What this CPU still knows of a root, or of a page that was one before, is not to be relied on.
+ */
+void vmx_use_root(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	vmcs_set(vmx, VMCS_EPT_POINTER, vmx_ept_pointer(vcpu->tdp->root));
+	/* Generations of roots begin with 1, those of VPIDs likewise. */
+	vmx->flush_gen = 0;
+	vmx->generation = 0;
+}
+
+void vmx_flush_tlb(struct vcpu *vcpu)
+{
+	to_vmx(vcpu)->flush = true;
+}

@@ -1,0 +1,811 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VMX on this host: finding it, the window in which it is on, and the way into a guest.
+ *
+ * VMX operation exists inside a window alone. Nobody else ever finds it on by our doing: not a
+ * kernel that starts after a crash, not firmware, not another hypervisor that is loaded later.
+ * One that has turned VMX on itself is a neighbour, whose current VMCS is current again
+ * behind the window.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/context_tracking.h>
+#include <linux/errno.h>
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/math64.h>
+#include <linux/module.h>
+#include <linux/percpu.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <asm/cpufeature.h>
+#include <asm/debugreg.h>
+#include <asm/msr.h>
+#include <asm/page.h>
+#include <asm/processor.h>
+#include <asm/special_insns.h>
+#include <asm/tsc.h>
+
+#include "compat.h"
+#include "hw.h"
+#include "tdp.h"
+#include "vm.h"
+#include "vmm_abi.h"
+#include "vmx/vmx.h"
+#include "x86/host.h"
+#include "x86/x86.h"
+
+#define CPUID_VMX		BIT(5)		/* leaf 1 ECX */
+#define CR4_FRED		BIT_ULL(32)
+
+#define NO_VMCS			(~0ull)
+
+/* IA32_VMX_BASIC (appendix A.1) */
+#define BASIC_REVISION		GENMASK_ULL(30, 0)
+#define BASIC_MEMORY_TYPE(b)	(((b) >> 50) & 0xf)
+#define BASIC_TRUE_CONTROLS	BIT_ULL(55)
+#define BASIC_ERROR_CODES	BIT_ULL(56)
+
+/* IA32_VMX_MISC (appendix A.6): the timer counts each so many ticks of the TSC, as a power of two */
+#define MISC_TIMER_RATE(m)	((m) & 0x1f)
+
+static bool ept_ad = true;
+module_param(ept_ad, bool, 0444);
+MODULE_PARM_DESC(ept_ad, "use accessed and dirty bits of EPT entries where the processor has them (default on)");
+
+static bool vpid = true;
+module_param(vpid, bool, 0444);
+MODULE_PARM_DESC(vpid, "use VPIDs where the processor has them (default on)");
+
+/*
+ * A window ends when its guest has run for so long, whatever holds the host's interrupts back: an
+ * emulated CPU may look for them only where the guest has enabled its own.
+ */
+static unsigned int longest_run = 2000;
+module_param(longest_run, uint, 0444);
+MODULE_PARM_DESC(longest_run, "microseconds after which a guest that has not left is left, where the processor has a VMX-preemption timer; 0: never (default 2000)");
+
+struct vmx_features vmx_features;
+
+static DEFINE_PER_CPU(struct vmx_cpu, vmx_cpus);
+
+static struct tdp_format ept_format;
+
+/* ---- Is it there? ---- */
+
+static int check_firmware(void)
+{
+	u64 control;
+
+	rdmsrq(MSR_IA32_FEAT_CTL, control);
+	if ((control & FEAT_CTL_LOCKED) && (control & FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX))
+		return 0;
+	if (control & FEAT_CTL_LOCKED)
+		pr_err("the firmware has disabled VMX and locked the setting (IA32_FEATURE_CONTROL): enable virtualization in its setup\n");
+	else
+		pr_err("VMX is not enabled (IA32_FEATURE_CONTROL is not locked): enable virtualization in the firmware's setup\n");
+	return -EACCES;
+}
+
+/* A set of controls and the MSRs that say which of its bits may be zero and which one */
+struct control_set {
+	const char *name;
+	u32 msr;
+	u32 true_msr;
+	u32 required;
+	u32 optional;
+};
+
+static const struct control_set pin_controls = {
+	"pin-based", MSR_IA32_VMX_PINBASED_CTLS, MSR_IA32_VMX_TRUE_PINBASED_CTLS,
+	PIN_BASED_EXT_INTR_MASK | PIN_BASED_NMI_EXITING | PIN_BASED_VIRTUAL_NMIS,
+	PIN_BASED_VMX_PREEMPTION_TIMER,
+};
+
+static const struct control_set processor_controls = {
+	"processor-based", MSR_IA32_VMX_PROCBASED_CTLS, MSR_IA32_VMX_TRUE_PROCBASED_CTLS,
+	CPU_BASED_USE_TSC_OFFSETTING | CPU_BASED_HLT_EXITING | CPU_BASED_MWAIT_EXITING |
+	CPU_BASED_RDPMC_EXITING | CPU_BASED_MOV_DR_EXITING | CPU_BASED_UNCOND_IO_EXITING |
+	CPU_BASED_USE_MSR_BITMAPS | CPU_BASED_MONITOR_EXITING |
+	CPU_BASED_ACTIVATE_SECONDARY_CONTROLS,
+	CPU_BASED_TPR_SHADOW,
+};
+
+static const struct control_set secondary_controls = {
+	"secondary processor-based", MSR_IA32_VMX_PROCBASED_CTLS2, MSR_IA32_VMX_PROCBASED_CTLS2,
+	SECONDARY_EXEC_ENABLE_EPT | SECONDARY_EXEC_UNRESTRICTED_GUEST |
+	SECONDARY_EXEC_WBINVD_EXITING,
+	SECONDARY_EXEC_ENABLE_RDTSCP | SECONDARY_EXEC_ENABLE_INVPCID | SECONDARY_EXEC_ENABLE_VPID |
+	SECONDARY_XSAVES | SECONDARY_EXEC_ENCLS_EXITING,
+};
+
+static const struct control_set exit_controls = {
+	"VM-exit", MSR_IA32_VMX_EXIT_CTLS, MSR_IA32_VMX_TRUE_EXIT_CTLS,
+	VM_EXIT_HOST_ADDR_SPACE_SIZE | VM_EXIT_SAVE_DEBUG_CONTROLS | VM_EXIT_LOAD_IA32_EFER |
+	VM_EXIT_LOAD_IA32_PAT,
+	VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL | VM_EXIT_SAVE_VMX_PREEMPTION_TIMER,
+};
+
+static const struct control_set entry_controls = {
+	"VM-entry", MSR_IA32_VMX_ENTRY_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS,
+	VM_ENTRY_LOAD_DEBUG_CONTROLS | VM_ENTRY_LOAD_IA32_EFER | VM_ENTRY_LOAD_IA32_PAT,
+	VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL,
+};
+
+/* Controls of a set that this host has; bits that must be one included (appendix A.2) */
+static int choose_controls(const struct control_set *set, bool has_true, u32 *controls)
+{
+	u32 must_be_one, may_be_one;
+
+	rdmsr(has_true ? set->true_msr : set->msr, must_be_one, may_be_one);
+	if (set->required & ~may_be_one) {
+		pr_err("this processor's VMX lacks %s controls %#x\n", set->name,
+		       set->required & ~may_be_one);
+		return -ENODEV;
+	}
+	*controls = set->required | (set->optional & may_be_one) | must_be_one;
+	return 0;
+}
+
+static int check_unrestricted(void)
+{
+	u64 controls;
+	u32 may_be_one;
+
+	rdmsrq(MSR_IA32_VMX_PROCBASED_CTLS, controls);
+	if ((controls >> 32) & CPU_BASED_ACTIVATE_SECONDARY_CONTROLS) {
+		rdmsrq(MSR_IA32_VMX_PROCBASED_CTLS2, controls);
+		may_be_one = controls >> 32;
+		if (!(may_be_one & SECONDARY_EXEC_ENABLE_EPT)) {
+			pr_err("this processor has no EPT: second-level paging is required\n");
+			return -ENODEV;
+		}
+		if (may_be_one & SECONDARY_EXEC_UNRESTRICTED_GUEST)
+			return 0;
+	}
+	pr_err("this processor's VMX has no unrestricted guests: real mode would have to be emulated\n");
+	return -ENODEV;
+}
+
+static int find_controls(void)
+{
+	struct vmx_features *f = &vmx_features;
+	bool has_true;
+	u64 basic;
+	int ret;
+
+	rdmsrq(MSR_IA32_VMX_BASIC, basic);
+	f->revision = basic & BASIC_REVISION;
+	f->basic_error_codes = basic & BASIC_ERROR_CODES;
+	has_true = basic & BASIC_TRUE_CONTROLS;
+
+	ret = choose_controls(&pin_controls, has_true, &f->pin);
+	if (!ret)
+		ret = choose_controls(&processor_controls, has_true, &f->processor);
+	if (!ret)
+		ret = choose_controls(&secondary_controls, false, &f->secondary);
+	if (!ret)
+		ret = choose_controls(&exit_controls, has_true, &f->exit);
+	if (!ret)
+		ret = choose_controls(&entry_controls, has_true, &f->entry);
+	return ret;
+}
+
+/* Performance counters are swapped by both or not at all, and where there are any of version 2. */
+static void find_perf_global_ctrl(struct vmx_features *f)
+{
+	bool counters = boot_cpu_data.cpuid_level >= 0xa && (cpuid_eax(0xa) & 0xff) >= 2;
+
+	f->perf_global_ctrl = counters && (f->entry & VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL) &&
+			      (f->exit & VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
+	if (!f->perf_global_ctrl) {
+		f->entry &= ~(u32)VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL;
+		f->exit &= ~(u32)VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL;
+	}
+}
+
+/* The timer counts at the TSC's rate, divided by a power of two (25.5.1). */
+static void find_timer(struct vmx_features *f)
+{
+	u64 misc;
+
+	if (f->exit & VM_EXIT_SAVE_VMX_PREEMPTION_TIMER) {
+		rdmsrq(MSR_IA32_VMX_MISC, misc);
+		f->timer = min_t(u64, U32_MAX, mul_u64_u32_div(tsc_khz, longest_run, USEC_PER_MSEC) >>
+					       MISC_TIMER_RATE(misc));
+	}
+	/* Where exits do not store what is left each of them would begin anew. */
+	if (!f->timer) {
+		f->pin &= ~(u32)PIN_BASED_VMX_PREEMPTION_TIMER;
+		f->exit &= ~(u32)VM_EXIT_SAVE_VMX_PREEMPTION_TIMER;
+	}
+}
+
+/* EPT and VPID capabilities (appendix A.10) */
+static int find_translation(struct vmx_features *f)
+{
+	u32 ept, vpids;
+
+	rdmsr(MSR_IA32_VMX_EPT_VPID_CAP, ept, vpids);
+	if (!(ept & VMX_EPT_PAGE_WALK_4_BIT) || !(ept & VMX_EPTP_WB_BIT) ||
+	    !(ept & VMX_EPT_INVEPT_BIT) ||
+	    !(ept & (VMX_EPT_EXTENT_CONTEXT_BIT | VMX_EPT_EXTENT_GLOBAL_BIT))) {
+		pr_err("this processor's EPT lacks 4-level walks, write-back tables or INVEPT\n");
+		return -ENODEV;
+	}
+	f->ept_ad = ept_ad && (ept & VMX_EPT_AD_BIT);
+	f->invept_context = ept & VMX_EPT_EXTENT_CONTEXT_BIT;
+	f->invvpid_context = vpids & VMX_VPID_EXTENT_SINGLE_CONTEXT_BIT;
+	f->vpid = vpid && (f->secondary & SECONDARY_EXEC_ENABLE_VPID) &&
+		  (vpids & VMX_VPID_INVVPID_BIT) && (vpids & VMX_VPID_EXTENT_GLOBAL_CONTEXT_BIT);
+	if (!f->vpid)
+		f->secondary &= ~(u32)SECONDARY_EXEC_ENABLE_VPID;
+	return 0;
+}
+
+/*
+ * CR0 and CR4 bits that must be one in VMX operation (24.8); unrestricted guests are free of PE and
+ * PG. A machine check while the guest has CR4.MCE clear would shut the host down.
+ */
+static void find_fixed_bits(struct vmx_features *f)
+{
+	u64 cr0, cr4;
+
+	rdmsrq(MSR_IA32_VMX_CR0_FIXED0, cr0);
+	rdmsrq(MSR_IA32_VMX_CR4_FIXED0, cr4);
+	f->cr0_fixed = cr0 & ~(u64)(X86_CR0_PE | X86_CR0_PG);
+	f->cr4_fixed = cr4 | (__read_cr4() & X86_CR4_MCE);
+}
+
+static int find_user_msrs(struct vmx_features *f)
+{
+	static const u32 msrs[] = { MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
+		f->syscall_slots[i] = host_add_user_msr(msrs[i]);
+		if (f->syscall_slots[i] < 0)
+			return f->syscall_slots[i];
+	}
+	f->tsc_aux_slot = boot_cpu_has(X86_FEATURE_RDTSCP) ? host_add_user_msr(MSR_TSC_AUX) : -1;
+	return 0;
+}
+
+static int find_features(void)
+{
+	struct vmx_features *f = &vmx_features;
+	int ret;
+
+	ret = find_controls();
+	if (!ret)
+		ret = find_translation(f);
+	if (!ret)
+		ret = find_user_msrs(f);
+	if (ret)
+		return ret;
+	find_perf_global_ctrl(f);
+	find_timer(f);
+	find_fixed_bits(f);
+	f->spec_ctrl = boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL);
+	f->tpr_shadow = f->processor & CPU_BASED_TPR_SHADOW;
+	/* Otherwise CR8 is the core's. */
+	if (!f->tpr_shadow)
+		f->processor |= CPU_BASED_CR8_LOAD_EXITING | CPU_BASED_CR8_STORE_EXITING;
+	return 0;
+}
+
+/*
+ * Guest RAM is write-back whatever the guest's PAT says: the host maps the same pages so, and
+ * different types on one page are undefined (12.12.4).
+ */
+static void describe_ept(struct vmm_hw_caps *caps)
+{
+	ept_format = (struct tdp_format){
+		.table = VMX_EPT_RWX_MASK,
+		.present = VMX_EPT_RWX_MASK,
+		.read = VMX_EPT_READABLE_MASK,
+		.write = VMX_EPT_WRITABLE_MASK,
+		.exec = VMX_EPT_EXECUTABLE_MASK,
+		.accessed = vmx_features.ept_ad ? VMX_EPT_ACCESS_BIT : 0,
+		.dirty = vmx_features.ept_ad ? VMX_EPT_DIRTY_BIT : 0,
+		.leaf = BIT_ULL(7),
+		.ram = VMX_EPTP_MT_WB << VMX_EPT_MT_EPTE_SHIFT | VMX_EPT_IPAT_BIT,
+		.address = GENMASK_ULL(51, PAGE_SHIFT),
+		.levels = 4,
+	};
+	caps->tdp = &ept_format;
+	caps->gpa_bits = min_t(u32, boot_cpu_data.x86_phys_bits, 48);
+}
+
+static int check_support(void)
+{
+	if (!(cpuid_ecx(1) & CPUID_VMX)) {
+		pr_err("this processor has no VMX\n");
+		return -ENODEV;
+	}
+	if (__read_cr4() & CR4_FRED) {
+		pr_err("this host delivers events by FRED: VMX beside that is not supported yet (boot with fred=off)\n");
+		return -ENODEV;
+	}
+	return check_firmware() ?: check_unrestricted();
+}
+
+static void free_cpus(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct vmx_cpu *this = per_cpu_ptr(&vmx_cpus, cpu);
+
+		if (this->region)
+			__free_page(this->region);
+		this->region = NULL;
+	}
+}
+
+/* VMXON regions and VMCSs begin with the revision (25.2, 25.11.5); none is larger than a page. */
+static struct page *alloc_region(int node, gfp_t flags)
+{
+	struct page *page = alloc_pages_node(node, flags | __GFP_ZERO, 0);
+
+	if (page)
+		*(u32 *)page_address(page) = vmx_features.revision;
+	return page;
+}
+
+static int alloc_cpus(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct vmx_cpu *this = per_cpu_ptr(&vmx_cpus, cpu);
+
+		this->region = alloc_region(cpu_to_node(cpu), GFP_KERNEL);
+		if (!this->region) {
+			free_cpus();
+			return -ENOMEM;
+		}
+		/* What was cached before, under any VPID, goes with the first that is taken. */
+		this->next_vpid = U32_MAX;
+		this->generation = 1;
+	}
+	return 0;
+}
+
+static int vmx_init(struct vmm_hw_caps *caps)
+{
+	int ret;
+
+	BUILD_BUG_ON(VMCS_HOST_RSP != HOST_RSP);
+
+	ret = check_support();
+	if (!ret)
+		ret = find_features();
+	if (!ret)
+		ret = alloc_cpus();
+	if (ret)
+		return ret;
+
+	caps->vendor = VMM_VENDOR_INTEL;
+	caps->next_rip = true;
+	caps->loads_pdptes = true;
+	caps->max_tags = vmx_features.vpid ? 0xffff : 0;
+	describe_ept(caps);
+	return 0;
+}
+
+static void vmx_exit(void)
+{
+	free_cpus();
+}
+
+/* ---- On and off, on one CPU ---- */
+
+static int vmx_cpu_enable(void)
+{
+	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpus);
+	int ret;
+
+	if (cpu->enabled)
+		return 0;
+	ret = check_firmware();
+	if (ret)
+		return ret;
+	cpu->enabled = true;
+	return 0;
+}
+
+/* VMX is off already: there is no window here. */
+static void vmx_cpu_disable(void)
+{
+	host_cpu_down();
+	this_cpu_write(vmx_cpus.enabled, false);
+}
+
+/* CR4 without the kernel's copy of it, which is to stay what it is. */
+static void write_cr4(u64 cr4)
+{
+	vmx_count(MOV_CR);
+	asm volatile("mov %0, %%cr4" : : "r" (cr4) : "memory");
+}
+
+static const char *start_vmx(struct vmx_cpu *cpu)
+{
+	cpu->found_cr4 = __read_cr4();
+	cpu->found_vmcs = NO_VMCS;
+	cpu->was_on = (cpu->found_cr4 & X86_CR4_VMXE) && vmptrst(&cpu->found_vmcs);
+	if (cpu->was_on)
+		return NULL;
+	if (!(cpu->found_cr4 & X86_CR4_VMXE))
+		write_cr4(cpu->found_cr4 | X86_CR4_VMXE);
+	if (likely(vmxon(page_to_phys(cpu->region))))
+		return NULL;
+	write_cr4(cpu->found_cr4);
+	return "VMXON failed";
+}
+
+static void stop_vmx(struct vmx_cpu *cpu)
+{
+	if (unlikely(cpu->was_on)) {
+		if (cpu->found_vmcs != NO_VMCS)
+			vmptrld(cpu->found_vmcs);
+		return;
+	}
+	vmxoff();
+	if (!(cpu->found_cr4 & X86_CR4_VMXE))
+		write_cr4(cpu->found_cr4);
+}
+
+/**
+ * vmx_open - turn VMX on, and make a vCPU's VMCS the current one
+ * @vmx: whose; interrupts are off
+ *
+ * Return: NULL, or what went wrong, in words.
+ */
+const char *vmx_open(struct vmx_vcpu *vmx)
+{
+	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpus);
+	const char *failure;
+
+	if (unlikely(!cpu->enabled))
+		return "the machine goes down: VMX is off already";
+	failure = start_vmx(cpu);
+	if (unlikely(failure))
+		return failure;
+	/* Before its first use a VMCS is cleared (25.11.3); after that each window ends with it. */
+	if (unlikely(!vmx->constructed) && !vmclear(vmx->vmcs_pa))
+		failure = "VMCLEAR of a new VMCS failed";
+	else if (unlikely(!vmptrld(vmx->vmcs_pa)))
+		failure = "VMPTRLD failed";
+	if (unlikely(failure)) {
+		stop_vmx(cpu);
+		return failure;
+	}
+	vmx->current_here = true;
+	vmx->launched = false;
+	if (unlikely(!vmx->constructed)) {
+		vmcs_construct(vmx);
+		vmx->constructed = true;
+	}
+	return NULL;
+}
+
+/**
+ * vmx_close - the opposite; the VMCS is in memory and on no CPU afterwards
+ * @vmx: whose
+ */
+void vmx_close(struct vmx_vcpu *vmx)
+{
+	vmx->current_here = false;
+	vmclear(vmx->vmcs_pa);
+	stop_vmx(this_cpu_ptr(&vmx_cpus));
+}
+
+/* ---- VMs and vCPUs ---- */
+
+static int vmx_vm_create(struct vm *vm)
+{
+	return 0;
+}
+
+static void vmx_vm_destroy(struct vm *vm)
+{
+}
+
+static void free_vcpu(struct vmx_vcpu *vmx)
+{
+	free_page((unsigned long)vmx->virtual_apic);
+	free_page((unsigned long)vmx->msr_bitmap);
+	free_page((unsigned long)vmx->vmcs);
+	kfree(vmx);
+}
+
+static int vmx_vcpu_create(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx;
+	struct page *vmcs;
+
+	vmx = kzalloc(sizeof(*vmx), GFP_KERNEL_ACCOUNT);
+	if (!vmx)
+		return -ENOMEM;
+	vmcs = alloc_region(NUMA_NO_NODE, GFP_KERNEL_ACCOUNT);
+	vmx->vmcs = vmcs ? page_address(vmcs) : NULL;
+	vmx->msr_bitmap = (u8 *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	vmx->virtual_apic = (u8 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!vmx->vmcs || !vmx->msr_bitmap || !vmx->virtual_apic) {
+		free_vcpu(vmx);
+		return -ENOMEM;
+	}
+	vmx->vmcs_pa = virt_to_phys(vmx->vmcs);
+	memset(vmx->msr_bitmap, 0xff, PAGE_SIZE);
+	vmx->guard.flags = spec_entry_measures;
+	vcpu->hw = vmx;
+	vmcs_init(vmx);
+	return 0;
+}
+
+static void vmx_vcpu_destroy(struct vcpu *vcpu)
+{
+	free_vcpu(to_vmx(vcpu));
+}
+
+/* ---- The window ---- */
+
+static void vmx_load(struct vcpu *vcpu)
+{
+	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpus);
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	vmx->entered = false;
+	vmx->failure = vmx_open(vmx);
+	if (unlikely(vmx->failure))
+		return;
+	if (unlikely(vmx->cpu != cpu)) {
+		vmx->cpu = cpu;
+		vmx_move_host();
+		vmx_use_root(vcpu);
+	} else if (unlikely(vmx->cache.value[VMCS_EPT_POINTER] !=
+			    vmx_ept_pointer(vcpu->tdp->root))) {
+		vmx_use_root(vcpu);
+	}
+	if (vmx_features.timer)
+		vmwrite(VMX_PREEMPTION_TIMER_VALUE, vmx_features.timer);
+	vmx_load_host(vcpu);
+	vmx_load_user_msrs(vcpu);
+	if (vmx_features.spec_ctrl)
+		spec_load_guard(&vmx->guard);
+	host_debug_load();
+}
+
+static void vmx_unload(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	if (unlikely(vmx->failure))
+		return;
+	/* Each exit to the front end carries CPL and the code's size. */
+	if (vcpu->exit.reason != EXIT_HOST) {
+		vmcs_get(vcpu, VMCS_SS_AR);
+		vmcs_get(vcpu, VMCS_CS_AR);
+	}
+	vmx_unload_host(vcpu);
+	vmx_close(vmx);
+	host_debug_unload();
+	if (unlikely(vmx->host_nmi)) {
+		vmx->host_nmi = false;
+		/* NMIs are blocked since the exit (28.2.3): the handler's IRET ends that. */
+		asm volatile("int $2");
+	}
+	if (unlikely(vmx->host_machine_check)) {
+		vmx->host_machine_check = false;
+		/* Its handler looks at the banks. */
+		asm volatile("int $18");
+	}
+}
+
+/* Shadow and NMI blocking as they must be at the entry, with what is injected by it (27.3.1.5) */
+static u32 wanted_interruptibility(struct vcpu *vcpu)
+{
+	const struct cpu_events *events = &vcpu->events;
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	u32 type = vmx->event & INTR_INFO_INTR_TYPE_MASK;
+	bool delivers = vmx->event && type != INTR_TYPE_HARD_EXCEPTION;
+	u32 info = 0;
+
+	/* Where an interrupt or NMI is delivered the shadow is over. */
+	if (events->shadow && !delivers)
+		info = events->shadow == SHADOW_STI && (vcpu->regs.rflags & X86_EFLAGS_IF) ?
+		       GUEST_INTR_STATE_STI : GUEST_INTR_STATE_MOV_SS;
+	/* The injected NMI blocks others by itself. */
+	if (events->nmi_blocked && !(vmx->event && type == INTR_TYPE_NMI_INTR))
+		info |= GUEST_INTR_STATE_NMI;
+	return info;
+}
+
+/*
+ * In a shadow the single-step trap of the instruction before is pending where RFLAGS.TF is set, and
+ * else it is not (27.3.1.5).
+ */
+static void fix_pending_debug(struct vcpu *vcpu)
+{
+	u64 pending = vmcs_get(vcpu, VMCS_PENDING_DEBUG) & ~(u64)PENDING_DEBUG_BS;
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	if ((vcpu->regs.rflags & X86_EFLAGS_TF) &&
+	    !(vmcs_get(vcpu, VMCS_DEBUGCTL) & DEBUGCTLMSR_BTF))
+		pending |= PENDING_DEBUG_BS;
+	vmcs_set(vmx, VMCS_PENDING_DEBUG, pending);
+}
+
+/* What changes often has no place in the cache, but is compared with what the VMCS holds. */
+static void write_state(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	u32 interruptibility;
+
+	if (vmx->rip != vcpu->regs.rip)
+		vmwrite(GUEST_RIP, vcpu->regs.rip);
+	if (unlikely(vmx->rflags != vcpu->regs.rflags))
+		vmwrite(GUEST_RFLAGS, vcpu->regs.rflags);
+	if (unlikely(vmx->rsp_known && vmx->rsp != vcpu->regs.gpr[CPU_RSP]))
+		vmwrite(GUEST_RSP, vcpu->regs.gpr[CPU_RSP]);
+	interruptibility = wanted_interruptibility(vcpu);
+	if (unlikely(vmx->interruptibility != interruptibility)) {
+		vmwrite(GUEST_INTERRUPTIBILITY_INFO, interruptibility);
+		vmx->interruptibility = interruptibility;
+	}
+	if (unlikely(interruptibility & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS)))
+		fix_pending_debug(vcpu);
+	if (unlikely(vmx->event)) {
+		vmwrite(VM_ENTRY_INTR_INFO_FIELD, vmx->event);
+		if (vmx->event & INTR_INFO_DELIVER_CODE_MASK)
+			vmwrite(VM_ENTRY_EXCEPTION_ERROR_CODE, vmx->injected.error);
+	}
+	if (unlikely(vmx->cache.dirty))
+		vmcs_write_dirty(vmx);
+}
+
+/* On a CPU without a tick RCU takes the guest for user code: nothing here may be traced. */
+static noinstr int run_guest(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = vcpu->hw;
+	int refused;
+
+	context_tracking_guest_enter();
+	if (native_read_cr2() != vmx->cr2)
+		native_write_cr2(vmx->cr2);
+	refused = vmx_run(vcpu->regs.gpr, vmx->launched, &vmx->host_rsp, &vmx->guard);
+	vmx->cr2 = native_read_cr2();
+	context_tracking_guest_exit();
+	return refused;
+}
+
+/* Nothing of the guest ran. The VMCS still has the event, which the next entry may not want. */
+static void entry_failed(struct vcpu *vcpu, const char *message)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	if (vmx->event)
+		vmwrite(VM_ENTRY_INTR_INFO_FIELD, 0);
+	vmx_cancel_inject(vcpu);
+	/* What it holds now is what was written. */
+	vmx->rip = vcpu->regs.rip;
+	vmx->rflags = vcpu->regs.rflags;
+	if (vmx->rsp_known)
+		vmx->rsp = vcpu->regs.gpr[CPU_RSP];
+	vcpu->exit.reason = EXIT_FAIL_ENTRY;
+	vcpu->exit.rip = vcpu->regs.rip;
+	vcpu->exit.message = message;
+	pr_warn_ratelimited("vCPU %u: entry refused: %s\n", vcpu->id, message);
+}
+
+static void read_state(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	u32 info;
+
+	vmx->cache.valid &= VMCS_STABLE;
+	vmx->event = 0;
+	vmx->rip = vmread(GUEST_RIP);
+	vmx->rflags = vmread(GUEST_RFLAGS);
+	vmx->rsp_known = false;
+	vcpu->regs.rip = vmx->rip;
+	vcpu->regs.rflags = vmx->rflags;
+	info = vmread(GUEST_INTERRUPTIBILITY_INFO);
+	vmx->interruptibility = info;
+	vcpu->guest_cr8 = vmx_get_cr8(vcpu);
+	vcpu->events.nmi_blocked = !!(info & GUEST_INTR_STATE_NMI);
+	vcpu->events.shadow = info & GUEST_INTR_STATE_STI ? SHADOW_STI :
+			      info & GUEST_INTR_STATE_MOV_SS ? SHADOW_MOV_SS : 0;
+}
+
+static void vmx_enter(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	u32 reason;
+
+	if (unlikely(vmx->failure)) {
+		vmx_cancel_inject(vcpu);
+		vcpu->exit.reason = EXIT_FAIL_ENTRY;
+		vcpu->exit.rip = vcpu->regs.rip;
+		vcpu->exit.message = vmx->failure;
+		return;
+	}
+
+	if (unlikely(vmx->window & HW_WINDOW_NMI))
+		vmx_prepare_windows(vcpu);
+	vmx_check_translations(vcpu);
+	write_state(vcpu);
+	if (unlikely(vmx->cache.value[VMCS_DR7] &
+		     (DR_LOCAL_ENABLE_MASK | DR_GLOBAL_ENABLE_MASK)))
+		host_debug_guest(vcpu);
+
+	vmx->entered = true;
+	vcpu->exit.hw_info1 = 0;
+	vcpu->exit.hw_info2 = 0;
+	if (unlikely(run_guest(vcpu))) {
+		vcpu->exit.hw_reason = vmread(VM_INSTRUCTION_ERROR);
+		entry_failed(vcpu, vmx_explain_refusal());
+		return;
+	}
+	vmx->launched = true;
+	reason = vmread(VM_EXIT_REASON);
+	vcpu->exit.hw_reason = reason;
+	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
+		vcpu->exit.hw_info1 = vmread(EXIT_QUALIFICATION);
+		vmx->host_machine_check = (u16)reason == EXIT_REASON_MCE_DURING_VMENTRY;
+		entry_failed(vcpu, vmx_explain_state(reason));
+		return;
+	}
+	read_state(vcpu);
+	vmx_read_exit(vcpu, reason);
+}
+
+const struct vmm_hw vmx_hw = {
+	.name = "vmx",
+
+	.init = vmx_init,
+	.exit = vmx_exit,
+	.cpu_enable = vmx_cpu_enable,
+	.cpu_disable = vmx_cpu_disable,
+
+	.vm_create = vmx_vm_create,
+	.vm_destroy = vmx_vm_destroy,
+	.vcpu_create = vmx_vcpu_create,
+	.vcpu_destroy = vmx_vcpu_destroy,
+
+	.load = vmx_load,
+	.unload = vmx_unload,
+	.enter = vmx_enter,
+	.get_rsp = vmx_get_rsp,
+
+	.inject = vmx_inject,
+	.cancel_inject = vmx_cancel_inject,
+	.request_window = vmx_request_window,
+	.set_tpr_threshold = vmx_set_tpr_threshold,
+	.get_cr8 = vmx_get_cr8,
+	.set_cr8 = vmx_set_cr8,
+
+	.get_segment = vmx_get_segment,
+	.set_segment = vmx_set_segment,
+	.get_cpl = vmx_get_cpl,
+	.get_code_size = vmx_get_code_size,
+	.set_cr0 = vmx_set_cr0,
+	.set_cr4 = vmx_set_cr4,
+	.set_efer = vmx_set_efer,
+	.set_pdptes = vmx_set_pdptes,
+	.get_cr2 = vmx_get_cr2,
+	.set_cr2 = vmx_set_cr2,
+	.get_cr3 = vmx_get_cr3,
+	.set_cr3 = vmx_set_cr3,
+	.get_dr6 = vmx_get_dr6,
+	.set_dr6 = vmx_set_dr6,
+	.set_dr7 = vmx_set_dr7,
+	.get_msr = vmx_get_msr,
+	.set_msr = vmx_set_msr,
+	.set_tsc_offset = vmx_set_tsc_offset,
+	.set_shadow = vmx_set_shadow,
+	.msr_intercept = vmx_msr_intercept,
+	.update_exits = vmx_update_exits,
+	.flush_tlb = vmx_flush_tlb,
+};

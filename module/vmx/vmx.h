@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The Intel backend: a vCPU is a VMCS. Section numbers below are those of Intel's Software
+ * Developer's Manual (SDM), volume 3.
+ *
+ *   vmx.c      this host's VMX: is it there; the window; load, unload, enter
+ *   host.c     the host's state around a guest: what exits load, what they leave behind
+ *   tlb.c      VPIDs, INVEPT, INVVPID
+ *   vmcs.h     the cached fields, the instructions
+ *   vmcs.c     what is in a VMCS: controls, registers, events
+ *   exit.c     an exit reason becomes a struct vcpu_exit
+ *   explain.c  what is wrong with a VMCS that the CPU refuses, in words
+ *   entry.S    VMLAUNCH, VMRESUME
+ */
+#ifndef VMM_VMX_H
+#define VMM_VMX_H
+
+#include <linux/types.h>
+#include <asm/desc_defs.h>
+
+#include "vcpu.h"
+#include "vmx/entry.h"
+#include "vmx/vmcs.h"
+#include "x86/spec.h"
+
+/**
+ * struct vmx_cpu - VMX on one processor
+ * @enabled: windows may be opened
+ * @region: the VMXON region
+ * @found_cr4: CR4 before the window
+ * @found_vmcs: the VMCS that was current before it, where VMX was on
+ * @was_on: VMX was on before it
+ * @generation: of the VPIDs: one of an earlier generation may be another vCPU's now
+ * @next_vpid: the next free one of this generation
+ *
+ * Only its own CPU touches it, with interrupts off.
+ */
+struct vmx_cpu {
+	bool enabled;
+	struct page *region;
+	u64 found_cr4;
+	u64 found_vmcs;
+	bool was_on;
+	u64 generation;
+	u32 next_vpid;
+};
+
+/**
+ * struct vmx_host - the host's state, as the VMCS's host fields have it
+ * @cr3: @cr4: @fs_base: @idt_base: may differ from window to window
+ * @perf_global_ctrl: likewise, where it is swapped
+ */
+struct vmx_host {
+	u64 cr3;
+	u64 cr4;
+	u64 fs_base;
+	u64 idt_base;
+	u64 perf_global_ctrl;
+};
+
+/**
+ * struct vmx_found - what exits leave changed, to be put back at the window's end
+ * @ds: @es: @fs: @gs: @ldt: selectors
+ * @kernel_gs_base: the MSR
+ * @debugctl: the MSR
+ * @test_ctrl: the MSR, where @restore_test_ctrl
+ * @pebs_enable: the MSR, where it is not zero
+ * @gdt: @idt: registers with their limits
+ */
+struct vmx_found {
+	u16 ds, es, fs, gs, ldt;
+	bool restore_test_ctrl;
+	u64 kernel_gs_base;
+	u64 debugctl;
+	u64 test_ctrl;
+	u64 pebs_enable;
+	struct desc_ptr gdt;
+	struct desc_ptr idt;
+};
+
+/**
+ * struct vmx_vcpu - a vCPU's VMCS and what belongs to it
+ * @vmcs: the VMCS's page
+ * @vmcs_pa: its physical address
+ * @msr_bitmap: a page
+ * @virtual_apic: a page, of which the TPR is used
+ * @constructed: fields that never change have been written
+ * @current_here: the VMCS is current on this CPU: VMREAD and VMWRITE may be used
+ * @launched: VMRESUME, not VMLAUNCH, is next
+ * @failure: why there is no VMX in this window, or NULL
+ * @cpu: whose host state the VMCS holds; NULL before
+ * @cache: of the VMCS's fields
+ * @rip: @rflags: @interruptibility: as they are in the VMCS
+ * @rsp: likewise, if @rsp_known; else the VMCS has a newer one than vcpu->regs
+ * @host_rsp: HOST_RSP
+ * @host: @found: the host's state
+ * @entered: the guest has run in this window: @found must be put back
+ * @host_nmi: @host_machine_check: such an event ended the guest's run; the host's handler is called
+ *            behind the window
+ * @generation: of @cpu's VPIDs, when the VPID was taken; 0: it has none
+ * @flush_gen: of the root, when its translations were last invalidated here
+ * @flush: all of this vCPU's are stale
+ * @guard: SPEC_CTRL and speculation measures
+ * @injected: the event of the next entry, and
+ * @event: the same as the VMCS wants it; 0: none
+ * @window: HW_WINDOW_*
+ * @cr2: the guest's
+ * @dr6: the guest's; the hardware's is the host's
+ * @debugctl: the guest's
+ * @syscall_msrs: STAR, LSTAR, CSTAR, SFMASK: host_set_user_msr() loads them for who uses them
+ * @kernel_gs_base: the guest's; in the register during a window
+ * @tsc_aux: loaded by host_set_user_msr()
+ * @cr8: where there is no TPR shadow
+ * @tpr_threshold: as the core wants it
+ *
+ * All are the vCPU's: covered by its mutex.
+ */
+struct vmx_vcpu {
+	void *vmcs;
+	u64 vmcs_pa;
+	u8 *msr_bitmap;
+	u8 *virtual_apic;
+	bool constructed;
+	bool current_here;
+	bool launched;
+	bool rsp_known;
+	bool entered;
+	bool host_nmi;
+	bool host_machine_check;
+	bool flush;
+	const char *failure;
+	struct vmx_cpu *cpu;
+	struct vmcs_cache cache;
+	u64 rip;
+	u64 rflags;
+	u64 rsp;
+	u32 interruptibility;
+	u64 host_rsp;
+	struct vmx_host host;
+	struct vmx_found found;
+	u64 generation;
+	u64 flush_gen;
+	struct spec_guard guard;
+	struct cpu_event injected;
+	u32 event;
+	unsigned int window;
+	u64 cr2;
+	u64 dr6;
+	u64 debugctl;
+	u64 syscall_msrs[4];
+	u64 kernel_gs_base;
+	u64 tsc_aux;
+	u8 cr8;
+	u8 tpr_threshold;
+};
+
+/**
+ * struct vmx_features - what this host's VMX can do; set by init(), then immutable
+ * @pin: @processor: @secondary: @exit: @entry: the controls that all vCPUs have
+ * @revision: of VMCSs and VMXON regions
+ * @cr0_fixed: @cr4_fixed: bits that must be one
+ * @basic_error_codes: exceptions may be injected with an error code whatever their vector (A.1)
+ * @ept_ad: accessed and dirty bits in EPT entries
+ * @invept_context: INVEPT of one root, else all
+ * @vpid: VPIDs are in use
+ * @invvpid_context: INVVPID of one VPID, else all
+ * @tpr_shadow: CR8 runs without exits
+ * @perf_global_ctrl: the MSR is swapped
+ * @spec_ctrl: the CPU has SPEC_CTRL
+ * @timer: VMX-preemption timer's value at a window's begin; 0: it is not used
+ * @syscall_slots: @tsc_aux_slot: for host_set_user_msr(); the latter negative: no TSC_AUX
+ */
+struct vmx_features {
+	u32 pin;
+	u32 processor;
+	u32 secondary;
+	u32 exit;
+	u32 entry;
+	u32 revision;
+	u64 cr0_fixed;
+	u64 cr4_fixed;
+	bool basic_error_codes;
+	bool ept_ad;
+	bool invept_context;
+	bool vpid;
+	bool invvpid_context;
+	bool tpr_shadow;
+	bool perf_global_ctrl;
+	bool spec_ctrl;
+	u32 timer;
+	int syscall_slots[4];
+	int tsc_aux_slot;
+};
+
+extern struct vmx_features vmx_features;
+
+static inline struct vmx_vcpu *to_vmx(const struct vcpu *vcpu)
+{
+	return vcpu->hw;
+}
+
+/* DR6 without any condition; bits that read as one are set */
+#define DR6_INIT		0xffff0ff0u
+
+/* BS in the pending debug exceptions (25.4.2) */
+#define PENDING_DEBUG_BS	BIT(14)
+
+/* vmx.c */
+const char *vmx_open(struct vmx_vcpu *vmx);
+void vmx_close(struct vmx_vcpu *vmx);
+
+/* host.c */
+void vmx_load_host(struct vcpu *vcpu);
+void vmx_move_host(void);
+void vmx_unload_host(struct vcpu *vcpu);
+void vmx_allow_split_locks(struct vmx_vcpu *vmx);
+
+/* tlb.c */
+void vmx_check_translations(struct vcpu *vcpu);
+void vmx_use_root(struct vcpu *vcpu);
+u64 vmx_ept_pointer(u64 root);
+void vmx_flush_tlb(struct vcpu *vcpu);
+
+/* vmcs.c */
+void vmcs_init(struct vmx_vcpu *vmx);
+void vmcs_construct(struct vmx_vcpu *vmx);
+void vmcs_write_dirty(struct vmx_vcpu *vmx);
+u64 vmcs_get(struct vcpu *vcpu, enum vmcs_cached field);
+void vmcs_set(struct vmx_vcpu *vmx, enum vmcs_cached field, u64 value);
+void vmcs_set_control(struct vmx_vcpu *vmx, enum vmcs_cached field, u32 bits, bool on);
+void vmx_load_user_msrs(struct vcpu *vcpu);
+
+void vmx_get_rsp(struct vcpu *vcpu);
+void vmx_inject(struct vcpu *vcpu, const struct cpu_event *event);
+void vmx_cancel_inject(struct vcpu *vcpu);
+void vmx_request_window(struct vcpu *vcpu, unsigned int mask);
+void vmx_prepare_windows(struct vcpu *vcpu);
+void vmx_set_tpr_threshold(struct vcpu *vcpu, u8 cr8);
+u8 vmx_get_cr8(struct vcpu *vcpu);
+void vmx_set_cr8(struct vcpu *vcpu, u8 cr8);
+void vmx_get_segment(struct vcpu *vcpu, int index, struct cpu_segment *seg);
+void vmx_set_segment(struct vcpu *vcpu, int index, const struct cpu_segment *seg);
+u8 vmx_get_cpl(struct vcpu *vcpu);
+int vmx_get_code_size(struct vcpu *vcpu);
+void vmx_set_cr0(struct vcpu *vcpu);
+void vmx_set_cr4(struct vcpu *vcpu);
+void vmx_set_efer(struct vcpu *vcpu);
+void vmx_set_pdptes(struct vcpu *vcpu, const u64 pdptes[4]);
+u64 vmx_get_cr2(struct vcpu *vcpu);
+void vmx_set_cr2(struct vcpu *vcpu, u64 cr2);
+u64 vmx_get_cr3(struct vcpu *vcpu);
+void vmx_set_cr3(struct vcpu *vcpu, u64 cr3);
+u64 vmx_get_dr6(struct vcpu *vcpu);
+void vmx_set_dr6(struct vcpu *vcpu, u64 dr6);
+void vmx_set_dr7(struct vcpu *vcpu, u64 dr7);
+int vmx_get_msr(struct vcpu *vcpu, u32 msr, u64 *data);
+int vmx_set_msr(struct vcpu *vcpu, u32 msr, u64 data);
+void vmx_set_tsc_offset(struct vcpu *vcpu);
+void vmx_set_shadow(struct vcpu *vcpu);
+void vmx_msr_intercept(struct vcpu *vcpu, u32 msr, bool read, bool write);
+void vmx_update_exits(struct vcpu *vcpu);
+
+/* exit.c */
+void vmx_read_exit(struct vcpu *vcpu, u32 reason);
+
+/* explain.c */
+const char *vmx_explain_refusal(void);
+const char *vmx_explain_state(u32 reason);
+
+#endif
