@@ -695,7 +695,7 @@ static struct vmm_file fuzzed(const struct vmm_file *file)
 	return copy;
 }
 
-TEST_F(loaders, broken_images)
+TEST_F_TIMEOUT(loaders, broken_images, 180)
 {
 	unsigned int round;
 	int ret;

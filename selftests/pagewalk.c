@@ -416,6 +416,13 @@ static void walk_mode(struct __test_metadata *_metadata, FIXTURE_DATA(pagewalk) 
 		vcpu_load(vcpu, mode, enter32);
 	map_low_memory(vm);
 	segments = vcpu->state.segments;
+	/* A return to user mode takes away what only the kernel may use. */
+	for (i = VMM_ES; i <= VMM_GS; i++) {
+		if (i == VMM_CS || i == VMM_SS)
+			continue;
+		segments.seg[i].selector = SEL_USER_DATA;
+		segments.seg[i].attr |= 0x60;
+	}
 
 	for (i = 0; i < NR_TRIALS; i++) {
 		struct trial trial = random_trial(self);
