@@ -220,7 +220,6 @@ static void __exit vmm_exit(void)
 	misc_deregister(&vmm_device);
 	unregister_reboot_notifier(&vmm_reboot_notifier);
 	compat_unregister_syscore(&vmm_syscore);
-	host_restore_user_msrs_all();
 	cpuhp_remove_state(online_state);
 	exit_parts();
 	/* RCU callbacks of ours may still be on their way. */

@@ -454,12 +454,12 @@ static void svm_load(struct vcpu *vcpu)
 	/* What of the host VMRUN does not keep stays the same for the whole window. */
 	if (likely(cpu->enabled))
 		save_host(cpu->host_pa);
+	host_load();
 	/* Offered only where the host has it, which then has a slot for TSC_AUX. */
 	if (vcpu->features.rdtscp)
 		host_set_user_msr(svm_features.tsc_aux_slot, svm->tsc_aux);
 	if (svm_features.spec_ctrl && !svm_features.v_spec_ctrl)
 		spec_load_guard(&svm->guard);
-	host_debug_load();
 }
 
 static void svm_unload(struct vcpu *vcpu)
@@ -471,7 +471,7 @@ static void svm_unload(struct vcpu *vcpu)
 		native_set_debugreg(6, DR6_INIT);
 		svm->dr6_loaded = false;
 	}
-	host_debug_unload();
+	host_unload();
 }
 
 /* VMRUN failed: nothing of the guest ran. Take from copies what the CPU may have overwritten. */

@@ -571,10 +571,10 @@ static void vmx_load(struct vcpu *vcpu)
 	if (vmx_features.timer)
 		vmwrite(VMX_PREEMPTION_TIMER_VALUE, vmx_features.timer);
 	vmx_load_host(vcpu);
+	host_load();
 	vmx_load_user_msrs(vcpu);
 	if (vmx_features.spec_ctrl)
 		spec_load_guard(&vmx->guard);
-	host_debug_load();
 }
 
 static void vmx_unload(struct vcpu *vcpu)
@@ -590,7 +590,7 @@ static void vmx_unload(struct vcpu *vcpu)
 	}
 	vmx_unload_host(vcpu);
 	vmx_close(vmx);
-	host_debug_unload();
+	host_unload();
 	if (unlikely(vmx->host_nmi)) {
 		vmx->host_nmi = false;
 		/* NMIs are blocked since the exit (28.2.3): the handler's IRET ends that. */

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the host's registers must be again.
+ * What the host's registers must be again when a window ends.
  *
- * MSRs that matter in user mode alone stay the guest's until the CPU returns to user
- * mode; the kernel calls us back then. Debug registers and DEBUGCTL are the host's
- * again when the window ends.
+ * MSRs that matter in user mode alone could stay the guest's until the CPU returns to user mode,
+ * but for a neighbour. KVM takes for the host's values what it finds when it is loaded, or makes its
+ * first VM, by an interrupt to each CPU; and it remembers what it has loaded for a guest of its own,
+ * and writes that once, though we may have run on this CPU since. So they are the guest's in
+ * windows alone, where nobody interrupts, and what is put back is what was found.
  */
-#include <linux/smp.h>
+#include <linux/bits.h>
 #include <asm/msr.h>
 
 #include "compat.h"
@@ -21,38 +23,25 @@
 static u32 user_msrs[HOST_MAX_USER_MSRS];
 static u32 nr_user_msrs;
 
-/* host_cpu.debug */
-#define RESTORE_DR	1
-#define RESTORE_DR7	2
-#define RESTORE_BTF	4	/* in DEBUGCTL */
+/* host_cpu.restore */
+#define RESTORE_DR		BIT(0)
+#define RESTORE_DR7		BIT(1)
+#define RESTORE_BTF		BIT(2)	/* in DEBUGCTL */
+#define RESTORE_USER_MSRS	BIT(3)
+#define FORGET_USER_MSRS	BIT(4)	/* what was found is another guest's */
 
 DEFINE_PER_CPU(struct host_cpu, host_cpus);
 
-/* Interrupts are off. */
 static void restore_user_msrs(struct host_cpu *cpu)
 {
 	u32 i;
 
-	if (!cpu->registered)
-		return;
 	for (i = 0; i < nr_user_msrs; i++) {
 		if (cpu->loaded[i] == cpu->host[i])
 			continue;
 		wrmsrq(user_msrs[i], cpu->host[i]);
 		cpu->loaded[i] = cpu->host[i];
 	}
-	cpu->registered = false;
-	user_return_notifier_unregister(&cpu->urn);
-}
-
-/* The interrupt by which host_restore_user_msrs_all() does the same must not come in between. */
-static void before_user_mode(struct user_return_notifier *urn)
-{
-	unsigned long flags;
-
-	local_irq_save(flags);
-	restore_user_msrs(container_of(urn, struct host_cpu, urn));
-	local_irq_restore(flags);
 }
 
 /**
@@ -97,35 +86,17 @@ void host_change_user_msr(u32 slot, u64 value)
 
 	wrmsrq(user_msrs[slot], value);
 	cpu->loaded[slot] = value;
-	if (!cpu->registered) {
-		cpu->urn.on_user_return = before_user_mode;
-		user_return_notifier_register(&cpu->urn);
-		cpu->registered = true;
-	}
+	cpu->restore |= RESTORE_USER_MSRS;
 }
 
 /**
  * host_cpu_down - the CPU goes offline, to sleep, or to another kernel
  *
- * Its user-mode MSRs are the host's again, and are read anew when it comes back.
- * Interrupts are off, on that CPU.
+ * Its user-mode MSRs are read anew when it comes back. Interrupts are off, on that CPU.
  */
 void host_cpu_down(void)
 {
-	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
-
-	restore_user_msrs(cpu);
-	cpu->known = false;
-}
-
-static void restore_here(void *unused)
-{
-	host_cpu_down();
-}
-
-void host_restore_user_msrs_all(void)
-{
-	on_each_cpu(restore_here, NULL, 1);
+	this_cpu_write(host_cpus.known, false);
 }
 
 int host_init(void)
@@ -171,21 +142,29 @@ static void clear_btf(struct host_cpu *cpu)
 	rdmsrq(MSR_IA32_DEBUGCTLMSR, debugctl);
 	if (debugctl & DEBUGCTLMSR_BTF) {
 		wrmsrq(MSR_IA32_DEBUGCTLMSR, debugctl & ~(u64)DEBUGCTLMSR_BTF);
-		cpu->debug |= RESTORE_BTF;
+		cpu->restore |= RESTORE_BTF;
 	}
 }
 
-/* host_debug_load(), where the host has breakpoints or steps from branch to branch */
-void host_note_debug(u64 dr7)
+/*
+ * host_load(), where there is something to note. A user-return notifier means that another
+ * hypervisor has changed user-mode MSRs on this CPU, and will know them when the thread that it was
+ * called by runs again.
+ */
+void host_note(u64 dr7)
 {
 	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
 
 	if (dr7 & BREAKPOINTS) {
 		cpu->dr7 = dr7;
-		cpu->debug |= RESTORE_DR7;
+		cpu->restore |= RESTORE_DR7;
 	}
 	if (test_thread_flag(TIF_BLOCKSTEP))
 		clear_btf(cpu);
+	if (test_thread_flag(TIF_USER_RETURN_NOTIFY)) {
+		cpu->known = false;
+		cpu->restore |= FORGET_USER_MSRS;
+	}
 }
 
 /**
@@ -200,11 +179,11 @@ void host_debug_guest(struct vcpu *vcpu)
 	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
 	const u64 *dr = active_dr(vcpu);
 
-	if (!(cpu->debug & RESTORE_DR)) {
-		if (cpu->debug & RESTORE_DR7)
+	if (!(cpu->restore & RESTORE_DR)) {
+		if (cpu->restore & RESTORE_DR7)
 			native_set_debugreg(7, 0);
 		read_dr(cpu->dr);
-		cpu->debug |= RESTORE_DR;
+		cpu->restore |= RESTORE_DR;
 	} else if (!memcmp(cpu->guest_dr, dr, sizeof(cpu->guest_dr))) {
 		return;
 	}
@@ -213,21 +192,25 @@ void host_debug_guest(struct vcpu *vcpu)
 }
 
 /*
- * host_debug_unload(), where something was changed. DR7 is written where the host had breakpoints:
+ * host_unload(), where something was changed. DR7 is written where the host had breakpoints:
  * an exit disables them all.
  */
-void host_restore_debug(void)
+void host_restore(void)
 {
 	struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
 	u64 debugctl;
 
-	if (cpu->debug & RESTORE_DR)
+	if (cpu->restore & RESTORE_USER_MSRS)
+		restore_user_msrs(cpu);
+	if (cpu->restore & FORGET_USER_MSRS)
+		cpu->known = false;
+	if (cpu->restore & RESTORE_DR)
 		write_dr(cpu->dr);
-	if (cpu->debug & RESTORE_DR7)
+	if (cpu->restore & RESTORE_DR7)
 		native_set_debugreg(7, cpu->dr7);
-	if (cpu->debug & RESTORE_BTF) {
+	if (cpu->restore & RESTORE_BTF) {
 		rdmsrq(MSR_IA32_DEBUGCTLMSR, debugctl);
 		wrmsrq(MSR_IA32_DEBUGCTLMSR, debugctl | DEBUGCTLMSR_BTF);
 	}
-	cpu->debug = 0;
+	cpu->restore = 0;
 }

@@ -348,10 +348,9 @@ int mmio_check(const struct cpu_pending *pending);
 int host_init(void);
 void host_exit(void);
 int host_add_user_msr(u32 msr);		/* at init: returns the slot */
-void host_restore_user_msrs_all(void);	/* every CPU; at unload */
 /* In a window, before an entry with breakpoints enabled: load the guest's DR0-3 */
 void host_debug_guest(struct vcpu *vcpu);
-/* This CPU goes offline, to sleep, or to another kernel: user-mode MSRs as found. Interrupts off */
+/* This CPU goes offline, to sleep, or to another kernel. Interrupts off */
 void host_cpu_down(void);
 
 int spec_init(void);			/* bug bits, host policy, module parameter; sysfs text */
