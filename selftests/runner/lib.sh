@@ -20,7 +20,7 @@ declare -A HEADERS_META=(
 )
 
 # The hosts that tests run on, as options of nested: VENDOR-KIND. The first four
-# kinds are what a test's tag "hosts" names, the rest are CPU models.
+# kinds are what a test's tag "hosts" names, the rest are CPU models and the like.
 declare -A HOST=()
 for v in amd intel; do
 	HOST[$v-smp]="--vendor $v --cpus 2"
@@ -32,6 +32,10 @@ unset v
 HOST[amd-trinity_apu]="--vendor amd --cpu-model trinity_apu"
 HOST[intel-haswell]="--vendor intel --cpu-model haswell"
 HOST[intel-sandy_bridge]="--vendor intel --cpu-model sandy_bridge"
+# KVM has VMX on from its load on; before 6.12 while it has a VM.
+HOST[intel-kvm-6.12]="--vendor intel --cpus 2 --with-kvm --kernel 6.12"
+# What can be turned off by a parameter
+HOST[intel-plain]="--vendor intel --cpus 2 --append vmm.ept_ad=0 --append vmm.vpid=0"
 
 # slower HOST: how many times longer a test may take there than the seconds that
 # it asks for. Bochs does some 30 million instructions a second, for all CPUs
