@@ -3,7 +3,7 @@
  * HLT: an exit where the VMM has the interrupt controllers, a sleep in the
  * kernel where the module has them, and what ends it.
  */
-/* also: amd-trinity_apu */
+/* also: amd-trinity_apu intel-plain */
 #include <pthread.h>
 #include <signal.h>
 

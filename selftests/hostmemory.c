@@ -3,7 +3,7 @@
  * Guest memory is ordinary memory of a process: transparent huge pages, hugetlb,
  * userfaultfd, KSM and compaction work as for any, under a running guest.
  */
-/* also: intel-sandy_bridge */
+/* also: intel-sandy_bridge intel-plain */
 /* hosts: smp 6.12 */
 #include <fcntl.h>
 #include <linux/userfaultfd.h>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Two VMs on two CPUs, and on one; a vCPU whose thread goes from CPU to CPU,
- * and one that is run by several threads in turn.
+ * and one that is run by several threads in turn; more vCPUs than CPUs.
  */
+/* also: intel-plain */
 #include <pthread.h>
 #include <sched.h>
 
@@ -16,7 +17,7 @@
  */
 GUEST_CODE(keep_secret, 64,
 	   "movq %rdi, %xmm5; movq %rdi, %xmm14\n"
-	   "mov %rdi, %rax; mov %rdi, %rdx; shr $32, %rdx; mov $0xc0000083, %ecx; wrmsr\n"
+	   "mov %rdi, %rax; mov %rdi, %rdx; shr $32, %rdx; mov $0xc0000081, %ecx; wrmsr\n"
 	   "1: mov $0x100000, %ebx\n"
 	   "2: mov %rdi, %rax; xor %rbx, %rax; mov %rax, (%rbx); add $0x1000, %ebx\n"
 	   "cmp $0x180000, %ebx; jb 2b\n"
@@ -26,7 +27,7 @@ GUEST_CODE(keep_secret, 64,
 	   "cmp $0x180000, %ebx; jb 3b\n"
 	   "movq %xmm5, %rax; cmp %rax, %rdi; jne 9f\n"
 	   "movq %xmm14, %rax; cmp %rax, %rdi; jne 9f\n"
-	   "mov $0xc0000083, %ecx; rdmsr; cmp %eax, %edi; jne 9f\n"
+	   "mov $0xc0000081, %ecx; rdmsr; cmp %eax, %edi; jne 9f\n"
 	   "dec %r15d; jnz 1b\n"
 	   "out %eax, $PORT_VALUE\n"
 	   "9: ud2\n");
@@ -106,6 +107,24 @@ TEST(on_one_cpu)
 TEST(anywhere)
 {
 	run_both(_metadata, -1, -1);
+}
+
+/* More vCPUs that want to run than CPUs: each is preempted, and may be moved, anywhere. */
+TEST(more_than_cpus)
+{
+	struct runner runners[6];
+	pthread_t threads[ARRAY_SIZE(runners)];
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(runners); i++) {
+		runners[i] = (struct runner){ new_guest(0x0202020202020202ULL * (i + 1), 60), -1 };
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, run_it, &runners[i]));
+	}
+	for (i = 0; i < ARRAY_SIZE(runners); i++) {
+		pthread_join(threads[i], NULL);
+		EXPECT_EQ(60, runners[i].exits);
+		vm_destroy(runners[i].vcpu->vm);
+	}
 }
 
 /* More VMs than an emulated CPU has TLB tags, in turn on one CPU */
