@@ -9,6 +9,7 @@
 #include <asm/prctl.h>
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -234,6 +235,91 @@ TEST_F(hoststate, vector_registers)
 			EXPECT_EQ(0, memcmp(in + 32 * i, out + 32 * i, avx ? 32 : 16))
 				TH_LOG("register %u of round %u", i, round);
 	}
+}
+
+/*
+ * Holds YMM1 and YMM9 (XMM where DATA_GPA + 8 is 0) for longer than the scheduler lets it; what is in
+ * them after that comes to DATA_GPA + 128.
+ */
+GUEST_CODE(hold_vectors, 64,
+	   "cmpb $0, DATA_GPA + 8; je 4f\n"
+	   "mov %cr4, %rax; or $0x40000, %rax; mov %rax, %cr4\n"
+	   "xor %ecx, %ecx; xor %edx, %edx; mov $7, %eax; xsetbv\n"
+	   "vmovdqu DATA_GPA + 64, %ymm1; vmovdqu DATA_GPA + 96, %ymm9\n"
+	   "2: mov $100000, %ecx; 3: dec %ecx; jnz 3b\n"
+	   "vmovdqu %ymm1, DATA_GPA + 128; vmovdqu %ymm9, DATA_GPA + 160\n"
+	   "out %al, $PORT_VALUE; jmp 2b\n"
+	   "4: movdqu DATA_GPA + 64, %xmm1; movdqu DATA_GPA + 96, %xmm9\n"
+	   "5: mov $100000, %ecx; 6: dec %ecx; jnz 6b\n"
+	   "movdqu %xmm1, DATA_GPA + 128; movdqu %xmm9, DATA_GPA + 160\n"
+	   "out %al, $PORT_VALUE; jmp 5b\n");
+
+struct holder {
+	bool avx;
+	bool stop;
+	u32 rounds;
+	u32 lost;
+};
+
+/* The same in a thread of the host */
+static void *hold_here(void *arg)
+{
+	struct holder *h = arg;
+	u8 in[64], out[64];
+	unsigned int i, spin;
+
+	pin_to_cpu(0);
+	while (!__atomic_load_n(&h->stop, __ATOMIC_SEQ_CST)) {
+		for (i = 0; i < sizeof(in); i++)
+			in[i] = i * 3 + h->rounds + 0x80;
+		memset(out, 0, sizeof(out));
+		spin = 100000;
+		if (h->avx)
+			asm volatile("vmovdqu (%[in]), %%ymm1; vmovdqu 32(%[in]), %%ymm9\n"
+				     "1: dec %[spin]; jnz 1b\n"
+				     "vmovdqu %%ymm1, (%[out]); vmovdqu %%ymm9, 32(%[out])\n"
+				     : [spin] "+r" (spin) : [in] "r" (in), [out] "r" (out)
+				     : "memory", "cc", "xmm1", "xmm9");
+		else
+			asm volatile("movdqu (%[in]), %%xmm1; movdqu 32(%[in]), %%xmm9\n"
+				     "1: dec %[spin]; jnz 1b\n"
+				     "movdqu %%xmm1, (%[out]); movdqu %%xmm9, 32(%[out])\n"
+				     : [spin] "+r" (spin) : [in] "r" (in), [out] "r" (out)
+				     : "memory", "cc", "xmm1", "xmm9");
+		for (i = 0; i < 2; i++)
+			if (memcmp(in + 32 * i, out + 32 * i, h->avx ? 32 : 16))
+				h->lost++;
+		__atomic_add_fetch(&h->rounds, 1, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+/* A guest and a thread take turns on one CPU; each has its own. */
+TEST_F(hoststate, vector_registers_in_turn)
+{
+	struct holder holder = { .avx = self->vm->info.xcr0 & 4 };
+	size_t size = holder.avx ? 32 : 16;
+	unsigned int i, round;
+	pthread_t thread;
+	u8 *data;
+
+	vcpu_load(self->vcpu, MODE_LONG, hold_vectors);
+	data = guest_ptr(self->vm, DATA_GPA, 256);
+	data[8] = holder.avx;
+	for (i = 0; i < 64; i++)
+		data[64 + i] = i * 5 + 1;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, hold_here, &holder));
+	for (round = 0; round < 10 || __atomic_load_n(&holder.rounds, __ATOMIC_SEQ_CST) < 10;
+	     round++) {
+		memset(data + 128, 0, 64);
+		run_value(self->vcpu);
+		for (i = 0; i < 2; i++)
+			EXPECT_EQ(0, memcmp(data + 64 + 32 * i, data + 128 + 32 * i, size))
+				TH_LOG("register %u of round %u", i, round);
+	}
+	__atomic_store_n(&holder.stop, true, __ATOMIC_SEQ_CST);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, holder.lost);
 }
 
 TEST_F(hoststate, x87_and_mxcsr)
