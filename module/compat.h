@@ -130,6 +130,45 @@ typedef typeof(((struct mmu_notifier_ops *)NULL)->test_young(NULL, NULL, 0)) com
 #else
 #define COMPAT_VERW_ON_ENTRY	false
 #endif
+/*
+ * Is VERW what the host does about those of Intel's bugs that it asks for? Kernels with the first
+ * name say what guests need apart, by CLEAR_CPU_BUF_VM; those without the second do it
+ * wherever their mitigations are on.
+ */
+#ifdef X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO
+#define COMPAT_VERW_FOR_INTEL	false
+#elif defined(X86_FEATURE_CLEAR_CPU_BUF)
+#define COMPAT_VERW_FOR_INTEL	boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF)
+#else
+#define COMPAT_VERW_FOR_INTEL	true
+#endif
+#ifdef X86_BUG_RFDS
+#define COMPAT_BUG_RFDS		boot_cpu_has_bug(X86_BUG_RFDS)
+#else
+#define COMPAT_BUG_RFDS		false
+#endif
+#ifdef X86_BUG_BHI
+#define COMPAT_BUG_BHI		boot_cpu_has_bug(X86_BUG_BHI)
+#else
+#define COMPAT_BUG_BHI		false
+#endif
+#ifdef X86_FEATURE_CLEAR_BHB_HW
+#define COMPAT_BHI_DIS_S	boot_cpu_has(X86_FEATURE_CLEAR_BHB_HW)
+#else
+#define COMPAT_BHI_DIS_S	false
+#endif
+#ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+#define COMPAT_BHB_ON_EXIT	boot_cpu_has(X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT)
+#elif defined(X86_FEATURE_CLEAR_BHB_VMEXIT)
+#define COMPAT_BHB_ON_EXIT	boot_cpu_has(X86_FEATURE_CLEAR_BHB_VMEXIT)
+#else
+#define COMPAT_BHB_ON_EXIT	false
+#endif
+#ifdef X86_FEATURE_SRSO_BP_SPEC_REDUCE
+#define COMPAT_REDUCE_PREDICTION boot_cpu_has(X86_FEATURE_SRSO_BP_SPEC_REDUCE)
+#else
+#define COMPAT_REDUCE_PREDICTION false
+#endif
 #ifdef X86_FEATURE_IBPB_EXIT_TO_USER
 #define COMPAT_IBPB_TO_USER	boot_cpu_has(X86_FEATURE_IBPB_EXIT_TO_USER)
 #else

@@ -264,6 +264,7 @@ static int svm_cpu_enable(void)
 	/* The TLB may hold anything under any tag: the first one taken flushes them all. */
 	cpu->generation++;
 	cpu->next_asid = svm_features.nr_asids;
+	spec_cpu_enable();
 	cpu->enabled = true;
 	return 0;
 }
@@ -276,6 +277,7 @@ static void svm_cpu_disable(void)
 	if (!cpu->enabled)
 		return;
 	cpu->enabled = false;
+	spec_cpu_disable();
 
 	if (svm_features.tsc_ratio)
 		change_tsc_ratio(TSC_RATIO_ONE, cpu->found_tsc_ratio);

@@ -575,6 +575,7 @@ static void vmx_load(struct vcpu *vcpu)
 	vmx_load_user_msrs(vcpu);
 	if (vmx_features.spec_ctrl)
 		spec_load_guard(&vmx->guard);
+	spec_load_window();
 }
 
 static void vmx_unload(struct vcpu *vcpu)

@@ -138,6 +138,15 @@
 	dec	%eax
 	jnz	.Lrsb_next\@
 .Lrsb_done\@:
+	/* Post-barrier return predictions: one CALL, retired, before the first RET */
+	testl	$SPEC_EXIT_RSB_ONE, GUARD_FLAGS(%rbx)
+	jz	.Lrsb_one_done\@
+	ANNOTATE_INTRA_FUNCTION_CALL
+	call	.Lrsb_one\@
+	int3
+.Lrsb_one\@:
+	add	$8, %rsp
+.Lrsb_one_done\@:
 	/* None of the tests here can be speculated around. */
 	lfence
 
@@ -149,13 +158,32 @@
 	mov	%edx, GUARD_GUEST_SPEC_CTRL + 4(%rbx)
 .Lread_spec_ctrl_done\@:
 
+	testl	$SPEC_EXIT_IBRS, GUARD_FLAGS(%rbx)
+	jnz	.Lwrite_host_spec_ctrl\@
 	testl	$GUARD_SPEC_CTRL, GUARD_FLAGS(%rbx)
 	jz	.Lhost_spec_ctrl_done\@
 	mov	GUARD_GUEST_SPEC_CTRL(%rbx), %rax
 	cmp	GUARD_HOST_SPEC_CTRL(%rbx), %rax
 	je	.Lhost_spec_ctrl_done\@
+.Lwrite_host_spec_ctrl\@:
 	WRITE_SPEC_CTRL GUARD_HOST_SPEC_CTRL
 .Lhost_spec_ctrl_done\@:
+
+	testl	$SPEC_EXIT_BHB, GUARD_FLAGS(%rbx)
+	jz	.Lbhb_done\@
+	/* Taken branches, more of them than the deepest branch history known has room for: 194 */
+	mov	$13, %ecx
+.Lbhb_outer\@:
+	mov	$8, %eax
+.Lbhb_inner\@:
+	jmp	.Lbhb_hop\@
+	int3
+.Lbhb_hop\@:
+	dec	%eax
+	jnz	.Lbhb_inner\@
+	dec	%ecx
+	jnz	.Lbhb_outer\@
+.Lbhb_done\@:
 
 	testl	$SPEC_EXIT_IBPB, GUARD_FLAGS(%rbx)
 	jz	.Libpb_done\@

@@ -10,6 +10,9 @@
 #define SPEC_EXIT_UNTRAIN	0x02	/* forget return predictions (Retbleed, SRSO) */
 #define SPEC_EXIT_IBPB		0x04	/* the same by an IBPB */
 #define SPEC_ENTRY_VERW		0x08	/* clear CPU buffers of the host's data */
+#define SPEC_EXIT_RSB_ONE	0x10	/* one entry is enough: what was there before is not used */
+#define SPEC_EXIT_BHB		0x20	/* forget the branch history */
+#define SPEC_EXIT_IBRS		0x40	/* write SPEC_CTRL: IBRS holds for what ran before the write */
 
 /* Offsets in struct spec_guard, checked in spec.c */
 #define GUARD_FLAGS		0
@@ -52,12 +55,16 @@ void spec_load_guard(struct spec_guard *guard);
 /* SPEC_EXIT_* and SPEC_ENTRY_* to be taken; set by spec_init(), then immutable */
 extern u32 spec_entry_measures;
 
-/* Likewise: what spec_enter_vm() and spec_leave_vm() do. Most hosts need neither. */
+/* Likewise: what the functions below do. Most hosts need none. */
 DECLARE_STATIC_KEY_FALSE(spec_ibpb_between_vms);
 DECLARE_STATIC_KEY_FALSE(spec_ibpb_to_user);
+DECLARE_STATIC_KEY_FALSE(spec_flush_l1d);
+DECLARE_STATIC_KEY_FALSE(spec_reduce_prediction);
 
 void spec_change_vm(struct vcpu *vcpu);
 void spec_before_user(void);
+void spec_empty_l1d(void);
+void spec_set_prediction(bool reduced);
 
 /**
  * spec_enter_vm - a window begins
@@ -80,6 +87,35 @@ static __always_inline void spec_leave_vm(void)
 {
 	if (static_branch_unlikely(&spec_ibpb_to_user))
 		spec_before_user();
+}
+
+/**
+ * spec_load_window - the last step of load()
+ *
+ * L1TF: what the host has just used must not be in the L1 data cache when the guest runs. Interrupts
+ * stay off until it does, so that none brings other data back.
+ */
+static __always_inline void spec_load_window(void)
+{
+	if (static_branch_unlikely(&spec_flush_l1d))
+		spec_empty_l1d();
+}
+
+/**
+ * spec_cpu_enable - guests may run on this CPU
+ *
+ * SRSO on processors that have a mode for hosts of guests; spec_cpu_disable() is the opposite.
+ */
+static inline void spec_cpu_enable(void)
+{
+	if (static_branch_unlikely(&spec_reduce_prediction))
+		spec_set_prediction(true);
+}
+
+static inline void spec_cpu_disable(void)
+{
+	if (static_branch_unlikely(&spec_reduce_prediction))
+		spec_set_prediction(false);
 }
 
 #endif /* __ASSEMBLER__ */
