@@ -39,6 +39,9 @@ DEFINE_STATIC_KEY_FALSE(spec_ibpb_to_user);
 DEFINE_STATIC_KEY_FALSE(spec_flush_l1d);
 DEFINE_STATIC_KEY_FALSE(spec_reduce_prediction);
 
+/* Neither the module's parameter nor the host's command line says that there are to be none. */
+static bool measures_wanted;
+
 /* L1TF asks for a flush, by an MSR that the microcode does not have */
 static bool l1d_flush_missing;
 
@@ -72,6 +75,18 @@ static bool leaks_between_threads(void)
 	return leaks && smt_active();
 }
 
+/* The feature bit of enhanced IBRS says that it is there, not that it is on. */
+static bool host_uses_ibrs(void)
+{
+	u64 spec_ctrl = 0;
+
+	if (boot_cpu_has(X86_FEATURE_KERNEL_IBRS))
+		return true;
+	if (boot_cpu_has(X86_FEATURE_IBRS_ENHANCED) && boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL))
+		rdmsrq(MSR_IA32_SPEC_CTRL, spec_ctrl);
+	return spec_ctrl & SPEC_CTRL_IBRS;
+}
+
 /* Retbleed and SRSO: return predictions must be forgotten on the way out of a guest. */
 static u32 untrain_measure(bool force)
 {
@@ -83,7 +98,7 @@ static u32 untrain_measure(bool force)
 	if (COMPAT_IBPB_ON_EXIT || boot_cpu_has(X86_FEATURE_ENTRY_IBPB))
 		return SPEC_EXIT_IBPB;
 	/* IBRS is an answer to Retbleed; the kernel's thunks do nothing where it has not chosen them. */
-	if (force && ((boot_cpu_has_bug(X86_BUG_RETBLEED) && !boot_cpu_has(X86_FEATURE_KERNEL_IBRS)) ||
+	if (force && ((boot_cpu_has_bug(X86_BUG_RETBLEED) && !host_uses_ibrs()) ||
 		      boot_cpu_has_bug(X86_BUG_SRSO)))
 		return SPEC_EXIT_IBPB;
 	return 0;
@@ -91,10 +106,8 @@ static u32 untrain_measure(bool force)
 
 static u32 return_stack_measure(bool force)
 {
-	bool enhanced = boot_cpu_has(X86_FEATURE_IBRS_ENHANCED);
-
 	if (boot_cpu_has(X86_FEATURE_RSB_VMEXIT) ||
-	    (force && boot_cpu_has_bug(X86_BUG_SPECTRE_V2) && !enhanced))
+	    (force && boot_cpu_has_bug(X86_BUG_SPECTRE_V2) && !host_uses_ibrs()))
 		return SPEC_EXIT_RSB;
 	if (boot_cpu_has(X86_FEATURE_RSB_VMEXIT_LITE) ||
 	    (force && boot_cpu_has_bug(X86_BUG_EIBRS_PBRSB)))
@@ -157,6 +170,7 @@ static void choose(bool force)
 	u32 measures = return_stack_measure(force) | untrain_measure(force) |
 		       branch_history_measure(force) | buffer_measure(force);
 
+	measures_wanted = true;
 	if (!has_ibpb)
 		measures &= ~SPEC_EXIT_IBPB;
 	/* An IBPB that spares return predictions asks for the fill as well. */
@@ -206,12 +220,16 @@ void spec_load_guard(struct spec_guard *guard)
 	BUILD_BUG_ON(offsetof(struct spec_guard, guest_spec_ctrl) != GUARD_GUEST_SPEC_CTRL);
 	BUILD_BUG_ON(offsetof(struct spec_guard, host_spec_ctrl) != GUARD_HOST_SPEC_CTRL);
 
-	if (likely(!guard->guest_spec_ctrl && !(guard->flags & GUARD_READ_SPEC_CTRL)))
+	if (likely(!guard->guest_spec_ctrl &&
+		   !(guard->flags & (GUARD_READ_SPEC_CTRL | SPEC_EXIT_IBRS)))) {
 		guard->flags &= ~GUARD_SPEC_CTRL;
-	else
+		return;
+	}
+	rdmsrq(MSR_IA32_SPEC_CTRL, guard->host_spec_ctrl);
+	if (guard->guest_spec_ctrl || (guard->flags & GUARD_READ_SPEC_CTRL))
 		guard->flags |= GUARD_SPEC_CTRL;
-	if (unlikely(guard->flags & (GUARD_SPEC_CTRL | SPEC_EXIT_IBRS)))
-		rdmsrq(MSR_IA32_SPEC_CTRL, guard->host_spec_ctrl);
+	else
+		guard->flags &= ~GUARD_SPEC_CTRL;
 }
 
 /* spec_enter_vm(), where the host needs it */
@@ -289,6 +307,13 @@ static const char *describe_l1d(void)
 	return yes_no(static_key_enabled(&spec_flush_l1d));
 }
 
+static const char *describe_ibpb(bool on, bool asked_for)
+{
+	if (measures_wanted && asked_for && !boot_cpu_has(X86_FEATURE_IBPB))
+		return "no, needs newer microcode (IBPB)";
+	return yes_no(on);
+}
+
 static const char *describe_threads(void)
 {
 	if (leaks_between_threads())
@@ -320,8 +345,11 @@ ssize_t spec_describe(char *buf, size_t size)
 		  yes_no(static_key_enabled(&spec_reduce_prediction)) },
 		{ "CPU buffers cleared at entries", describe_buffers() },
 		{ "L1 data cache flushed before a guest", describe_l1d() },
-		{ "IBPB between VMs", yes_no(static_key_enabled(&spec_ibpb_between_vms)) },
-		{ "IBPB before user space", yes_no(static_key_enabled(&spec_ibpb_to_user)) },
+		{ "IBPB between VMs",
+		  describe_ibpb(static_key_enabled(&spec_ibpb_between_vms),
+				boot_cpu_has_bug(X86_BUG_SPECTRE_V2)) },
+		{ "IBPB before user space",
+		  describe_ibpb(static_key_enabled(&spec_ibpb_to_user), COMPAT_BUG_VMSCAPE) },
 		{ "leaks between the threads of a core", describe_threads() },
 	};
 	ssize_t len = 0;
