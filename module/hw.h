@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What a vendor implements. Everything above this line of the house is the
- * same for VT-x and SVM; everything below knows nothing of ioctls, slots,
+ * same for VMX and SVM; everything below knows nothing of ioctls, slots,
  * devices or the run loop.
  *
  * Contexts named below:
