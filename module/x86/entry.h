@@ -81,7 +81,7 @@
 	mov	%r15, GPR_R(15)(%rax)
 .endm
 
-/* Registers that RESTORE_HOST does not load: nothing of the guest's is left for a speculated use. */
+/* What RESTORE_HOST does not load: nothing of the guest's is left to be speculated with. */
 .macro CLEAR_GUEST_GPRS
 	xor	%ecx, %ecx
 	xor	%edx, %edx
@@ -102,8 +102,8 @@
 .endm
 
 /*
- * Before an entry. %rbx: guard; \selector: a word with a writable data selector. Clobbers %rax, %rcx,
- * %rdx. All that is loaded behind it must be the guest's own.
+ * Before an entry. %rbx: guard; \selector: a word with a writable data selector. Clobbers %rax,
+ * %rcx, %rdx. All that is loaded behind it must be the guest's own.
  */
 .macro GUARD_BEFORE_ENTRY selector
 	testl	$GUARD_SPEC_CTRL, GUARD_FLAGS(%rbx)
@@ -120,7 +120,7 @@
 .Lverw_done\@:
 .endm
 
-/* After an exit, before the first RET and the first indirect branch. %rbx: guard. Clobbers as above */
+/* After an exit, before the first RET and indirect branch. %rbx: guard. Clobbers the same */
 .macro GUARD_AFTER_EXIT
 	testl	$SPEC_EXIT_RSB, GUARD_FLAGS(%rbx)
 	jz	.Lrsb_done\@

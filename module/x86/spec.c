@@ -97,7 +97,7 @@ static u32 untrain_measure(bool force)
 		return SPEC_EXIT_UNTRAIN;
 	if (COMPAT_IBPB_ON_EXIT || boot_cpu_has(X86_FEATURE_ENTRY_IBPB))
 		return SPEC_EXIT_IBPB;
-	/* IBRS is an answer to Retbleed; the kernel's thunks do nothing where it has not chosen them. */
+	/* IBRS is an answer to Retbleed; the kernel's thunks do nothing unless it chose them. */
 	if (force && ((boot_cpu_has_bug(X86_BUG_RETBLEED) && !host_uses_ibrs()) ||
 		      boot_cpu_has_bug(X86_BUG_SRSO)))
 		return SPEC_EXIT_IBPB;
@@ -116,8 +116,8 @@ static u32 return_stack_measure(bool force)
 }
 
 /*
- * Where BHI_DIS_S is the answer, it is in the host's SPEC_CTRL; a guest that runs without it has its
- * own there, and an exit swaps the two.
+ * Where BHI_DIS_S is the answer, it is in the host's SPEC_CTRL; a guest that runs without it has
+ * its own there, and an exit swaps the two.
  */
 static u32 branch_history_measure(bool force)
 {

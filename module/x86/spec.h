@@ -12,7 +12,7 @@
 #define SPEC_ENTRY_VERW		0x08	/* clear CPU buffers of the host's data */
 #define SPEC_EXIT_RSB_ONE	0x10	/* one entry is enough: what was there before is not used */
 #define SPEC_EXIT_BHB		0x20	/* forget the branch history */
-#define SPEC_EXIT_IBRS		0x40	/* write SPEC_CTRL: IBRS holds for what ran before the write */
+#define SPEC_EXIT_IBRS		0x40	/* write SPEC_CTRL: IBRS is about what ran before */
 
 /* Offsets in struct spec_guard, checked in spec.c */
 #define GUARD_FLAGS		0
@@ -92,8 +92,8 @@ static __always_inline void spec_leave_vm(void)
 /**
  * spec_load_window - the last step of load()
  *
- * L1TF: what the host has just used must not be in the L1 data cache when the guest runs. Interrupts
- * stay off until it does, so that none brings other data back.
+ * L1TF: what the host has just used must not be in the L1 data cache when the guest runs.
+ * Interrupts stay off until it does, so that none brings other data back.
  */
 static __always_inline void spec_load_window(void)
 {
