@@ -1,6 +1,5 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: GPL-2.0-only
-# also: intel-haswell
 #
 # The measures against speculative execution are the host's own for its guests, and said in
 # words. That guests run with them is what the other tests show under "make check-mitigations".
