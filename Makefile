@@ -45,10 +45,13 @@ module: | $(if $(findstring $(VMM_CACHE)/kernel-6.1,$(KDIR)),fetch-6.1)	## vmm.k
 	+@$(call module_build,$(KDIR),$(KFLAGS))
 
 # For the emulated hosts' kernels.
-.PHONY: modules $(SERIES:%=module-%) $(SERIES:%=fetch-%) module-debug fetch-debug
+.PHONY: modules module-count $(SERIES:%=module-%) $(SERIES:%=fetch-%) module-debug fetch-debug
 modules: $(SERIES:%=module-%)	## vmm.ko for both kernels of the emulated hosts
 $(SERIES:%=module-%) module-debug: module-%: fetch-%
 	+@$(call module_build,$(VMM_CACHE)/kernel-$*/build,CONFIG_DEBUG_INFO_BTF_MODULES= $(KFLAGS))
+# One that counts costly instructions (module/x86/count.h), for the bench.
+module-count: fetch-6.1
+	+@VMM_BUILD=$(VMM_BUILD)/count $(call module_build,$(VMM_CACHE)/kernel-6.1/build,CONFIG_DEBUG_INFO_BTF_MODULES= $(KFLAGS) KCFLAGS=-DVMM_COUNT)
 $(SERIES:%=fetch-%) fetch-debug: fetch-%:
 	@$(RUNNER)/fetch $* >/dev/null
 

@@ -111,6 +111,27 @@ typedef typeof(((struct mmu_notifier_ops *)NULL)->test_young(NULL, NULL, 0)) com
 #define wrmsrq(msr, value)	wrmsrl(msr, value)
 #endif
 
+#ifdef VMM_COUNT
+#include "x86/count.h"
+#undef rdmsrq
+#undef wrmsrq
+#define rdmsrq(msr, value)						\
+do {									\
+	u32 low_, high_;						\
+									\
+	count_insn(RDMSR);						\
+	rdmsr(msr, low_, high_);					\
+	(value) = (u64)high_ << 32 | low_;				\
+} while (0)
+#define wrmsrq(msr, value)						\
+do {									\
+	u64 value_ = (value);						\
+									\
+	count_insn(WRMSR);						\
+	wrmsr(msr, (u32)value_, value_ >> 32);				\
+} while (0)
+#endif
+
 /*
  * Bugs and host policies that not every kernel of a series knows: stable updates
  * brought them, so that the name decides, not the version.

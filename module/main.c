@@ -21,6 +21,7 @@
 #include "hw.h"
 #include "pv/pv.h"
 #include "vcpu.h"
+#include "x86/count.h"
 #include "x86/x86.h"
 
 const struct vmm_hw *hw;
@@ -200,6 +201,7 @@ static int __init vmm_init(void)
 	ret = misc_register(&vmm_device);
 	if (ret)
 		goto remove_notifier;
+	count_init();
 	pr_info("ready (%s)\n", hw->name);
 	return 0;
 
@@ -217,6 +219,7 @@ module_init(vmm_init);
 /* No VM and no vCPU is left: their files hold the module. */
 static void __exit vmm_exit(void)
 {
+	count_uninit();
 	misc_deregister(&vmm_device);
 	unregister_reboot_notifier(&vmm_reboot_notifier);
 	compat_unregister_syscore(&vmm_syscore);

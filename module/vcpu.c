@@ -29,6 +29,7 @@
 #include "vcpu.h"
 #include "vm.h"
 #include "vmm_abi.h"
+#include "x86/count.h"
 #include "x86/spec.h"
 #include "x86/x86.h"
 
@@ -146,8 +147,10 @@ void vcpu_kick(struct vcpu *vcpu)
 
 	rcu_read_lock();
 	thread = rcu_dereference(vcpu->thread);
-	if (thread)
+	if (thread) {
+		count_insn(IPI);
 		kick_process(thread);
+	}
 	rcu_read_unlock();
 }
 
@@ -433,6 +436,7 @@ static enum exit_verdict run_window(struct vcpu *vcpu)
 	xstate_save_guest(vcpu);
 	/* User space may follow without another look. */
 	spec_leave_vm();
+	count_leave(vcpu);
 	kernel_fpu_end();
 	pv_after_window(vcpu);
 	return verdict;

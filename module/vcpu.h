@@ -250,6 +250,9 @@ struct vcpu {
 	struct rcuwait wait;		/* of that thread in HLT */
 
 	struct vcpu_stats stats;	/* [t] */
+#ifdef VMM_COUNT
+	enum exit_reason counted_exit;	/* [t] whose instructions run */
+#endif
 	void *front;			/* [I] the front end's, and how it is freed */
 	void (*front_free)(struct vcpu *vcpu);
 };

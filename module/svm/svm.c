@@ -25,6 +25,7 @@
 #include "tdp.h"
 #include "vm.h"
 #include "vmm_abi.h"
+#include "x86/count.h"
 #include "x86/host.h"
 #include "x86/x86.h"
 
@@ -408,6 +409,7 @@ static void check_translations(struct vcpu *vcpu, struct svm_cpu *cpu)
 /* The host's FS, GS, TR, LDTR and system call MSRs, for the VMLOAD after each exit */
 static void save_host(u64 pa)
 {
+	count_insn(VMSAVE);
 	asm volatile("vmsave %0" : : "a" (pa) : "memory");
 }
 
@@ -469,6 +471,7 @@ static void svm_unload(struct vcpu *vcpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 
 	if (unlikely(svm->dr6_loaded)) {
+		count_insn(MOV_DR);
 		/* What the kernel leaves there after each of its own #DB */
 		native_set_debugreg(6, DR6_INIT);
 		svm->dr6_loaded = false;
@@ -529,6 +532,11 @@ static void svm_enter(struct vcpu *vcpu)
 		host_debug_guest(vcpu);
 	check_translations(vcpu, cpu);
 
+	count_insns(VMLOAD, 2);
+	count_insn(VMSAVE);
+	count_insns(FLUSH, vmcb->control.tlb_control ? 1 : 0);
+	count_guard(&svm->guard);
+	count_entry(vcpu);
 	svm_run(vcpu);
 
 	vmcb->control.clean = svm_features.clean;
@@ -549,6 +557,7 @@ static void svm_enter(struct vcpu *vcpu)
 	vcpu->guest_cr8 = vmcb->control.int_ctl & V_TPR;
 	vcpu->events.shadow = vmcb->control.int_state & INTERRUPT_SHADOW ? SHADOW_STI : 0;
 	svm_read_exit(vcpu);
+	count_exit(vcpu);
 }
 
 /* RSP comes with each exit. */

@@ -15,6 +15,7 @@
 #include "compat.h"
 #include "hw.h"
 #include "vmx/vmx.h"
+#include "x86/count.h"
 #include "x86/x86.h"
 
 static u16 read_ldt(void)
@@ -120,8 +121,10 @@ static void restore_selectors(struct vmx_vcpu *vmx)
 {
 	const struct vmx_found *found = &vmx->found;
 
-	if (found->ldt)
+	if (found->ldt) {
+		count_insn(LGDT);
 		asm volatile("lldt %0" : : "rm" (found->ldt));
+	}
 	if (found->ds)
 		loadsegment(ds, found->ds);
 	if (found->es)
@@ -176,6 +179,7 @@ void vmx_load_host(struct vcpu *vcpu)
 	asm volatile("sgdt %0" : "=m" (found->gdt));
 	asm volatile("sidt %0" : "=m" (found->idt));
 	note_selectors(found);
+	count_insn(MOV_CR);
 	update(&host->cr3, HOST_CR3, __read_cr3());
 	update(&host->cr4, HOST_CR4, cpu->found_cr4 | X86_CR4_VMXE);
 	update(&host->fs_base, HOST_FS_BASE, read_fs_base());
@@ -203,6 +207,7 @@ void vmx_unload_host(struct vcpu *vcpu)
 	struct vmx_found *found = &vmx->found;
 
 	if (likely(vmx->entered)) {
+		count_insns(LGDT, 2);
 		asm volatile("lgdt %0" : : "m" (found->gdt));
 		asm volatile("lidt %0" : : "m" (found->idt));
 		invalidate_tss_limit();

@@ -20,7 +20,7 @@
 #include <asm/asm.h>
 #include <asm/vmx.h>
 
-#include "vmx/count.h"
+#include "x86/count.h"
 
 /*
  * Cached fields. Segments come first, four fields each in enum cpu_segment_index order, GDTR and
@@ -126,7 +126,7 @@ static inline u64 vmread(unsigned long field)
 {
 	u64 value;
 
-	vmx_count(VMREAD);
+	count_insn(VMREAD);
 	asm volatile("vmread %1, %0" : "=r" (value) : "r" (field) : "cc");
 	return value;
 }
@@ -134,7 +134,7 @@ static inline u64 vmread(unsigned long field)
 /* Of a field that this CPU has; there is no other way for it to fail. */
 static inline void vmwrite(unsigned long field, u64 value)
 {
-	vmx_count(VMWRITE);
+	count_insn(VMWRITE);
 	asm volatile("vmwrite %1, %0" : : "r" (field), "rm" (value) : "cc");
 }
 
@@ -143,14 +143,14 @@ static inline bool vmxon(u64 region)
 {
 	bool failed;
 
-	vmx_count(VMXON);
+	count_insn(VMXON);
 	asm volatile("vmxon %1" : "=@ccbe" (failed) : "m" (region) : "memory");
 	return !failed;
 }
 
 static inline void vmxoff(void)
 {
-	vmx_count(VMXOFF);
+	count_insn(VMXOFF);
 	asm volatile("vmxoff" : : : "cc", "memory");
 }
 
@@ -158,7 +158,7 @@ static inline bool vmptrld(u64 vmcs)
 {
 	bool failed;
 
-	vmx_count(VMPTRLD);
+	count_insn(VMPTRLD);
 	asm volatile("vmptrld %1" : "=@ccbe" (failed) : "m" (vmcs) : "memory");
 	return !failed;
 }
@@ -167,7 +167,7 @@ static inline bool vmclear(u64 vmcs)
 {
 	bool failed;
 
-	vmx_count(VMCLEAR);
+	count_insn(VMCLEAR);
 	asm volatile("vmclear %1" : "=@ccbe" (failed) : "m" (vmcs) : "memory");
 	return !failed;
 }
@@ -195,7 +195,7 @@ static inline void invept(unsigned long type, u64 ept_pointer)
 		u64 reserved;
 	} operand = { .ept_pointer = ept_pointer };
 
-	vmx_count(INVEPT);
+	count_insn(INVEPT);
 	asm volatile("invept %0, %1" : : "m" (operand), "r" (type) : "cc", "memory");
 }
 
@@ -206,7 +206,7 @@ static inline void invvpid(unsigned long type, u16 vpid)
 		u64 address;
 	} operand = { .vpid = vpid };
 
-	vmx_count(INVVPID);
+	count_insn(INVVPID);
 	asm volatile("invvpid %0, %1" : : "m" (operand), "r" (type) : "cc", "memory");
 }
 

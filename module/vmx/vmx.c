@@ -32,6 +32,7 @@
 #include "vm.h"
 #include "vmm_abi.h"
 #include "vmx/vmx.h"
+#include "x86/count.h"
 #include "x86/host.h"
 #include "x86/x86.h"
 
@@ -425,12 +426,13 @@ static void vmx_cpu_disable(void)
 /* CR4 without the kernel's copy of it, which is to stay what it is. */
 static void write_cr4(u64 cr4)
 {
-	vmx_count(MOV_CR);
+	count_insn(MOV_CR);
 	asm volatile("mov %0, %%cr4" : : "r" (cr4) : "memory");
 }
 
 static const char *start_vmx(struct vmx_cpu *cpu)
 {
+	count_insn(MOV_CR);
 	cpu->found_cr4 = __read_cr4();
 	cpu->found_vmcs = NO_VMCS;
 	cpu->was_on = (cpu->found_cr4 & X86_CR4_VMXE) && vmptrst(&cpu->found_vmcs);
@@ -744,6 +746,9 @@ static void vmx_enter(struct vcpu *vcpu)
 	vmx->entered = true;
 	vcpu->exit.hw_info1 = 0;
 	vcpu->exit.hw_info2 = 0;
+	count_guard(&vmx->guard);
+	count_insns(MOV_CR, native_read_cr2() != vmx->cr2 ? 3 : 2);
+	count_entry(vcpu);
 	if (unlikely(run_guest(vcpu))) {
 		vcpu->exit.hw_reason = vmread(VM_INSTRUCTION_ERROR);
 		entry_failed(vcpu, vmx_explain_refusal());
@@ -760,6 +765,7 @@ static void vmx_enter(struct vcpu *vcpu)
 	}
 	read_state(vcpu);
 	vmx_read_exit(vcpu, reason);
+	count_exit(vcpu);
 }
 
 const struct vmm_hw vmx_hw = {

@@ -14,6 +14,7 @@
 #include "compat.h"
 #include "vcpu.h"
 #include "vmm_abi.h"
+#include "x86/count.h"
 #include "x86/host.h"
 #include "x86/x86.h"
 
@@ -117,6 +118,7 @@ static const u64 *active_dr(const struct vcpu *vcpu)
 
 static void write_dr(const u64 *dr)
 {
+	count_insns(MOV_DR, 4);
 	native_set_debugreg(0, dr[0]);
 	native_set_debugreg(1, dr[1]);
 	native_set_debugreg(2, dr[2]);
@@ -125,6 +127,7 @@ static void write_dr(const u64 *dr)
 
 static void read_dr(u64 *dr)
 {
+	count_insns(MOV_DR, 4);
 	dr[0] = native_get_debugreg(0);
 	dr[1] = native_get_debugreg(1);
 	dr[2] = native_get_debugreg(2);
@@ -180,8 +183,10 @@ void host_debug_guest(struct vcpu *vcpu)
 	const u64 *dr = active_dr(vcpu);
 
 	if (!(cpu->restore & RESTORE_DR)) {
-		if (cpu->restore & RESTORE_DR7)
+		if (cpu->restore & RESTORE_DR7) {
+			count_insn(MOV_DR);
 			native_set_debugreg(7, 0);
+		}
 		read_dr(cpu->dr);
 		cpu->restore |= RESTORE_DR;
 	} else if (!memcmp(cpu->guest_dr, dr, sizeof(cpu->guest_dr))) {
@@ -206,8 +211,10 @@ void host_restore(void)
 		cpu->known = false;
 	if (cpu->restore & RESTORE_DR)
 		write_dr(cpu->dr);
-	if (cpu->restore & RESTORE_DR7)
+	if (cpu->restore & RESTORE_DR7) {
+		count_insn(MOV_DR);
 		native_set_debugreg(7, cpu->dr7);
+	}
 	if (cpu->restore & RESTORE_BTF) {
 		rdmsrq(MSR_IA32_DEBUGCTLMSR, debugctl);
 		wrmsrq(MSR_IA32_DEBUGCTLMSR, debugctl | DEBUGCTLMSR_BTF);

@@ -12,6 +12,8 @@
 #include <linux/types.h>
 #include <asm/debugreg.h>
 
+#include "x86/count.h"
+
 #define HOST_MAX_USER_MSRS	5
 
 /**
@@ -69,6 +71,7 @@ static __always_inline void host_load(void)
 {
 	u64 dr7 = native_get_debugreg(7);
 
+	count_insn(MOV_DR);
 	if (unlikely((dr7 & (DR_GLOBAL_ENABLE_MASK | DR_LOCAL_ENABLE_MASK)) |
 		     (read_thread_flags() & (_TIF_BLOCKSTEP | _TIF_USER_RETURN_NOTIFY))))
 		host_note(dr7);

@@ -21,6 +21,7 @@
 #include "compat.h"
 #include "vcpu.h"
 #include "vm.h"
+#include "x86/count.h"
 #include "x86/spec.h"
 #include "x86/x86.h"
 
@@ -53,6 +54,7 @@ static DEFINE_PER_CPU(u64, last_vm);
 
 static void issue_ibpb(void)
 {
+	count_insn(IBPB);
 	wrmsrq(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
 }
 

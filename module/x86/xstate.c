@@ -23,6 +23,7 @@
 
 #include "compat.h"
 #include "vcpu.h"
+#include "x86/count.h"
 #include "x86/x86.h"
 
 #define AREA_ALIGN	64
@@ -214,6 +215,18 @@ void xstate_reset(struct vcpu *vcpu, bool init)
 	x->xss = 0;
 }
 
+static u64 get_xcr0(void)
+{
+	count_insn(XGETBV);
+	return xgetbv(XCR_XFEATURE_ENABLED_MASK);
+}
+
+static void set_xcr0(u64 xcr0)
+{
+	count_insn(XSETBV);
+	xsetbv(XCR_XFEATURE_ENABLED_MASK, xcr0);
+}
+
 /**
  * xstate_load_guest - the registers become the guest's
  * @vcpu: whose; inside kernel_fpu_begin_mask(), xstate_save_guest() must follow inside it
@@ -234,10 +247,11 @@ void xstate_load_guest(struct vcpu *vcpu)
 	 */
 	if (static_cpu_has_bug(X86_BUG_FXSAVE_LEAK))
 		asm volatile("fninit");
+	count_insn(XRSTOR);
 	if (likely(mask)) {
 		asm volatile("xrstor64 %0" : : "m" (*x->area), "a" (mask), "d" (0) : "memory");
 		if (x->xcr0 != host_xcr0)
-			xsetbv(XCR_XFEATURE_ENABLED_MASK, x->xcr0);
+			set_xcr0(x->xcr0);
 	} else {
 		asm volatile("fxrstor64 %0" : : "m" (x->area->i387));
 	}
@@ -255,20 +269,23 @@ void xstate_save_guest(struct vcpu *vcpu)
 	struct xstate *x = vcpu->xstate;
 	u32 mask = supported_xcr0;
 
+	count_insn(XSAVE);
 	x->live = false;
 	if (x->xss != host_xss)
 		wrmsrq(MSR_IA32_XSS, host_xss);
 	if (likely(mask)) {
 		/* The register itself is asked, as in xstate_xcr0(). */
-		x->xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+		x->xcr0 = get_xcr0();
 		if (x->xcr0 != host_xcr0)
-			xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+			set_xcr0(host_xcr0);
 		asm volatile("xsave64 %0" : "+m" (*x->area) : "a" (mask), "d" (0) : "memory");
 	} else {
 		asm volatile("fxsave64 %0" : "=m" (x->area->i387));
 	}
-	if ((mask & XFEATURE_MASK_PKRU) && rdpkru() != x->host_pkru)
+	if ((mask & XFEATURE_MASK_PKRU) && rdpkru() != x->host_pkru) {
+		count_insn(WRPKRU);
 		wrpkru(x->host_pkru);
+	}
 }
 
 /*
@@ -279,7 +296,7 @@ u64 xstate_xcr0(const struct vcpu *vcpu)
 {
 	const struct xstate *x = vcpu->xstate;
 
-	return x->live && supported_xcr0 ? xgetbv(XCR_XFEATURE_ENABLED_MASK) : x->xcr0;
+	return x->live && supported_xcr0 ? get_xcr0() : x->xcr0;
 }
 
 u64 xstate_xss(const struct vcpu *vcpu)
@@ -305,7 +322,7 @@ void xstate_set_xcr0(struct vcpu *vcpu, u64 xcr0)
 {
 	vcpu->xstate->xcr0 = xcr0;
 	if (vcpu->xstate->live && supported_xcr0)
-		xsetbv(XCR_XFEATURE_ENABLED_MASK, xcr0);
+		set_xcr0(xcr0);
 }
 
 void xstate_set_xss(struct vcpu *vcpu, u64 xss)
