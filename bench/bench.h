@@ -33,8 +33,33 @@ struct figures {
 	double vm_bytes;	/* kernel memory of an idle VM beyond its page tables */
 };
 
+/* count.c: costly instructions, by row and kind of exit */
+#define MAX_INSNS	32
+#define MAX_EXITS	128
+
+struct exit_counts {
+	enum row row;
+	char name[24];
+	uint64_t exits;
+	uint64_t insns[MAX_INSNS];	/* of all of them */
+};
+
+struct counts {
+	int nr_insns;
+	char insns[MAX_INSNS][12];
+	int nr_exits;
+	struct exit_counts exits[MAX_EXITS];
+};
+
+/* @counts: NULL where the module does not count. What has run in between is the row's. */
+void begin_counts(struct counts *counts);
+void take_counts(struct counts *counts, enum row row);
+bool is_typical(const struct counts *counts, const struct exit_counts *exit);
+
 /* rows.c, floor.c: measure everything; @figures is filled in as it goes */
 void measure_bed(const struct bed *bed, struct figures *figures);
+/* With the module that counts: the rows that consist of exits */
+void measure_counts(const struct bed *bed, struct counts *counts);
 void measure_floors(struct figures *figures);
 
 /* boot.c */
@@ -64,6 +89,7 @@ void die(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
 void check(bool ok, const char *what);
 bool load_modules(const struct bed *bed);
 void unload_modules(const struct bed *bed);
+bool load_counting_module(const char *path);
 bool on_intel(void);
 void pause_ms(int ms);
 

@@ -76,6 +76,12 @@ bool load_modules(const struct bed *bed)
 	return true;
 }
 
+/* In the place of vmm_bed's own */
+bool load_counting_module(const char *path)
+{
+	return !access(path, R_OK) && command((const char *const[]){ "insmod", path, NULL });
+}
+
 void unload_modules(const struct bed *bed)
 {
 	const char *const *modules = bed->modules[on_intel()];
@@ -191,8 +197,8 @@ double median(double values[REPEAT])
 
 /*
  * How long the CPU has idled. The emulator's clock jumps over idle time to the next timer, so
- * this is what has to be taken off a span to have its instructions. The file has nanoseconds, of
- * which an instruction takes one; /proc/stat would have hundredths of a second.
+ * this is what has to be taken off a span to have its instructions. The file has nanoseconds;
+ * /proc/stat would have hundredths of a second.
  */
 static uint64_t idle_time(void)
 {
@@ -203,8 +209,32 @@ static uint64_t idle_time(void)
 	return strtoull(strchr(at, ':') + 1, NULL, 10);
 }
 
+static uint64_t nanoseconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_RAW, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+/* By the emulator's clock: one where the host is QEMU, less in Bochs */
+static double instructions_per_nanosecond(void)
+{
+	static double rate;
+	uint64_t start[2];
+
+	if (!rate) {
+		start[0] = now();
+		start[1] = nanoseconds();
+		pause_ms(1000);
+		rate = (double)(now() - start[0]) / (nanoseconds() - start[1]);
+	}
+	return rate;
+}
+
 void span_begin(struct span *span)
 {
+	instructions_per_nanosecond();
 	span->idle = idle_time();
 	span->start = now();
 }
@@ -212,7 +242,7 @@ void span_begin(struct span *span)
 double span_end(const struct span *span, double *idle)
 {
 	double all = now() - span->start;
-	double idled = idle_time() - span->idle;
+	double idled = (idle_time() - span->idle) * instructions_per_nanosecond();
 
 	if (idle)
 		*idle = idled;

@@ -20,26 +20,31 @@
 /**
  * struct row_info - a line of the table
  * @name: its name, an interface to scripts
- * @aim: what the share of KVM's figure should not exceed
+ * @aim: what the share of KVM's figure should not exceed; on AMD, on Intel
  * @net: ... once the floor is taken off both
  * @what: is measured
  */
 static const struct row_info {
 	const char *name;
-	double aim;
+	double aim[2];
 	bool net;
 	const char *what;
 } rows[NR_ROWS] = {
-	[ROW_CPUID] = { "cpuid", 0.30, false, "CPUID, handled in the kernel" },
-	[ROW_OUT] = { "out", 0.45, false, "OUT, to user space and back" },
-	[ROW_MMIO] = { "mmio", 0.50, true, "MOV to or from a device, as out" },
-	[ROW_HYPERCALL] = { "hypercall", 0.50, true, "hypercall with an unknown number" },
-	[ROW_MSR_WRITE] = { "msr_write", 0.50, true, "WRMSR to IA32_TSC_DEADLINE, timer armed" },
-	[ROW_HLT_WAKE] = { "hlt_wake", 0.50, true, "MSI wakes HLT: handler, EOI, HLT again" },
-	[ROW_FAULT_4K] = { "fault_4k", 0.50, true, "first touch of a 4 KiB page" },
-	[ROW_VM_CREATE] = { "vm_create", 0.50, true, "first call to first exit" },
-	[ROW_VM_DESTROY] = { "vm_destroy", 0.50, true, "close, with 512 pages mapped" },
+	[ROW_CPUID] = { "cpuid", { 0.30, 0.35 }, false, "CPUID, handled in the kernel" },
+	[ROW_OUT] = { "out", { 0.45, 0.40 }, false, "OUT, to user space and back" },
+	[ROW_MMIO] = { "mmio", { 0.50, 0.50 }, true, "MOV to or from a device, as out" },
+	[ROW_HYPERCALL] = { "hypercall", { 0.50, 0.50 }, true, "hypercall with an unknown number" },
+	[ROW_MSR_WRITE] = { "msr_write", { 0.50, 0.50 }, true,
+			    "WRMSR to IA32_TSC_DEADLINE, timer armed" },
+	[ROW_HLT_WAKE] = { "hlt_wake", { 0.50, 0.50 }, true,
+			   "MSI wakes HLT: handler, EOI, HLT again" },
+	[ROW_FAULT_4K] = { "fault_4k", { 0.50, 0.50 }, true, "first touch of a 4 KiB page" },
+	[ROW_VM_CREATE] = { "vm_create", { 0.50, 0.50 }, true, "first call to first exit" },
+	[ROW_VM_DESTROY] = { "vm_destroy", { 0.50, 0.50 }, true, "close, with 512 pages mapped" },
 };
+
+/* Put there by runner/bench */
+#define COUNTING_MODULE		"/lib/modules/vmm-count.ko"
 
 #define VM_BYTES_AIM		(100 * 1024)
 #define BOOT_AIM		1.3e9
@@ -53,6 +58,7 @@ struct results {
 	struct figures kvm;
 	struct figures floor;
 	struct boot boot;
+	struct counts counts;
 };
 
 static double ratio(double a, double b)
@@ -66,6 +72,11 @@ static double share(const struct results *r, int row)
 	double floor = rows[row].net ? r->floor.row[row] : 0;
 
 	return ratio(r->vmm.row[row] - floor, r->kvm.row[row] - floor);
+}
+
+static double aim_of(int row)
+{
+	return rows[row].aim[on_intel()];
 }
 
 static bool has_figures(const struct results *r, int row)
@@ -98,7 +109,7 @@ static void print_rows(const struct results *r)
 			printf(" %8.3f", ratio(r->vmm.row[i], r->kvm.row[i]));
 			snprintf(aim, sizeof(aim), "%.2f%s %s (%.2f)", share(r, i),
 				 rows[i].net ? "*" : " ",
-				 share(r, i) <= rows[i].aim ? "met" : "missed", rows[i].aim);
+				 share(r, i) <= aim_of(i) ? "met" : "missed", aim_of(i));
 		} else {
 			printf(" %8s", "-");
 		}
@@ -135,10 +146,59 @@ static const char notes[] =
 	"\n"
 	"* floors taken off: (vmm - floor) / (kvm - floor). A floor is the nearest operation\n"
 	"  without a VM.\n"
+	"An entry, an exit or an MSR access counts as one instruction here: the figures are the\n"
+	"length of the software's path, not a CPU's time.\n";
+
+static const char amd_note[] =
 	"KVM decodes instructions on this emulated CPU, which does not tell an exit where the next\n"
-	"instruction is. An entry, an exit or an MSR access counts as one instruction here: the\n"
-	"figures are the length of the software's path, not a CPU's time.\n"
-	"\n";
+	"instruction is.\n";
+
+static bool runs(const struct counts *counts, int insn)
+{
+	int i;
+
+	for (i = 0; i < counts->nr_exits; i++)
+		if (is_typical(counts, &counts->exits[i]) && counts->exits[i].insns[insn])
+			return true;
+	return false;
+}
+
+static void print_per_exit(double value, int width)
+{
+	if (value < 0.005)
+		printf(" %*s", width, "-");
+	else
+		printf(" %*.3g", width, value);
+}
+
+static void print_counts(const struct counts *counts)
+{
+	int i, k;
+
+	if (!counts->nr_exits)
+		return;
+	printf("What costs more than one instruction on a CPU, times per exit; from the exit to the\n"
+	       "next entry, counted by a module that is built for it\n\n%-10s %-10s %8s", "",
+	       "exit", "exits");
+	for (k = 0; k < counts->nr_insns; k++)
+		if (runs(counts, k))
+			printf(" %s", counts->insns[k]);
+	printf("\n");
+	for (i = 0; i < counts->nr_exits; i++) {
+		const struct exit_counts *exit = &counts->exits[i];
+
+		if (!is_typical(counts, exit))
+			continue;
+		printf("%-10s %-10s %8llu", rows[exit->row].name, exit->name,
+		       (unsigned long long)exit->exits);
+		for (k = 0; k < counts->nr_insns; k++)
+			if (runs(counts, k))
+				print_per_exit((double)exit->insns[k] / exit->exits,
+					       strlen(counts->insns[k]));
+		printf("\n");
+	}
+	printf("\n");
+}
 
 static void print_text(const struct results *r)
 {
@@ -149,6 +209,10 @@ static void print_text(const struct results *r)
 	       on_intel() ? "intel" : "amd", uts.release);
 	print_rows(r);
 	fputs(notes, stdout);
+	if (!on_intel())
+		fputs(amd_note, stdout);
+	printf("\n");
+	print_counts(&r->counts);
 	printf("kernel memory of an idle VM with one vCPU, beyond its page tables, bytes:");
 	print_number(r->vmm.vm_bytes, 0);
 	printf(" (aim: under %d, %s); KVM:", VM_BYTES_AIM,
@@ -166,6 +230,26 @@ static void json_number(const char *name, double value, const char *format)
 		printf("null");
 	else
 		printf(format, value);
+}
+
+static void json_counts(const struct counts *counts)
+{
+	int i, k;
+
+	printf("\"counts\":[");
+	for (i = 0; i < counts->nr_exits; i++) {
+		const struct exit_counts *exit = &counts->exits[i];
+
+		printf("%s\n{\"row\":\"%s\",\"exit\":\"%s\",\"exits\":%llu,", i ? "," : "",
+		       rows[exit->row].name, exit->name,
+		       (unsigned long long)exit->exits);
+		printf("\"instructions\":{");
+		for (k = 0; k < counts->nr_insns; k++)
+			printf("%s\"%s\":%llu", k ? "," : "", counts->insns[k],
+			       (unsigned long long)exit->insns[k]);
+		printf("}}");
+	}
+	printf("],\n");
 }
 
 static void print_json(const struct results *r)
@@ -188,11 +272,13 @@ static void print_json(const struct results *r)
 		printf(",");
 		json_number("ratio", all ? ratio(r->vmm.row[i], r->kvm.row[i]) : NO_FIGURE, "%.4f");
 		printf(",\"aim\":{\"of\":\"%s\",\"at_most\":%.2f,",
-		       rows[i].net ? "(vmm-floor)/(kvm-floor)" : "vmm/kvm", rows[i].aim);
+		       rows[i].net ? "(vmm-floor)/(kvm-floor)" : "vmm/kvm", aim_of(i));
 		json_number("is", all ? share(r, i) : NO_FIGURE, "%.4f");
 		printf("}}");
 	}
-	printf("],\n\"vm_bytes\":{");
+	printf("],\n");
+	json_counts(&r->counts);
+	printf("\"vm_bytes\":{");
 	json_number("vmm", r->vmm.vm_bytes, "%.0f");
 	printf(",");
 	json_number("kvm", r->kvm.vm_bytes, "%.0f");
@@ -226,7 +312,7 @@ static void no_figures(struct figures *figures)
  * In a process of its own, so that none inherits the others' memory; what fails ends that process
  * alone, and its rows stay without figures.
  */
-static void measure(const struct bed *bed, struct figures *figures)
+static void measure(const struct bed *bed, struct figures *figures, struct counts *counts)
 {
 	int status;
 	pid_t pid;
@@ -234,7 +320,9 @@ static void measure(const struct bed *bed, struct figures *figures)
 	pid = fork();
 	check(pid >= 0, "fork");
 	if (!pid) {
-		if (bed)
+		if (counts)
+			measure_counts(bed, counts);
+		else if (bed)
 			measure_bed(bed, figures);
 		else
 			measure_floors(figures);
@@ -294,15 +382,19 @@ int main(int argc, char **argv)
 	no_figures(&r->kvm);
 	no_figures(&r->floor);
 
-	measure(NULL, &r->floor);
+	measure(NULL, &r->floor, NULL);
 	if (load_modules(&kvm_bed)) {
-		measure(&kvm_bed, &r->kvm);
+		measure(&kvm_bed, &r->kvm, NULL);
 		unload_modules(&kvm_bed);
 	}
 	if (load_modules(&vmm_bed)) {
-		measure(&vmm_bed, &r->vmm);
+		measure(&vmm_bed, &r->vmm, NULL);
 		if (boot)
 			measure_boot(&r->boot);
+		unload_modules(&vmm_bed);
+	}
+	if (load_counting_module(COUNTING_MODULE)) {
+		measure(&vmm_bed, NULL, &r->counts);
 		unload_modules(&vmm_bed);
 	}
 

@@ -259,7 +259,27 @@ static double vm_bytes(const struct bed *bed)
 	return (double)(free[0] - free[1] - (tables[1] - tables[0])) / CROWD;
 }
 
-void measure_bed(const struct bed *bed, struct figures *figures)
+static void exit_rows(const struct bed *bed, struct machine *m, void *memory,
+		      struct figures *figures, struct counts *counts)
+{
+	begin_counts(counts);
+	figures->row[ROW_CPUID] = inside(bed, m, guest_cpuid);
+	take_counts(counts, ROW_CPUID);
+	figures->row[ROW_OUT] = outside(bed, m, guest_out);
+	take_counts(counts, ROW_OUT);
+	figures->row[ROW_MMIO] = outside(bed, m, guest_mmio);
+	take_counts(counts, ROW_MMIO);
+	figures->row[ROW_HYPERCALL] = inside(bed, m, on_intel() ? guest_vmcall : guest_vmmcall);
+	take_counts(counts, ROW_HYPERCALL);
+	figures->row[ROW_MSR_WRITE] = inside(bed, m, guest_msr_write);
+	take_counts(counts, ROW_MSR_WRITE);
+	figures->row[ROW_HLT_WAKE] = hlt_wake(bed, m, memory);
+	take_counts(counts, ROW_HLT_WAKE);
+	figures->row[ROW_FAULT_4K] = fault_4k(bed);
+	take_counts(counts, ROW_FAULT_4K);
+}
+
+static void measure_rows(const struct bed *bed, struct figures *figures, struct counts *counts)
 {
 	void *memory = guest_memory(GUEST_BYTES);
 	struct machine *m;
@@ -267,15 +287,23 @@ void measure_bed(const struct bed *bed, struct figures *figures)
 	/* This VM stays to the end: the first one's cost of being first is not measured. */
 	bed->open();
 	m = bed->create(memory, GUEST_BYTES);
-	figures->row[ROW_CPUID] = inside(bed, m, guest_cpuid);
-	figures->row[ROW_OUT] = outside(bed, m, guest_out);
-	figures->row[ROW_MMIO] = outside(bed, m, guest_mmio);
-	figures->row[ROW_HYPERCALL] = inside(bed, m, on_intel() ? guest_vmcall : guest_vmmcall);
-	figures->row[ROW_MSR_WRITE] = inside(bed, m, guest_msr_write);
-	figures->row[ROW_HLT_WAKE] = hlt_wake(bed, m, memory);
-	figures->row[ROW_FAULT_4K] = fault_4k(bed);
-	life_cycle(bed, figures);
-	figures->vm_bytes = vm_bytes(bed);
+	exit_rows(bed, m, memory, figures, counts);
+	if (!counts) {
+		life_cycle(bed, figures);
+		figures->vm_bytes = vm_bytes(bed);
+	}
 	bed->destroy(m);
 	drop_memory(memory, GUEST_BYTES);
+}
+
+void measure_bed(const struct bed *bed, struct figures *figures)
+{
+	measure_rows(bed, figures, NULL);
+}
+
+void measure_counts(const struct bed *bed, struct counts *counts)
+{
+	struct figures unused;
+
+	measure_rows(bed, &unused, counts);
 }
