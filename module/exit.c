@@ -138,7 +138,7 @@ static enum exit_verdict leave_msr(struct vcpu *vcpu, bool unknown)
 	return VERDICT_LEAVE;
 }
 
-static enum exit_verdict handle_msr(struct vcpu *vcpu)
+static noinline_for_stack enum exit_verdict handle_msr(struct vcpu *vcpu)
 {
 	bool write = vcpu->exit.msr.write;
 	u32 index = vcpu->exit.msr.index;
@@ -415,9 +415,15 @@ static noinline enum exit_verdict handle_any(struct vcpu *vcpu)
  */
 enum exit_verdict vcpu_handle_exit(struct vcpu *vcpu)
 {
-	/* The VMM's devices live on these: they do not wait for their turn among all reasons. */
-	if (vcpu->exit.reason == EXIT_IO && likely(vcpu->exit.next_rip))
-		return handle_io(vcpu);
+	/* The VMM's devices live on the first of these: they do not wait for their turn among all. */
+	if (likely(vcpu->exit.next_rip)) {
+		if (vcpu->exit.reason == EXIT_IO)
+			return handle_io(vcpu);
+		if (vcpu->exit.reason == EXIT_CPUID)
+			return handle_cpuid(vcpu);
+		if (vcpu->exit.reason == EXIT_MSR)
+			return handle_msr(vcpu);
+	}
 	return handle_any(vcpu);
 }
 

@@ -216,7 +216,7 @@ static u16 *slot_of(struct cpuid_table *table, u32 function)
 }
 
 /* The first entry of @function, or NULL */
-static struct cpuid_entry *find_function(struct cpuid_table *table, u32 function)
+static __always_inline struct cpuid_entry *find_function(struct cpuid_table *table, u32 function)
 {
 	u16 *slot = slot_of(table, function);
 	u32 i;
@@ -229,7 +229,8 @@ static struct cpuid_entry *find_function(struct cpuid_table *table, u32 function
 	return NULL;
 }
 
-static struct cpuid_entry *find_leaf(struct cpuid_table *table, u32 function, u32 index)
+static __always_inline struct cpuid_entry *search_leaf(struct cpuid_table *table, u32 function,
+						       u32 index)
 {
 	struct cpuid_entry *entry = find_function(table, function);
 
@@ -239,6 +240,11 @@ static struct cpuid_entry *find_leaf(struct cpuid_table *table, u32 function, u3
 		if (!(entry->flags & CPUID_HAS_INDEX) || entry->index == index)
 			return entry;
 	return NULL;
+}
+
+static struct cpuid_entry *find_leaf(struct cpuid_table *table, u32 function, u32 index)
+{
+	return search_leaf(table, function, index);
 }
 
 static u32 leaf_reg(struct cpuid_table *table, u32 function, u32 index, enum cpuid_reg reg)
@@ -948,7 +954,13 @@ static void absent_subleaf(struct cpuid_table *table, struct cpuid_entry *leaf)
 	leaf->edx = leaf_reg(table, leaf->function, 0, EDX);
 }
 
-void cpuid_exec(struct vcpu *vcpu)
+/* Does apply_state() change anything in this leaf? */
+static __always_inline bool follows_state(u32 function)
+{
+	return function == 1 || function == 7 || function == 0xd || function == 0x80000001;
+}
+
+static noinline void exec_slowly(struct vcpu *vcpu)
 {
 	struct cpuid_table *table = vcpu->cpuid;
 	u64 *gpr = vcpu->regs.gpr;
@@ -973,4 +985,20 @@ void cpuid_exec(struct vcpu *vcpu)
 	gpr[CPU_RBX] = leaf.ebx;
 	gpr[CPU_RCX] = leaf.ecx;
 	gpr[CPU_RDX] = leaf.edx;
+}
+
+void cpuid_exec(struct vcpu *vcpu)
+{
+	u64 *gpr = vcpu->regs.gpr;
+	const struct cpuid_entry *leaf;
+
+	leaf = search_leaf(vcpu->cpuid, gpr[CPU_RAX], gpr[CPU_RCX]);
+	if (unlikely(!leaf || follows_state(leaf->function))) {
+		exec_slowly(vcpu);
+		return;
+	}
+	gpr[CPU_RAX] = leaf->eax;
+	gpr[CPU_RBX] = leaf->ebx;
+	gpr[CPU_RCX] = leaf->ecx;
+	gpr[CPU_RDX] = leaf->edx;
 }

@@ -799,9 +799,11 @@ enum msr_verdict msr_policy_check(struct vm *vm, u32 index, bool write)
 	enum msr_verdict verdict = MSR_POLICY_NONE;
 	const struct msr_policy *policy;
 
+	if (likely(!rcu_access_pointer(vm->msr_policy)))
+		return MSR_POLICY_NONE;
 	rcu_read_lock();
 	policy = rcu_dereference(vm->msr_policy);
-	if (unlikely(policy))
+	if (policy)
 		verdict = find_range(policy, index, write ? VMM_MSR_WRITE : VMM_MSR_READ);
 	rcu_read_unlock();
 	return verdict;
