@@ -13,6 +13,9 @@
 #include <linux/syscore_ops.h>
 #include <linux/thread_info.h>
 #include <linux/version.h>
+#include <asm/msr.h>
+
+#include "x86/count.h"
 
 /* xfer_to_guest_mode_handle_work() wants the hypervisor's vCPU, and notes a signal in it */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
@@ -111,8 +114,21 @@ typedef typeof(((struct mmu_notifier_ops *)NULL)->test_young(NULL, NULL, 0)) com
 #define wrmsrq(msr, value)	wrmsrl(msr, value)
 #endif
 
+/*
+ * For what each window passes through: without the detour by which a paravirtualized kernel asks
+ * its hypervisor, on which no guest can be run.
+ */
+static __always_inline u64 compat_rdmsr(u32 msr)
+{
+	count_insn(RDMSR);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+	return native_rdmsrq(msr);
+#else
+	return __rdmsr(msr);
+#endif
+}
+
 #ifdef VMM_COUNT
-#include "x86/count.h"
 #undef rdmsrq
 #undef wrmsrq
 #define rdmsrq(msr, value)						\

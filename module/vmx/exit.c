@@ -278,18 +278,20 @@ void vmx_read_exit(struct vcpu *vcpu, u32 reason)
 	vcpu->exit.rip = vcpu->regs.rip;
 	vcpu->exit.next_rip = 0;
 
-	switch ((u16)reason) {
-	case EXIT_REASON_CPUID:
-		return read_instruction(vcpu, EXIT_CPUID);
-	case EXIT_REASON_IO_INSTRUCTION:
+	/* No jump tables: what comes often is asked for first. */
+	if ((u16)reason == EXIT_REASON_IO_INSTRUCTION)
 		return read_io(vcpu);
+	if ((u16)reason == EXIT_REASON_CPUID)
+		return read_instruction(vcpu, EXIT_CPUID);
+	if ((u16)reason == EXIT_REASON_MSR_WRITE)
+		return read_msr(vcpu, true);
+
+	switch ((u16)reason) {
 	case EXIT_REASON_EPT_VIOLATION:
 		read_interrupted(vcpu);
 		return read_ept_violation(vcpu);
 	case EXIT_REASON_MSR_READ:
 		return read_msr(vcpu, false);
-	case EXIT_REASON_MSR_WRITE:
-		return read_msr(vcpu, true);
 	case EXIT_REASON_HLT:
 		return read_instruction(vcpu, EXIT_HLT);
 	case EXIT_REASON_EXTERNAL_INTERRUPT:

@@ -137,18 +137,42 @@ static void restore_selectors(struct vmx_vcpu *vmx)
 		load_user_gs(found->gs);
 }
 
+/*
+ * KERNEL_GS_BASE without an access to the MSR, where the CPU can. In between GS is not the
+ * kernel's: interrupts are off, and where these instructions are enabled an NMI's way in counts
+ * on no value of its base.
+ */
+static u64 read_kernel_gs_base(void)
+{
+	u64 base;
+
+	if (boot_cpu_has(X86_FEATURE_FSGSBASE))
+		asm volatile("swapgs\n\trdgsbase %0\n\tswapgs" : "=r" (base) : : "memory");
+	else
+		rdmsrq(MSR_KERNEL_GS_BASE, base);
+	return base;
+}
+
+static void write_kernel_gs_base(u64 base)
+{
+	if (boot_cpu_has(X86_FEATURE_FSGSBASE))
+		asm volatile("swapgs\n\twrgsbase %0\n\tswapgs" : : "r" (base) : "memory");
+	else
+		wrmsrq(MSR_KERNEL_GS_BASE, base);
+}
+
 static void load_kernel_gs_base(struct vmx_vcpu *vmx)
 {
-	rdmsrq(MSR_KERNEL_GS_BASE, vmx->found.kernel_gs_base);
+	vmx->found.kernel_gs_base = read_kernel_gs_base();
 	if (vmx->found.kernel_gs_base != vmx->kernel_gs_base)
-		wrmsrq(MSR_KERNEL_GS_BASE, vmx->kernel_gs_base);
+		write_kernel_gs_base(vmx->kernel_gs_base);
 }
 
 static void unload_kernel_gs_base(struct vmx_vcpu *vmx)
 {
-	rdmsrq(MSR_KERNEL_GS_BASE, vmx->kernel_gs_base);
+	vmx->kernel_gs_base = read_kernel_gs_base();
 	if (vmx->found.gs || vmx->found.kernel_gs_base != vmx->kernel_gs_base)
-		wrmsrq(MSR_KERNEL_GS_BASE, vmx->found.kernel_gs_base);
+		write_kernel_gs_base(vmx->found.kernel_gs_base);
 }
 
 /*
@@ -174,7 +198,6 @@ void vmx_load_host(struct vcpu *vcpu)
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 	struct vmx_found *found = &vmx->found;
 	struct vmx_host *host = &vmx->host;
-	u64 value;
 
 	asm volatile("sgdt %0" : "=m" (found->gdt));
 	asm volatile("sidt %0" : "=m" (found->idt));
@@ -185,12 +208,12 @@ void vmx_load_host(struct vcpu *vcpu)
 	update(&host->fs_base, HOST_FS_BASE, read_fs_base());
 	update(&host->idt_base, HOST_IDTR_BASE, found->idt.address);
 	if (vmx_features.perf_global_ctrl) {
-		rdmsrq(MSR_CORE_PERF_GLOBAL_CTRL, value);
-		update(&host->perf_global_ctrl, HOST_IA32_PERF_GLOBAL_CTRL, value);
-		if (unlikely(value))
+		update(&host->perf_global_ctrl, HOST_IA32_PERF_GLOBAL_CTRL,
+		       compat_rdmsr(MSR_CORE_PERF_GLOBAL_CTRL));
+		if (unlikely(host->perf_global_ctrl))
 			stop_pebs(found);
 	}
-	rdmsrq(MSR_IA32_DEBUGCTLMSR, found->debugctl);
+	found->debugctl = compat_rdmsr(MSR_IA32_DEBUGCTLMSR);
 	load_kernel_gs_base(vmx);
 }
 

@@ -17,16 +17,16 @@
 /* EPTP (25.6.11) */
 #define EPTP_LEVELS_4	(3 << 3)
 
-u64 vmx_ept_pointer(u64 root)
+static u64 ept_pointer(u64 root)
 {
 	return root | VMX_EPTP_MT_WB | EPTP_LEVELS_4 |
 	       (vmx_features.ept_ad ? VMX_EPTP_AD_ENABLE_BIT : 0);
 }
 
-static void invalidate_root(u64 ept_pointer)
+static void invalidate_root(u64 pointer)
 {
 	if (vmx_features.invept_context)
-		invept(VMX_EPT_EXTENT_CONTEXT, ept_pointer);
+		invept(VMX_EPT_EXTENT_CONTEXT, pointer);
 	else
 		invept(VMX_EPT_EXTENT_GLOBAL, 0);
 }
@@ -57,7 +57,12 @@ static void renew_vpid(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 		take_vpid(vmx, cpu);
 }
 
-static void renew_translations(struct vcpu *vcpu, u64 flush_gen)
+/**
+ * vmx_renew_translations - invalidate what is stale, on this CPU
+ * @vcpu: in its window, VMCS current
+ * @flush_gen: of the root, as the caller has read it
+ */
+void vmx_renew_translations(struct vcpu *vcpu, u64 flush_gen)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
@@ -75,33 +80,16 @@ static void renew_translations(struct vcpu *vcpu, u64 flush_gen)
 
 #ifdef VMM_DEBUG
 /* No emulator shows a missing flush: the numbers must. */
-static void check_numbers(struct vcpu *vcpu, u64 flush_gen)
+void vmx_check_numbers(struct vcpu *vcpu, u64 flush_gen)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
 	WARN_ON_ONCE(vmx->flush || vmx->flush_gen < flush_gen);
-	WARN_ON_ONCE(vmx->cache.value[VMCS_EPT_POINTER] != vmx_ept_pointer(vcpu->tdp->root));
+	WARN_ON_ONCE(vmx->cache.value[VMCS_EPT_POINTER] != ept_pointer(vcpu->tdp->root));
 	WARN_ON_ONCE(vmx_features.vpid && (!vmx->cache.value[VMCS_VPID] ||
 					   vmx->generation != vmx->cpu->generation));
 }
 #endif
-
-/**
- * vmx_check_translations - before an entry: invalidate what is stale
- * @vcpu: in its window, VMCS current
- */
-void vmx_check_translations(struct vcpu *vcpu)
-{
-	u64 flush_gen = atomic64_read(&vcpu->tdp->flush_gen);
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
-
-	if (unlikely(vmx->generation != vmx->cpu->generation || vmx->flush ||
-		     vmx->flush_gen != flush_gen))
-		renew_translations(vcpu, flush_gen);
-#ifdef VMM_DEBUG
-	check_numbers(vcpu, flush_gen);
-#endif
-}
 
 /**
  * vmx_use_root - the vCPU has moved to this CPU, or has another root than before
@@ -113,7 +101,8 @@ void vmx_use_root(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
-	vmcs_set(vmx, VMCS_EPT_POINTER, vmx_ept_pointer(vcpu->tdp->root));
+	vmx->root = vcpu->tdp->root;
+	vmcs_set(vmx, VMCS_EPT_POINTER, ept_pointer(vmx->root));
 	/* Generations of roots begin with 1, those of VPIDs likewise. */
 	vmx->flush_gen = 0;
 	vmx->generation = 0;

@@ -331,9 +331,7 @@ void vmx_set_tpr_threshold(struct vcpu *vcpu, u8 cr8)
 
 u8 vmx_get_cr8(struct vcpu *vcpu)
 {
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
-
-	return vmx_features.tpr_shadow ? vmx->virtual_apic[APIC_TASKPRI] >> 4 : vmx->cr8;
+	return vmx_cr8(to_vmx(vcpu));
 }
 
 void vmx_set_cr8(struct vcpu *vcpu, u8 cr8)
@@ -505,8 +503,27 @@ void vmx_set_segment(struct vcpu *vcpu, int index, const struct cpu_segment *seg
 	vmcs_set(vmx, segment_field(index, VMCS_ES_AR), rights);
 }
 
+#define CODE_CONFORMING	BIT(2)
+
+/*
+ * CPL is SS's DPL. That of CS is the same after each exit, but for conforming segments (27.3.1.2).
+ */
+static bool is_conforming(u32 rights)
+{
+	return rights & CODE_CONFORMING;
+}
+
 u8 vmx_get_cpl(struct vcpu *vcpu)
 {
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	u32 rights;
+
+	if (!(vmx->cache.valid & BIT_ULL(VMCS_SS_AR))) {
+		/* Which get_code_size() asks for as well */
+		rights = vmcs_get(vcpu, VMCS_CS_AR);
+		if (!is_conforming(rights))
+			return VMX_AR_DPL(rights);
+	}
 	return VMX_AR_DPL((u32)vmcs_get(vcpu, VMCS_SS_AR));
 }
 

@@ -366,6 +366,7 @@ static int alloc_cpus(void)
 			free_cpus();
 			return -ENOMEM;
 		}
+		this->region_pa = page_to_phys(this->region);
 		/* What was cached before, under any VPID, goes with the first that is taken. */
 		this->next_vpid = U32_MAX;
 		this->generation = 1;
@@ -440,7 +441,7 @@ static const char *start_vmx(struct vmx_cpu *cpu)
 		return NULL;
 	if (!(cpu->found_cr4 & X86_CR4_VMXE))
 		write_cr4(cpu->found_cr4 | X86_CR4_VMXE);
-	if (likely(vmxon(page_to_phys(cpu->region))))
+	if (likely(vmxon(cpu->region_pa)))
 		return NULL;
 	write_cr4(cpu->found_cr4);
 	return "VMXON failed";
@@ -566,8 +567,7 @@ static void vmx_load(struct vcpu *vcpu)
 		vmx->cpu = cpu;
 		vmx_move_host();
 		vmx_use_root(vcpu);
-	} else if (unlikely(vmx->cache.value[VMCS_EPT_POINTER] !=
-			    vmx_ept_pointer(vcpu->tdp->root))) {
+	} else if (unlikely(vmx->root != vcpu->tdp->root)) {
 		vmx_use_root(vcpu);
 	}
 	if (vmx_features.timer)
@@ -575,7 +575,7 @@ static void vmx_load(struct vcpu *vcpu)
 	vmx_load_host(vcpu);
 	host_load();
 	vmx_load_user_msrs(vcpu);
-	if (vmx_features.spec_ctrl)
+	if (vmx_features.spec_ctrl && unlikely(vmx->guard.guest_spec_ctrl | vmx->guard.flags))
 		spec_load_guard(&vmx->guard);
 	spec_load_window();
 }
@@ -587,10 +587,8 @@ static void vmx_unload(struct vcpu *vcpu)
 	if (unlikely(vmx->failure))
 		return;
 	/* Each exit to the front end carries CPL and the code's size. */
-	if (vcpu->exit.reason != EXIT_HOST) {
-		vmcs_get(vcpu, VMCS_SS_AR);
-		vmcs_get(vcpu, VMCS_CS_AR);
-	}
+	if (vcpu->exit.reason != EXIT_HOST)
+		vmx_get_cpl(vcpu);
 	vmx_unload_host(vcpu);
 	vmx_close(vmx);
 	host_unload();
@@ -640,11 +638,41 @@ static void fix_pending_debug(struct vcpu *vcpu)
 	vmcs_set(vmx, VMCS_PENDING_DEBUG, pending);
 }
 
+/* What is known of translations is compared with what has been invalidated: see tlb.c. */
+static void check_translations(struct vcpu *vcpu)
+{
+	u64 flush_gen = atomic64_read(&vcpu->tdp->flush_gen);
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	if (unlikely(vmx->generation != vmx->cpu->generation || vmx->flush ||
+		     vmx->flush_gen != flush_gen))
+		vmx_renew_translations(vcpu, flush_gen);
+	vmx_check_numbers(vcpu, flush_gen);
+}
+
+/* The event to be injected, and what is blocked at the entry */
+static noinline void write_event(struct vcpu *vcpu)
+{
+	u32 interruptibility = wanted_interruptibility(vcpu);
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	if (vmx->interruptibility != interruptibility) {
+		vmwrite(GUEST_INTERRUPTIBILITY_INFO, interruptibility);
+		vmx->interruptibility = interruptibility;
+	}
+	if (interruptibility & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS))
+		fix_pending_debug(vcpu);
+	if (vmx->event) {
+		vmwrite(VM_ENTRY_INTR_INFO_FIELD, vmx->event);
+		if (vmx->event & INTR_INFO_DELIVER_CODE_MASK)
+			vmwrite(VM_ENTRY_EXCEPTION_ERROR_CODE, vmx->injected.error);
+	}
+}
+
 /* What changes often has no place in the cache, but is compared with what the VMCS holds. */
 static void write_state(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
-	u32 interruptibility;
 
 	if (vmx->rip != vcpu->regs.rip)
 		vmwrite(GUEST_RIP, vcpu->regs.rip);
@@ -652,18 +680,10 @@ static void write_state(struct vcpu *vcpu)
 		vmwrite(GUEST_RFLAGS, vcpu->regs.rflags);
 	if (unlikely(vmx->rsp_known && vmx->rsp != vcpu->regs.gpr[CPU_RSP]))
 		vmwrite(GUEST_RSP, vcpu->regs.gpr[CPU_RSP]);
-	interruptibility = wanted_interruptibility(vcpu);
-	if (unlikely(vmx->interruptibility != interruptibility)) {
-		vmwrite(GUEST_INTERRUPTIBILITY_INFO, interruptibility);
-		vmx->interruptibility = interruptibility;
-	}
-	if (unlikely(interruptibility & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS)))
-		fix_pending_debug(vcpu);
-	if (unlikely(vmx->event)) {
-		vmwrite(VM_ENTRY_INTR_INFO_FIELD, vmx->event);
-		if (vmx->event & INTR_INFO_DELIVER_CODE_MASK)
-			vmwrite(VM_ENTRY_EXCEPTION_ERROR_CODE, vmx->injected.error);
-	}
+	/* Mostly nothing is blocked, nor was it, and nothing is injected: one branch for all. */
+	if (unlikely(vmx->event | vmx->interruptibility | vcpu->events.shadow |
+		     vcpu->events.nmi_blocked))
+		write_event(vcpu);
 	if (unlikely(vmx->cache.dirty))
 		vmcs_write_dirty(vmx);
 }
@@ -705,18 +725,24 @@ static void entry_failed(struct vcpu *vcpu, const char *message)
 static void read_state(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
-	u32 info;
+	u64 rip = vmread(GUEST_RIP);
+	u64 rflags = vmread(GUEST_RFLAGS);
+	u32 info = vmread(GUEST_INTERRUPTIBILITY_INFO);
 
 	vmx->cache.valid &= VMCS_STABLE;
 	vmx->event = 0;
-	vmx->rip = vmread(GUEST_RIP);
-	vmx->rflags = vmread(GUEST_RFLAGS);
+	vmx->rip = rip;
+	vmx->rflags = rflags;
 	vmx->rsp_known = false;
-	vcpu->regs.rip = vmx->rip;
-	vcpu->regs.rflags = vmx->rflags;
-	info = vmread(GUEST_INTERRUPTIBILITY_INFO);
+	vcpu->regs.rip = rip;
+	vcpu->regs.rflags = rflags;
 	vmx->interruptibility = info;
-	vcpu->guest_cr8 = vmx_get_cr8(vcpu);
+	vcpu->guest_cr8 = vmx_cr8(vmx);
+	if (likely(!info)) {
+		vcpu->events.nmi_blocked = 0;
+		vcpu->events.shadow = 0;
+		return;
+	}
 	vcpu->events.nmi_blocked = !!(info & GUEST_INTR_STATE_NMI);
 	vcpu->events.shadow = info & GUEST_INTR_STATE_STI ? SHADOW_STI :
 			      info & GUEST_INTR_STATE_MOV_SS ? SHADOW_MOV_SS : 0;
@@ -737,7 +763,7 @@ static void vmx_enter(struct vcpu *vcpu)
 
 	if (unlikely(vmx->window & HW_WINDOW_NMI))
 		vmx_prepare_windows(vcpu);
-	vmx_check_translations(vcpu);
+	check_translations(vcpu);
 	write_state(vcpu);
 	if (unlikely(vmx->cache.value[VMCS_DR7] &
 		     (DR_LOCAL_ENABLE_MASK | DR_GLOBAL_ENABLE_MASK)))

@@ -16,6 +16,7 @@
 #define VMM_VMX_H
 
 #include <linux/types.h>
+#include <asm/apicdef.h>
 #include <asm/desc_defs.h>
 
 #include "vcpu.h"
@@ -27,6 +28,7 @@
  * struct vmx_cpu - VMX on one processor
  * @enabled: windows may be opened
  * @region: the VMXON region
+ * @region_pa: its physical address
  * @found_cr4: CR4 before the window
  * @found_vmcs: the VMCS that was current before it, where VMX was on
  * @was_on: VMX was on before it
@@ -38,6 +40,7 @@
 struct vmx_cpu {
 	bool enabled;
 	struct page *region;
+	u64 region_pa;
 	u64 found_cr4;
 	u64 found_vmcs;
 	bool was_on;
@@ -97,6 +100,7 @@ struct vmx_found {
  * @entered: the guest has run in this window: @found must be put back
  * @host_nmi: @host_machine_check: such an event ended the guest's run; the host's handler is called
  *            behind the window
+ * @root: that the EPT pointer has
  * @generation: of @cpu's VPIDs, when the VPID was taken; 0: it has none
  * @flush_gen: of the root, when its translations were last invalidated here
  * @flush: all of this vCPU's are stale
@@ -138,6 +142,7 @@ struct vmx_vcpu {
 	u64 host_rsp;
 	struct vmx_host host;
 	struct vmx_found found;
+	u64 root;
 	u64 generation;
 	u64 flush_gen;
 	struct spec_guard guard;
@@ -199,6 +204,11 @@ static inline struct vmx_vcpu *to_vmx(const struct vcpu *vcpu)
 	return vcpu->hw;
 }
 
+static inline u8 vmx_cr8(const struct vmx_vcpu *vmx)
+{
+	return vmx_features.tpr_shadow ? vmx->virtual_apic[APIC_TASKPRI] >> 4 : vmx->cr8;
+}
+
 /* DR6 without any condition; bits that read as one are set */
 #define DR6_INIT		0xffff0ff0u
 
@@ -216,9 +226,13 @@ void vmx_unload_host(struct vcpu *vcpu);
 void vmx_allow_split_locks(struct vmx_vcpu *vmx);
 
 /* tlb.c */
-void vmx_check_translations(struct vcpu *vcpu);
+void vmx_renew_translations(struct vcpu *vcpu, u64 flush_gen);
+#ifdef VMM_DEBUG
+void vmx_check_numbers(struct vcpu *vcpu, u64 flush_gen);
+#else
+static inline void vmx_check_numbers(struct vcpu *vcpu, u64 flush_gen) { }
+#endif
 void vmx_use_root(struct vcpu *vcpu);
-u64 vmx_ept_pointer(u64 root);
 void vmx_flush_tlb(struct vcpu *vcpu);
 
 /* vmcs.c */
