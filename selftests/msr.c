@@ -31,6 +31,7 @@
 #define MTRR_BASE0		0x200
 #define MTRR_MASK0		0x201
 #define MTRR_FIX64K		0x250
+#define MISC_FEATURES_ENABLES	0x140
 #define PAT			0x277
 #define MTRR_DEF		0x2ff
 #define TSC_DEADLINE		0x6e0
@@ -262,6 +263,9 @@ TEST_F(msr, there_for_an_os)
 			TH_LOG("%#x", amd_writable[i]);
 	/* Microcode: Linux's way to read Intel's, and to load any. */
 	EXPECT_EQ(is_amd(self->vm) ? GP : 0, guest_wrmsr(self->vcpu, UCODE_REV, 0));
+	/* An OS writes back what it has read. */
+	EXPECT_EQ(0, guest_wrmsr(self->vcpu, MISC_FEATURES_ENABLES, 0));
+	EXPECT_EQ(GP, guest_wrmsr(self->vcpu, MISC_FEATURES_ENABLES, 1));
 	EXPECT_EQ(0, guest_wrmsr(self->vcpu, 0x79, 0x1000));
 }
 

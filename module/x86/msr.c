@@ -460,6 +460,13 @@ static bool ignores_writes(const struct vcpu *vcpu, u32 index)
 	}
 }
 
+/* Of those that have a constant value, which may a guest write, if it is that? */
+static bool is_writable(u32 index)
+{
+	/* All features that it could enable are absent. */
+	return index == MSR_MISC_FEATURES_ENABLES;
+}
+
 /* ---- reading and writing ---- */
 
 enum msr_result msr_read(struct vcpu *vcpu, u32 index, u64 *data, bool host)
@@ -596,7 +603,7 @@ enum msr_result msr_write(struct vcpu *vcpu, u32 index, u64 data, bool host)
 	if (read_constant(vcpu, index, &now) ||
 	    (index == MSR_IA32_ARCH_CAPABILITIES &&
 	     msr_read(vcpu, index, &now, host) == MSR_OK))
-		return host && data == now ? MSR_OK : MSR_FAULT;
+		return data == now && (host || is_writable(index)) ? MSR_OK : MSR_FAULT;
 	return pv_msr_write(vcpu, index, data, host);
 }
 
