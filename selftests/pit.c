@@ -428,6 +428,7 @@ TEST_F(pit, storm)
 	u64 end = now_ns() + 100 * MS;
 	int count = 0;
 
+	NEEDS_SPEED();
 	set_mode(v, 0, LOW | MODE(2));
 	remote_out8(v, 0x40, 1);
 	while (now_ns() < end)
@@ -526,6 +527,7 @@ TEST_F(pit, bad_state)
 		BAD(speaker, 4), BAD(speaker, 1), BAD(irq_level, 2), BAD(reserved[5], 1),
 	};
 
+	NEEDS_SPEED();
 	get_pit(v, &good);
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		s = good;

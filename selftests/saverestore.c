@@ -762,6 +762,7 @@ static const struct scenario lapic = {
 
 TEST_F_TIMEOUT(saverestore, lapic, 60)
 {
+	NEEDS_SPEED();
 	check(_metadata, &lapic);
 }
 
@@ -799,6 +800,7 @@ static const struct scenario pc = {
 
 TEST_F_TIMEOUT(saverestore, pc, 60)
 {
+	NEEDS_SPEED();
 	check(_metadata, &pc);
 }
 
@@ -838,6 +840,7 @@ TEST_F_TIMEOUT(saverestore, anywhere, 60)
 {
 	struct sigaction action = { .sa_handler = on_alarm };
 
+	NEEDS_SPEED();
 	run_scenario(&compute, NEVER, &quiet);
 	sigaction(SIGALRM, &action, NULL);
 	run_scenario(&compute, WHEN_INTERRUPTED, &moved);

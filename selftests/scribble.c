@@ -160,6 +160,7 @@ TEST(state_that_changes)
 		.from = offsetof(struct vmm_run, control),
 		.to = offsetof(struct vmm_run, debug),
 	};
+	int rounds = host_is_slow() ? 1000 : 20000;
 	int mark = host_log_mark();
 	pthread_t thread;
 	int i, taken = 0;
@@ -167,7 +168,7 @@ TEST(state_that_changes)
 	vcpu_load(vcpu, MODE_LONG, busy);
 	vcpu_get(vcpu, VMM_STATE_SYNC);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, scribble, &s));
-	for (i = 0; i < 20000; i++) {
+	for (i = 0; i < rounds; i++) {
 		vcpu->run->control = vcpu->state.control;
 		vcpu->run->dirty_groups = VMM_STATE_CONTROL;
 		vcpu->run->immediate_exit = 1;

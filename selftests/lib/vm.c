@@ -50,6 +50,16 @@ void get_info(int dev, struct vmm_info *info)
 		fail("VMM_GET_INFO: %s", strerror(-ret));
 }
 
+bool host_is_slow(void)
+{
+	struct vmm_info info;
+	int dev = open_dev();
+
+	get_info(dev, &info);
+	close(dev);
+	return info.tsc_khz < 100000;
+}
+
 bool has_caps(u64 caps)
 {
 	struct vmm_info info;

@@ -361,6 +361,12 @@ void guest_return_to(struct vm *vm, u64 rip);
 
 int host_cpus(void);
 bool kernel_at_least(int major, int minor);
+/* An emulated CPU of some ten MHz, which timers of microseconds leave no time for anything else */
+bool host_is_slow(void);
+#define NEEDS_SPEED() do {							\
+	if (host_is_slow())							\
+		SKIP(return, "this CPU is too slow");				\
+} while (0)
 /* Bind the calling thread to one CPU; 0 or a negative errno. */
 int pin_to_cpu(int cpu);
 u64 now_ns(void);
