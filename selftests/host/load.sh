@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 240
+# not: intel-here seven hosts of a minute each; KVM beside the module is what neighbour.c tests
 #
 # Loading is refused where the module cannot work, with an errno of its own and
 # a line in the log, and leaves nothing behind; unloading is clean.
@@ -14,6 +15,7 @@ host()
 	$NESTED --timeout $limit --add "$BUILD/runner/hold-kvm" "${@:1:$#-1}" \
 		sh -c "${!#}" >"$tmp/out" 2>"$tmp/err" </dev/null
 	status=$?
+	[ $status = 0 ] || echo "status $status" >>"$tmp/err"
 	return $status
 }
 
