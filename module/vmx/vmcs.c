@@ -159,7 +159,8 @@ void vmcs_set_control(struct vmx_vcpu *vmx, enum vmcs_cached field, u32 bits, bo
  * Exceptions that always leave. An endless series of #DB or #AC inside microcode would take the
  * host CPU with it; #MC is the host's; #UD may be AMD's hypercall instruction.
  */
-#define FIXED_EXCEPTIONS	(BIT(X86_TRAP_DB) | BIT(X86_TRAP_AC) | BIT(X86_TRAP_MC) |					 BIT(X86_TRAP_UD))
+#define FIXED_EXCEPTIONS	(BIT(X86_TRAP_DB) | BIT(X86_TRAP_AC) | BIT(X86_TRAP_MC) |	\
+				 BIT(X86_TRAP_UD))
 
 /**
  * vmcs_init - a cache in which only the guest's registers are missing

@@ -47,7 +47,7 @@
 #define BASIC_TRUE_CONTROLS	BIT_ULL(55)
 #define BASIC_ERROR_CODES	BIT_ULL(56)
 
-/* IA32_VMX_MISC (appendix A.6): the timer counts each so many ticks of the TSC, as a power of two */
+/* IA32_VMX_MISC (appendix A.6): ticks of the TSC that the timer counts as one, a power of two */
 #define MISC_TIMER_RATE(m)	((m) & 0x1f)
 
 static bool ept_ad = true;
@@ -212,8 +212,9 @@ static void find_timer(struct vmx_features *f)
 
 	if (f->exit & VM_EXIT_SAVE_VMX_PREEMPTION_TIMER) {
 		rdmsrq(MSR_IA32_VMX_MISC, misc);
-		f->timer = min_t(u64, U32_MAX, mul_u64_u32_div(tsc_khz, longest_run, USEC_PER_MSEC) >>
-					       MISC_TIMER_RATE(misc));
+		f->timer = min_t(u64, U32_MAX,
+				 mul_u64_u32_div(tsc_khz, longest_run, USEC_PER_MSEC) >>
+				 MISC_TIMER_RATE(misc));
 	}
 	/* Where exits do not store what is left each of them would begin anew. */
 	if (!f->timer) {

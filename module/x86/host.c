@@ -3,9 +3,9 @@
  * What the host's registers must be again when a window ends.
  *
  * MSRs that matter in user mode alone could stay the guest's until the CPU returns to user mode,
- * but for a neighbour. KVM takes for the host's values what it finds when it is loaded, or makes its
- * first VM, by an interrupt to each CPU; and it remembers what it has loaded for a guest of its own,
- * and writes that once, though we may have run on this CPU since. So they are the guest's in
+ * but for a neighbour. KVM takes for the host's values what it finds when it is loaded, or makes
+ * its first VM, by an interrupt to each CPU; and it remembers what it has loaded for a guest of its
+ * own, and writes that once, though we may have run on this CPU since. So they are the guest's in
  * windows alone, where nobody interrupts, and what is put back is what was found.
  */
 #include <linux/bits.h>

@@ -529,7 +529,7 @@ const char *state_check(struct vcpu *vcpu)
 		wrong = wrong_events(vcpu);
 	if (!wrong && vcpu->pdptes_stale) {
 		if (state_load_pdptes(vcpu))
-			return "a page-directory-pointer entry at CR3 has reserved bits set, or is not in memory";
+			return "a page-directory-pointer entry is reserved or not in memory";
 		vcpu->pdptes_stale = false;
 	}
 	return wrong;

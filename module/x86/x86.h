@@ -120,8 +120,8 @@ u64 state_read_cr8(struct vcpu *vcpu);
 int state_write_efer(struct vcpu *vcpu, u64 efer);
 /*
  * Give a CPU that holds the page-directory-pointer entries of PAE paging those that its registers
- * ask for. Return: 0, also where there is nothing to do; 1: reserved bits, or no memory there; EAGAIN
- * in the window: not readable there now.
+ * ask for. Return: 0, also where there is nothing to do; 1: reserved bits, or no memory there;
+ * EAGAIN in the window: not readable there now.
  */
 int state_load_pdptes(struct vcpu *vcpu);
 int state_write_xcr0(struct vcpu *vcpu, u64 xcr0);
