@@ -261,7 +261,9 @@ void vmx_allow_split_locks(struct vmx_vcpu *vmx)
 {
 	struct vmx_found *found = &vmx->found;
 
-	rdmsrq(MSR_TEST_CTRL, found->test_ctrl);
-	wrmsrq(MSR_TEST_CTRL, found->test_ctrl & ~(u64)MSR_TEST_CTRL_SPLIT_LOCK_DETECT);
+	/* The core's other thread may have set it again: what is put back is what was found. */
+	if (!found->restore_test_ctrl)
+		rdmsrq(MSR_TEST_CTRL, found->test_ctrl);
 	found->restore_test_ctrl = true;
+	wrmsrq(MSR_TEST_CTRL, found->test_ctrl & ~(u64)MSR_TEST_CTRL_SPLIT_LOCK_DETECT);
 }
