@@ -49,8 +49,10 @@ static void take_vpid(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 static void renew_vpid(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 {
 	/* Without VPIDs each entry and each exit invalidates all that is not the root's alone. */
-	if (!vmx_features.vpid)
+	if (!vmx_features.vpid) {
+		vmx->generation = cpu->generation;
 		return;
+	}
 	if (vmx->generation == cpu->generation && vmx_features.invvpid_context)
 		invvpid(VMX_VPID_EXTENT_SINGLE_CONTEXT, vmx->cache.value[VMCS_VPID]);
 	else
