@@ -313,6 +313,19 @@ static inline void vcpu_queue_gp(struct vcpu *vcpu, u32 error)
 	vcpu_queue_exception(vcpu, 13, true, error, 0);
 }
 
+/* A backend's: the guest was left by an exception that the core gives back to it, or looks at. */
+static inline void vcpu_leave_by_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error,
+					   u64 payload)
+{
+	struct vcpu_exit *exit = &vcpu->exit;
+
+	exit->reason = EXIT_EXCEPTION;
+	exit->exception.vector = vector;
+	exit->exception.has_error = has_error;
+	exit->exception.error = error;
+	exit->exception.payload = payload;
+}
+
 void vcpu_finish_insn_slow(struct vcpu *vcpu, u64 next_rip);
 
 /**

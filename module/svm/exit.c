@@ -122,18 +122,6 @@ static void read_npf(struct vcpu *vcpu)
 	}
 }
 
-/* An exception that the core is to give back to the guest, or to look at */
-static void read_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error, u64 payload)
-{
-	struct vcpu_exit *exit = &vcpu->exit;
-
-	exit->reason = EXIT_EXCEPTION;
-	exit->exception.vector = vector;
-	exit->exception.has_error = has_error;
-	exit->exception.error = error;
-	exit->exception.payload = payload;
-}
-
 /* Type of breakpoint @nr in DR7: 0 is instruction fetch */
 #define DR7_TYPE(dr7, nr)	(((dr7) >> (DR_CONTROL_SHIFT + (nr) * DR_CONTROL_SIZE)) & 3)
 
@@ -164,7 +152,7 @@ static void read_debug(struct vcpu *vcpu)
 	if (is_fetch_breakpoint(conditions, svm->vmcb->save.dr7))
 		vcpu->regs.rflags |= X86_EFLAGS_RF;
 	if (conditions)
-		read_exception(vcpu, X86_TRAP_DB, false, 0, conditions);
+		vcpu_leave_by_exception(vcpu, X86_TRAP_DB, false, 0, conditions);
 	else
 		vcpu->exit.reason = EXIT_RESUME;
 }
@@ -186,8 +174,9 @@ static void read_intercepted_exception(struct vcpu *vcpu, u8 vector)
 		vcpu->exit.reason = EXIT_HOST;
 		break;
 	default:
-		read_exception(vcpu, vector, HAS_ERROR_CODE & BIT(vector), control->exit_info_1,
-			       vector == X86_TRAP_PF ? control->exit_info_2 : 0);
+		vcpu_leave_by_exception(vcpu, vector, HAS_ERROR_CODE & BIT(vector),
+					control->exit_info_1,
+					vector == X86_TRAP_PF ? control->exit_info_2 : 0);
 		break;
 	}
 }
@@ -286,10 +275,10 @@ static void translate(struct vcpu *vcpu, u32 code)
 		return set_reason(vcpu, EXIT_SHUTDOWN);
 	case SVM_EXIT_RDPMC:
 		/* No counters, so no valid number of one */
-		return read_exception(vcpu, X86_TRAP_GP, true, 0, 0);
+		return vcpu_leave_by_exception(vcpu, X86_TRAP_GP, true, 0, 0);
 	case SVM_EXIT_FERR_FREEZE:
 		/* There is no FERR# pin that could become an interrupt. */
-		return read_exception(vcpu, X86_TRAP_MF, false, 0, 0);
+		return vcpu_leave_by_exception(vcpu, X86_TRAP_MF, false, 0, 0);
 	case SVM_EXIT_VMRUN:
 	case SVM_EXIT_VMLOAD:
 	case SVM_EXIT_VMSAVE:

@@ -139,17 +139,6 @@ static void read_ept_violation(struct vcpu *vcpu)
 		exit->fault.access |= ACCESS_USER;
 }
 
-static void read_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error, u64 payload)
-{
-	struct vcpu_exit *exit = &vcpu->exit;
-
-	exit->reason = EXIT_EXCEPTION;
-	exit->exception.vector = vector;
-	exit->exception.has_error = has_error;
-	exit->exception.error = error;
-	exit->exception.payload = payload;
-}
-
 /*
  * One without any of the guest's conditions is the host's: its bus lock detection works in guests
  * too.
@@ -159,7 +148,7 @@ static void read_debug(struct vcpu *vcpu)
 	u64 conditions = read_qualification(vcpu) & DR6_CONDITIONS;
 
 	if (conditions)
-		read_exception(vcpu, X86_TRAP_DB, false, 0, conditions);
+		vcpu_leave_by_exception(vcpu, X86_TRAP_DB, false, 0, conditions);
 	else
 		set_reason(vcpu, EXIT_RESUME);
 }
@@ -171,7 +160,7 @@ static void read_alignment_check(struct vcpu *vcpu, u32 error)
 		       (vcpu->regs.rflags & X86_EFLAGS_AC);
 
 	if (checked || !boot_cpu_has(X86_FEATURE_SPLIT_LOCK_DETECT)) {
-		read_exception(vcpu, X86_TRAP_AC, true, error, 0);
+		vcpu_leave_by_exception(vcpu, X86_TRAP_AC, true, error, 0);
 		return;
 	}
 	vmx_allow_split_locks(to_vmx(vcpu));
@@ -184,7 +173,7 @@ static void read_privileged_debug(struct vcpu *vcpu)
 	read_length(vcpu);
 	vcpu->regs.rip = vcpu->exit.next_rip;
 	vcpu->events.shadow = 0;
-	read_exception(vcpu, X86_TRAP_DB, false, 0, 0);
+	vcpu_leave_by_exception(vcpu, X86_TRAP_DB, false, 0, 0);
 }
 
 static void read_exception_or_nmi(struct vcpu *vcpu)
@@ -222,7 +211,8 @@ static void read_exception_or_nmi(struct vcpu *vcpu)
 		set_reason(vcpu, EXIT_HOST);
 		break;
 	default:
-		read_exception(vcpu, vector, info & INTR_INFO_DELIVER_CODE_MASK, error, 0);
+		vcpu_leave_by_exception(vcpu, vector, info & INTR_INFO_DELIVER_CODE_MASK, error,
+					0);
 		break;
 	}
 }
@@ -328,7 +318,7 @@ void vmx_read_exit(struct vcpu *vcpu, u32 reason)
 		return set_reason(vcpu, EXIT_SHUTDOWN);
 	case EXIT_REASON_RDPMC:
 		/* No counters, so no valid number of one */
-		return read_exception(vcpu, X86_TRAP_GP, true, 0, 0);
+		return vcpu_leave_by_exception(vcpu, X86_TRAP_GP, true, 0, 0);
 	case EXIT_REASON_GETSEC:
 	case EXIT_REASON_ENCLS:
 	case EXIT_REASON_VMCLEAR:
