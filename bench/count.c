@@ -28,7 +28,7 @@ static void read_names(struct counts *counts, FILE *file)
 	int n = 0;
 
 	check(fgets(line, sizeof(line), file), FILE_NAME);
-	while ((word = strtok_r(rest, " \n", &rest)))
+	while ((word = strtok_r(rest, "\n ", &rest)))
 		if (n++ >= 2 && counts->nr_insns < MAX_INSNS)
 			snprintf(counts->insns[counts->nr_insns++], sizeof(counts->insns[0]), "%s",
 				 word);

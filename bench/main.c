@@ -177,8 +177,8 @@ static void print_counts(const struct counts *counts)
 
 	if (!counts->nr_exits)
 		return;
-	printf("What costs more than one instruction on a CPU, times per exit; from the exit to the\n"
-	       "next entry, counted by a module that is built for it\n\n%-10s %-10s %8s", "",
+	printf("What costs more than one instruction on a CPU, times per exit; from the exit to\n"
+	       "the next entry, counted by a module that is built for it\n\n%-10s %-10s %8s", "",
 	       "exit", "exits");
 	for (k = 0; k < counts->nr_insns; k++)
 		if (runs(counts, k))

@@ -148,7 +148,8 @@ static void *copy_array(u64 address, u32 count, size_t element)
  * The opposite, for lists whose length the caller may not know: @count is set to what there is;
  * E2BIG if @room is too small, and nothing but the count is written then.
  */
-static int store_array(u64 address, u32 room, u32 *count, const void *from, u32 there, size_t element)
+static int store_array(u64 address, u32 room, u32 *count, const void *from, u32 there,
+		       size_t element)
 {
 	*count = there;
 	if (room < there)
@@ -287,8 +288,8 @@ static int check_groups(struct vcpu *vcpu, u64 groups, const struct vmm_state *s
 	if (!ret && (groups & VMM_STATE_MSRS))
 		ret = state_check_msrs(vcpu, (const struct cpu_msrs *)&state->msrs);
 	if (!ret && (groups & VMM_STATE_LAPIC))
-		ret = vcpu->lapic ? lapic_check_state(vcpu, (const struct lapic_state *)&state->lapic) :
-				    -ENXIO;
+		ret = !vcpu->lapic ? -ENXIO :
+		      lapic_check_state(vcpu, (const struct lapic_state *)&state->lapic);
 	return ret;
 }
 
@@ -629,7 +630,8 @@ static long abi_get_cpuid(struct vcpu *vcpu, void __user *arg)
 	} else {
 		entries = cpuid_supported(&count);
 	}
-	ret = store_array(cpuid.entries, cpuid.count, &cpuid.count, entries, count, sizeof(*entries));
+	ret = store_array(cpuid.entries, cpuid.count, &cpuid.count, entries, count,
+			  sizeof(*entries));
 	kvfree(copy);
 	return copy_out(arg, &cpuid, sizeof(cpuid)) ?: ret;
 }

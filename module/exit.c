@@ -146,8 +146,10 @@ static noinline_for_stack enum exit_verdict handle_msr(struct vcpu *vcpu)
 	enum msr_result result;
 	u64 data = 0;
 
-	if (write)
-		vcpu->exit.msr.data = data = (u32)gpr[CPU_RAX] | gpr[CPU_RDX] << 32;
+	if (write) {
+		data = (u32)gpr[CPU_RAX] | gpr[CPU_RDX] << 32;
+		vcpu->exit.msr.data = data;
+	}
 
 	switch (msr_policy_check(vcpu->vm, index, write)) {
 	case MSR_POLICY_EXIT:
@@ -415,7 +417,7 @@ static noinline enum exit_verdict handle_any(struct vcpu *vcpu)
  */
 enum exit_verdict vcpu_handle_exit(struct vcpu *vcpu)
 {
-	/* The VMM's devices live on the first of these: they do not wait for their turn among all. */
+	/* The VMM's devices live on the first of these: they do not wait for their turn. */
 	if (likely(vcpu->exit.next_rip)) {
 		if (vcpu->exit.reason == EXIT_IO)
 			return handle_io(vcpu);

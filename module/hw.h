@@ -101,8 +101,8 @@ struct vmm_hw_caps {
  * @msr_intercept: vCPU-wide: does reading, writing @msr leave? Applies from the next entry.
  *                 At rest
  * @update_exits: vcpu->exits_wanted or vcpu->features changed: choose intercepts anew. At rest
- * @flush_tlb: all of this vCPU's translations are stale; takes effect at the next entry. Any context
- *             on the vCPU's own thread
+ * @flush_tlb: all of this vCPU's translations are stale; takes effect at the next entry. Any
+ *             context on the vCPU's own thread
  */
 struct vmm_hw {
 	const char *name;

@@ -181,7 +181,7 @@ static inline void memory_changed(struct memory *memory, unsigned long start, un
 	unsigned long seq = memory->invalidate_seq;
 
 	memory->invalidated[seq % MEMORY_HISTORY] = (struct memory_range){ start, end };
-	/* Pairs with try_fault(): who sees this number sees the new slots and the host's entries. */
+	/* Pairs with try_fault(): who sees this number sees the new slots, the host's entries. */
 	smp_store_release(&memory->invalidate_seq, seq + 1);
 }
 

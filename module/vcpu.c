@@ -190,7 +190,7 @@ static void take_window_requests(struct vcpu *vcpu)
 		lapic_timer_expired(vcpu);
 	if (vcpu_take_request(vcpu, VCPU_REQ_FLUSH))
 		hw->flush_tlb(vcpu);
-	/* An interrupt that waits is found before each entry; INIT and SIPI are not: put it back. */
+	/* An interrupt that waits is found before each entry; INIT, SIPI are not: put it back. */
 	if (vcpu_take_request(vcpu, VCPU_REQ_EVENT) && lapic_init_sipi_pending(vcpu))
 		set_bit(VCPU_REQ_EVENT, &vcpu->requests);
 }
@@ -391,7 +391,7 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 	/* Before the mode: memory_flush() asks who is in a window, then where. */
 	WRITE_ONCE(vcpu->cpu, smp_processor_id());
 	smp_store_release(&vcpu->mode, VCPU_IN_WINDOW);
-	/* Pairs with vcpu_kick() and memory_flush(): requests and generations are read after this. */
+	/* Pairs with vcpu_kick(), memory_flush(): requests, generations are read after this. */
 	smp_mb();
 
 	vcpu->stats.windows++;
@@ -400,12 +400,12 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 	WRITE_ONCE(vcpu->mode, VCPU_OUTSIDE);
 	hw_call(unload)(vcpu);
 	if (vcpu->exit.reason == EXIT_HOST) {
-		/* The interrupt that ended the guest's time is taken as the guest's: so does a tick count. */
+		/* The interrupt that ended the guest's time is taken in it: so ticks count. */
 		local_irq_enable();
 		/* STI holds interrupts back for the instruction behind it. */
 		asm volatile("nop" : : : "memory");
 		local_irq_disable();
-		/* RCU is told of a thread that may stay in its guest for long, at the host's ticks. */
+		/* RCU is told, at the host's ticks, of a thread that may stay in its guest. */
 		rcu_note_context_switch(false);
 	}
 	vtime_account_guest_exit();
@@ -429,7 +429,7 @@ static enum exit_verdict run_window(struct vcpu *vcpu)
 
 	do {
 		verdict = enter_window(vcpu);
-		/* Soft interrupts may be held off as long as the FPU is ours: do not keep them waiting. */
+		/* Soft interrupts may be held off as long as the FPU is ours: let them not wait. */
 	} while (verdict == VERDICT_OUTSIDE && vcpu->exit.reason == EXIT_HOST &&
 		 !must_end_window(vcpu) && !vcpu->pv->eoi_armed && !local_softirq_pending());
 
@@ -469,8 +469,8 @@ static int start_run(struct vcpu *vcpu)
  * vcpu_run - run the guest until something is the front end's
  * @vcpu: the vCPU, with its mutex held; vcpu->answer holds what vcpu->pending waits for
  *
- * Return: 0 with vcpu->exit filled; EINTR (a signal, immediate_exit or VCPU_REQ_EXIT; exit.reason is
- * EXIT_INTR, nothing is lost); EXDEV (the VM belongs to another mm); EIO (its mm is gone).
+ * Return: 0 with vcpu->exit filled; EINTR (a signal, immediate_exit or VCPU_REQ_EXIT; exit.reason
+ * is EXIT_INTR, nothing is lost); EXDEV (the VM belongs to another mm); EIO (its mm is gone).
  */
 int vcpu_run(struct vcpu *vcpu)
 {

@@ -162,7 +162,10 @@ static void inject_interrupt(struct vcpu *vcpu)
 	if (event.type)
 		vcpu->events.interrupt.type = EVENT_NONE;
 	else
-		event = (struct cpu_event){ .type = EVENT_INTERRUPT, .vector = irq_acknowledge(vcpu) };
+		event = (struct cpu_event){
+			.type = EVENT_INTERRUPT,
+			.vector = irq_acknowledge(vcpu),
+		};
 	vcpu->stats.interrupts++;
 	inject(vcpu, &event);
 }

@@ -23,9 +23,9 @@
 static char klog[1 << 18];
 
 /*
- * Have the other CPUs interrupted once. What the kernel says of them is kept from its console, where
- * it would be taken for a fault; it is in klog. The console must be through with it before the
- * next time, as the kernel announces each on its console whatever the level.
+ * Have the other CPUs interrupted once. What the kernel says of them is kept from its console,
+ * where it would be taken for a fault; it is in klog. The console must be through with it before
+ * the next time, as the kernel announces each on its console whatever the level.
  */
 static void send_nmis(void)
 {

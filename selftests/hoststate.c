@@ -238,8 +238,8 @@ TEST_F(hoststate, vector_registers)
 }
 
 /*
- * Holds YMM1 and YMM9 (XMM where DATA_GPA + 8 is 0) for longer than the scheduler lets it; what is in
- * them after that comes to DATA_GPA + 128.
+ * Holds YMM1 and YMM9 (XMM where DATA_GPA + 8 is 0) for longer than the scheduler lets it; what is
+ * in them after that comes to DATA_GPA + 128.
  */
 GUEST_CODE(hold_vectors, 64,
 	   "cmpb $0, DATA_GPA + 8; je 4f\n"

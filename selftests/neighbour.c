@@ -89,7 +89,7 @@ static void module_parameters(char *to, size_t size)
 		fail("/proc/cmdline");
 	close(fd);
 	*to = 0;
-	while ((word = strsep(&rest, " \n"))) {
+	while ((word = strsep(&rest, "\n "))) {
 		if (strncmp(word, "vmm.", 4))
 			continue;
 		strncat(to, word + 4, size - strlen(to) - 2);
@@ -370,7 +370,8 @@ FIXTURE_TEARDOWN(neighbour)
 	for (cpu = 0; cpu < 2 && self->has_msrs; cpu++)
 		for (i = 0; i < NR_MSRS; i++) {
 			EXPECT_EQ(0, host_msr(cpu, msrs[i], &now));
-			EXPECT_EQ(self->msrs[cpu][i], now) TH_LOG("MSR %#x of CPU %d", msrs[i], cpu);
+			EXPECT_EQ(self->msrs[cpu][i], now)
+				TH_LOG("MSR %#x of CPU %d", msrs[i], cpu);
 		}
 	unload_kvm();
 	unload("vmm");
