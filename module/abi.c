@@ -682,18 +682,9 @@ static long abi_msrs(struct vcpu *vcpu, void __user *arg, bool write)
 	return copy_out(arg, &msrs, sizeof(msrs)) ?: status;
 }
 
-/* Does this exception push an error code? SDM vol. 3 table 6-1, APM vol. 2 table 8-1 */
-static bool has_error_code(u8 vector)
-{
-	return BIT(vector) & (BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17) |
-			      BIT(21) | BIT(29) | BIT(30));
-}
-
 static int inject_exception(struct vcpu *vcpu, const struct vmm_event *event)
 {
-	if (event->vector > 31 || event->vector == 2 || event->insn_len)
-		return -EINVAL;
-	if (event->has_error > 1 || (event->has_error && !has_error_code(event->vector)))
+	if (!state_valid_event((const struct cpu_event *)event))
 		return -EINVAL;
 	if (vcpu->events.exception.type)
 		return -EBUSY;

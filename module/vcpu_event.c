@@ -142,7 +142,7 @@ static void deliver_payload(struct vcpu *vcpu, const struct cpu_event *event)
 		hw->set_dr6(vcpu, dr6 | event->payload);
 		if (vcpu->dr7 & DR7_GD) {
 			vcpu->dr7 &= ~(u64)DR7_GD;
-			hw->set_dr7(vcpu, vcpu->dr7);
+			state_load_dr7(vcpu);
 		}
 	}
 	if (is_fault(event->vector))

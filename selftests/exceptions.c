@@ -256,6 +256,21 @@ TEST_F(exceptions, inject_every_vector)
 	}
 }
 
+TEST_F(exceptions, inject_what_no_cpu_has)
+{
+	struct vcpu *vcpu = self->vcpu;
+
+	EXPECT_EQ(-EINVAL, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 32, false, 0, 0));
+	EXPECT_EQ(-EINVAL, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 2, false, 0, 0));
+	EXPECT_EQ(-EINVAL, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 3, true, 0, 0));
+	EXPECT_EQ(-EINVAL, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 13, false, 0x18, 0));
+	EXPECT_EQ(-EINVAL, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 13, true, 0x10000, 0));
+	EXPECT_EQ(-EINVAL, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 1, false, 0, 1ULL << 32));
+	EXPECT_EQ(-EINVAL, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 1, false, 0, 0x10000));
+	/* And nothing of it waits. */
+	EXPECT_EQ(0, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 1, false, 0, 0xe00f));
+}
+
 TEST_F(exceptions, inject_in_other_modes)
 {
 	static const enum guest_mode modes[] = { MODE_REAL, MODE_PROTECTED, MODE_COMPAT };

@@ -617,7 +617,9 @@ struct vmm_exits {
  * @event: EXCEPTION (0-31, not 2), INTERRUPT (without a LAPIC in the kernel) or NMI
  *
  * NMIs may come from any thread at any time. The others need a vCPU that does
- * not run, and EBUSY says that one of the kind waits already.
+ * not run, and EBUSY says that one of the kind waits already. EINVAL: no CPU has such an
+ * event: an error code where none is pushed, or of more than 16 bits; a payload of #DB with
+ * other bits than B0-B3, BD, BS and BT.
  */
 struct vmm_inject {
 	__u32 size;

@@ -272,7 +272,7 @@ void state_set_debug(struct vcpu *vcpu, const struct cpu_debug *debug)
 
 /* ---- events ---- */
 
-static bool valid_event(const struct cpu_event *event)
+bool state_valid_event(const struct cpu_event *event)
 {
 	bool soft = event->type == EVENT_SOFT_INT || event->type == EVENT_SOFT_EXC;
 
@@ -293,8 +293,11 @@ static bool valid_event(const struct cpu_event *event)
 	case EVENT_NMI:
 		return event->vector == X86_TRAP_NMI;
 	case EVENT_EXCEPTION:
-		return event->vector < 32 && event->vector != X86_TRAP_NMI &&
-		       (!event->has_error || BIT(event->vector) & HAS_ERROR_CODE);
+		if (event->vector > 31 || event->vector == X86_TRAP_NMI)
+			return false;
+		if (event->vector == X86_TRAP_DB && event->payload & ~DR6_VALID_BITS)
+			return false;
+		return !event->has_error || BIT(event->vector) & HAS_ERROR_CODE;
 	case EVENT_SOFT_EXC:
 		return event->vector == X86_TRAP_DB || event->vector == X86_TRAP_BP ||
 		       event->vector == X86_TRAP_OF;
@@ -308,8 +311,8 @@ int state_check_events(struct vcpu *vcpu, const struct cpu_events *events)
 	u8 exception = events->exception.type;
 	u8 interrupt = events->interrupt.type;
 
-	if (!valid_event(&events->interrupted) || !valid_event(&events->exception) ||
-	    !valid_event(&events->interrupt))
+	if (!state_valid_event(&events->interrupted) || !state_valid_event(&events->exception) ||
+	    !state_valid_event(&events->interrupt))
 		return -EINVAL;
 	if ((exception != EVENT_NONE && exception != EVENT_EXCEPTION) ||
 	    (interrupt != EVENT_NONE && interrupt != EVENT_INTERRUPT))

@@ -151,6 +151,8 @@ int state_check_regs(struct vcpu *vcpu, const struct cpu_regs *regs);
 int state_check_segments(struct vcpu *vcpu, const struct cpu_segments *segs);
 int state_check_control(struct vcpu *vcpu, const struct cpu_control *ctl);
 int state_check_debug(struct vcpu *vcpu, const struct cpu_debug *debug);
+/* Can a CPU have this event, by the event alone? */
+bool state_valid_event(const struct cpu_event *event);
 int state_check_events(struct vcpu *vcpu, const struct cpu_events *events);
 int state_check_msrs(struct vcpu *vcpu, const struct cpu_msrs *msrs);
 
