@@ -488,6 +488,7 @@ static void entry_failed(struct vcpu *vcpu)
 	if (!svm->proven)
 		svm->vmcb->save = svm->backup;
 	vcpu->exit.reason = EXIT_FAIL_ENTRY;
+	vcpu->exit.rip = vcpu->regs.rip;
 	vcpu->exit.message = svm_explain_invalid(svm->vmcb);
 	svm_cancel_inject(vcpu);
 	/* Nor was anything flushed. */

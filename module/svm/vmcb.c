@@ -606,6 +606,12 @@ int svm_get_msr(struct vcpu *vcpu, u32 msr, u64 *data)
 
 	if (swapped) {
 		*data = *swapped;
+		/*
+		 * The CPU takes any value for SYSENTER_ESP and SYSENTER_EIP and uses the low bits
+		 * (APM vol. 2 6.1.2). What it uses is what can be set again, here and elsewhere.
+		 */
+		if (msr == MSR_IA32_SYSENTER_ESP || msr == MSR_IA32_SYSENTER_EIP)
+			*data = cpu_sign_extend(*data, state_register_bits());
 		return 0;
 	}
 	switch (msr) {

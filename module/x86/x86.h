@@ -173,10 +173,16 @@ const char *state_check(struct vcpu *vcpu);
 /* Power-on (init false) or INIT (true) values. At rest */
 void state_reset(struct vcpu *vcpu, bool init);
 
-/* Is the address one that a CPU with @bits of linear address has? */
+/* The address that a CPU with @bits of linear address makes of this one, if it looks at no others */
+static inline u64 cpu_sign_extend(u64 address, u8 bits)
+{
+	return (s64)(address << (64 - bits)) >> (64 - bits);
+}
+
+/* Is the address one that such a CPU has? */
 static inline bool cpu_canonical(u64 address, u8 bits)
 {
-	return (u64)((s64)(address << (64 - bits)) >> (64 - bits)) == address;
+	return cpu_sign_extend(address, bits) == address;
 }
 
 /* Width of the addresses that this host's registers hold: SDM vol. 1 3.3.7.1 (CPU-canonical) */
