@@ -49,8 +49,6 @@ bochs_check()
 # in build/runner/kernel-RELEASE; sets bochs_kernel to the start of their names.
 bochs_kernel()
 {
-	local sectors offset length magic unpack
-
 	bochs_kernel=$BUILD/runner/kernel-$release
 	exec 9>"$bochs_kernel.lock"
 	flock 9
@@ -59,22 +57,7 @@ bochs_kernel()
 		exec 9>&-
 		return
 	fi
-	# setup_sects, payload_offset, payload_length; the payload's last four
-	# bytes are its unpacked size.
-	sectors=$(($(od -An -tu1 -j $((0x1f1)) -N 1 "$vmlinuz") + 1))
-	offset=$(($(od -An -tu4 -j $((0x248)) -N 4 "$vmlinuz")))
-	length=$(($(od -An -tu4 -j $((0x24c)) -N 4 "$vmlinuz") - 4))
-	offset=$((sectors * 512 + offset))
-	magic=$(od -An -tx4 -j "$offset" -N 4 "$vmlinuz")
-	case $magic in
-	*184c2102)	unpack="lz4 -dc" ;;
-	*fd2fb528)	unpack="zstd -qdc" ;;
-	*587a37fd)	unpack="xz -dc" ;;
-	*8b1f)		unpack="gzip -dc" ;;
-	*)		die 126 "$vmlinuz: compressed in an unknown way ($magic)" ;;
-	esac
-	tail -c +$((offset + 1)) "$vmlinuz" | head -c "$length" |
-		$unpack >"$bochs_kernel.elf" 2>/dev/null
+	unpack_kernel "$vmlinuz" "$bochs_kernel.elf"
 	"$BUILD/runner/bochs-image" kernel "$bochs_kernel.elf" \
 		"$bochs_kernel.image.tmp" ||
 		die 126 "cannot unpack $vmlinuz"
@@ -89,6 +72,8 @@ bochs_disk()
 	words+=" edd=off cryptomgr.notests nowatchdog audit=0 reboot=t"
 	words+=" tsc_early_khz=$((bochs_ips / 1000))"
 	words+=" initcall_blacklist=$bochs_skip"
+	# Suspended to RAM it does not wake.
+	words+=" mem_sleep_default=s2idle"
 	# A guest with interrupts off, and without PAUSE, holds back the host's.
 	words+=" vmm.longest_run=200"
 	# The kernel that was told of FSRM spoils its own text here.

@@ -83,3 +83,25 @@ tags()
 	sed -n 's,^[ \t]*[/#*]\+[ \t]*'"$1"': *\([^*]*\).*,\1,p' | head -n 1 |
 	sed 's/ *$//'
 }
+
+# unpack_kernel VMLINUZ ELF: write the kernel that VMLINUZ unpacks when it starts.
+unpack_kernel()
+{
+	local sectors offset length magic unpack
+
+	# setup_sects, payload_offset, payload_length; the payload's last four
+	# bytes are its unpacked size.
+	sectors=$(($(od -An -tu1 -j $((0x1f1)) -N 1 "$1") + 1))
+	offset=$(($(od -An -tu4 -j $((0x248)) -N 4 "$1")))
+	length=$(($(od -An -tu4 -j $((0x24c)) -N 4 "$1") - 4))
+	offset=$((sectors * 512 + offset))
+	magic=$(od -An -tx4 -j "$offset" -N 4 "$1")
+	case $magic in
+	*184c2102)	unpack="lz4 -dc" ;;
+	*fd2fb528)	unpack="zstd -qdc" ;;
+	*587a37fd)	unpack="xz -dc" ;;
+	*8b1f)		unpack="gzip -dc" ;;
+	*)		die 126 "$1: compressed in an unknown way ($magic)" ;;
+	esac
+	tail -c +$((offset + 1)) "$1" | head -c "$length" | $unpack >"$2" 2>/dev/null
+}
