@@ -148,8 +148,8 @@ static void free_cpus(void)
 			__free_page(this->hsave);
 		free_page((unsigned long)this->host);
 #ifdef VMM_DEBUG
-		kfree(this->tags);
-		this->tags = NULL;
+		kfree(this->last);
+		this->last = NULL;
 #endif
 		this->hsave = NULL;
 		this->host = NULL;
@@ -174,8 +174,8 @@ static int alloc_cpu(int cpu)
 		this->host_pa = __sme_pa(this->host);
 	}
 #ifdef VMM_DEBUG
-	this->tags = kcalloc(svm_features.nr_asids, sizeof(*this->tags), GFP_KERNEL);
-	if (!this->tags)
+	this->last = kcalloc(svm_features.nr_asids, sizeof(*this->last), GFP_KERNEL);
+	if (!this->last)
 		return -ENOMEM;
 #endif
 	return this->hsave && this->host ? 0 : -ENOMEM;
@@ -262,9 +262,7 @@ static int svm_cpu_enable(void)
 		change_tsc_ratio(cpu->found_tsc_ratio, TSC_RATIO_ONE);
 	}
 
-	/* The TLB may hold anything under any tag: the first one taken flushes them all. */
-	cpu->generation++;
-	cpu->next_asid = svm_features.nr_asids;
+	tag_cpu_begin(&cpu->asids, svm_features.nr_asids);
 	spec_cpu_enable();
 	cpu->enabled = true;
 	return 0;
@@ -341,21 +339,17 @@ static void svm_vcpu_destroy(struct vcpu *vcpu)
 /* ---- TLB tags (15.16) ---- */
 
 /*
- * Take a tag that nobody has used in this generation. When there is none left a new
- * generation begins, and this very entry flushes the tags of the last one: nothing
- * may leave the window between here and VMRUN.
+ * With a new generation this very entry flushes the tags of the last one: nothing may leave the
+ * window between here and VMRUN.
  */
-static void take_tag(struct svm_vcpu *svm, struct svm_cpu *cpu)
+static void take_asid(struct svm_vcpu *svm, struct svm_cpu *cpu)
 {
 	struct vmcb_control *control = &svm->vmcb->control;
+	bool flush_all;
 
-	if (cpu->next_asid >= svm_features.nr_asids) {
-		cpu->generation++;
-		cpu->next_asid = 1;
+	control->asid = tag_take(&svm->tag, &cpu->asids, &flush_all);
+	if (flush_all)
 		control->tlb_control = TLB_CONTROL_FLUSH_ALL;
-	}
-	svm->generation = cpu->generation;
-	control->asid = cpu->next_asid++;
 	vmcb_dirty(svm->vmcb, CLEAN_ASID);
 }
 
@@ -365,17 +359,17 @@ static void renew_translations(struct vcpu *vcpu, struct svm_cpu *cpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 
 	/* Read before the flush: an invalidation that comes later kicks the vCPU. */
-	svm->flush_gen = atomic64_read(&vcpu->tdp->flush_gen);
-	svm->flush = false;
+	svm->tag.flush_gen = atomic64_read(&vcpu->tdp->flush_gen);
+	svm->tag.flush = false;
 	vcpu->stats.tlb_flushes++;
-	if (svm->generation == cpu->generation && svm_features.flush_by_asid)
+	if (svm->tag.generation == cpu->asids.generation && svm_features.flush_by_asid)
 		svm->vmcb->control.tlb_control = TLB_CONTROL_FLUSH_ASID;
 	else
-		take_tag(svm, cpu);
+		take_asid(svm, cpu);
 #ifdef VMM_DEBUG
-	cpu->tags[svm->vmcb->control.asid] = (struct svm_tag){
+	cpu->last[svm->vmcb->control.asid] = (struct svm_last){
 		.root = svm->vmcb->control.nested_cr3,
-		.flush_gen = svm->flush_gen,
+		.flush_gen = svm->tag.flush_gen,
 	};
 #endif
 }
@@ -384,10 +378,10 @@ static void renew_translations(struct vcpu *vcpu, struct svm_cpu *cpu)
 /* No emulator shows a missing flush: the numbers must. */
 static void check_tag(struct svm_vcpu *svm, struct svm_cpu *cpu, u64 flush_gen)
 {
-	const struct svm_tag *tag = &cpu->tags[svm->vmcb->control.asid];
+	const struct svm_last *last = &cpu->last[svm->vmcb->control.asid];
 
-	WARN_ON_ONCE(!svm->vmcb->control.asid || svm->generation != cpu->generation);
-	WARN_ON_ONCE(tag->root != svm->vmcb->control.nested_cr3 || tag->flush_gen < flush_gen);
+	WARN_ON_ONCE(!svm->vmcb->control.asid || svm->tag.generation != cpu->asids.generation);
+	WARN_ON_ONCE(last->root != svm->vmcb->control.nested_cr3 || last->flush_gen < flush_gen);
 }
 #endif
 
@@ -396,8 +390,7 @@ static void check_translations(struct vcpu *vcpu, struct svm_cpu *cpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 	u64 flush_gen = atomic64_read(&vcpu->tdp->flush_gen);
 
-	if (unlikely(svm->generation != cpu->generation || svm->flush ||
-		     svm->flush_gen != flush_gen))
+	if (unlikely(tag_is_stale(&svm->tag, &cpu->asids, flush_gen)))
 		renew_translations(vcpu, cpu);
 #ifdef VMM_DEBUG
 	check_tag(svm, cpu, flush_gen);
@@ -417,7 +410,7 @@ static void save_host(u64 pa)
 static void move_to_cpu(struct svm_vcpu *svm, struct svm_cpu *cpu)
 {
 	svm->cpu = cpu;
-	svm->generation = 0;
+	svm->tag.generation = 0;
 	svm->vmcb->control.clean = 0;
 }
 
@@ -425,7 +418,7 @@ static void use_root(struct svm_vcpu *svm, u64 root)
 {
 	svm->vmcb->control.nested_cr3 = root;
 	vmcb_dirty(svm->vmcb, CLEAN_NP);
-	svm->flush = true;
+	svm->tag.flush = true;
 }
 
 /**
@@ -492,9 +485,9 @@ static void entry_failed(struct vcpu *vcpu)
 	vcpu->exit.message = svm_explain_invalid(svm->vmcb);
 	svm_cancel_inject(vcpu);
 	/* Nor was anything flushed. */
-	svm->generation = 0;
+	svm->tag.generation = 0;
 	svm->vmcb->control.clean = 0;
-	cpu->next_asid = svm_features.nr_asids;
+	tag_cpu_spoil(&cpu->asids);
 }
 
 /* On a CPU without a tick RCU takes the guest for user code: nothing here may be traced. */

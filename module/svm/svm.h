@@ -18,6 +18,7 @@
 #include "svm/vmcb.h"
 #include "vcpu.h"
 #include "x86/spec.h"
+#include "x86/tag.h"
 
 /* DR6 without any condition; bits that read as one are set */
 #define DR6_INIT		0xffff0ff0u
@@ -32,10 +33,9 @@
  * @hsave: where VMRUN keeps the host's state; the CPU's alone (15.30.4)
  * @host: save area for VMSAVE: what VMRUN does not keep of the host
  * @host_pa: its physical address
- * @generation: of the TLB tags: one of an earlier generation may be another vCPU's now
- * @next_asid: the next free one of this generation
+ * @asids: the TLB tags
  * @interrupt: makes the guest exit as soon as the event in its VMCB is delivered
- * @tags: for each ASID: who used it last, on what. A debug aid
+ * @last: for each ASID: who used it last, on what. A debug aid
  *
  * Only its own CPU touches it, with interrupts off.
  */
@@ -46,21 +46,20 @@ struct svm_cpu {
 	struct page *hsave;
 	struct vmcb *host;
 	u64 host_pa;
-	u64 generation;
-	u32 next_asid;
+	struct tag_cpu asids;
 	struct irq_work interrupt;
 #ifdef VMM_DEBUG
-	struct svm_tag *tags;
+	struct svm_last *last;
 #endif
 };
 
 #ifdef VMM_DEBUG
 /**
- * struct svm_tag - what the TLB may hold under an ASID
+ * struct svm_last - what the TLB may hold under an ASID
  * @root: nested root
  * @flush_gen: of that root, at the last flush of this ASID
  */
-struct svm_tag {
+struct svm_last {
 	u64 root;
 	u64 flush_gen;
 };
@@ -79,9 +78,7 @@ enum svm_step {
  * @vmcb_pa: its physical address
  * @msrpm: MSR permission map
  * @cpu: where it was loaded last; NULL before
- * @generation: of @cpu's tags, when the VMCB's ASID was taken; 0: it has none
- * @flush_gen: of the root, when this tag's translations were last flushed
- * @flush: they are all stale
+ * @tag: the VMCB's ASID
  * @proven: the present state has been entered with: the VMCB's save area is good
  * @backup: the save area before the first entry with a state that the VMM has set
  * @guard: SPEC_CTRL and speculation measures
@@ -102,9 +99,7 @@ struct svm_vcpu {
 	u64 vmcb_pa;
 	u32 *msrpm;
 	struct svm_cpu *cpu;
-	u64 generation;
-	u64 flush_gen;
-	bool flush;
+	struct tag tag;
 	bool proven;
 	struct spec_guard guard;
 	struct cpu_event injected;

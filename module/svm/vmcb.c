@@ -671,5 +671,5 @@ void svm_set_tsc_offset(struct vcpu *vcpu)
 
 void svm_flush_tlb(struct vcpu *vcpu)
 {
-	to_svm(vcpu)->flush = true;
+	to_svm(vcpu)->tag.flush = true;
 }

@@ -31,29 +31,28 @@ static void invalidate_root(u64 pointer)
 		invept(VMX_EPT_EXTENT_GLOBAL, 0);
 }
 
-/*
- * Take a VPID that nobody has used in this generation. When there is none left a new generation
- * begins, with nothing cached under any.
- */
+void vmx_begin_vpids(struct vmx_cpu *cpu)
+{
+	tag_cpu_begin(&cpu->vpids, NR_VPIDS);
+}
+
 static void take_vpid(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 {
-	if (cpu->next_vpid >= NR_VPIDS) {
-		cpu->generation++;
-		cpu->next_vpid = 1;
+	bool flush_all;
+
+	vmcs_set(vmx, VMCS_VPID, tag_take(&vmx->tag, &cpu->vpids, &flush_all));
+	if (flush_all)
 		invvpid(VMX_VPID_EXTENT_ALL_CONTEXT, 0);
-	}
-	vmx->generation = cpu->generation;
-	vmcs_set(vmx, VMCS_VPID, cpu->next_vpid++);
 }
 
 static void renew_vpid(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 {
 	/* Without VPIDs each entry and each exit invalidates all that is not the root's alone. */
 	if (!vmx_features.vpid) {
-		vmx->generation = cpu->generation;
+		vmx->tag.generation = cpu->vpids.generation;
 		return;
 	}
-	if (vmx->generation == cpu->generation && vmx_features.invvpid_context)
+	if (vmx->tag.generation == cpu->vpids.generation && vmx_features.invvpid_context)
 		invvpid(VMX_VPID_EXTENT_SINGLE_CONTEXT, vmx->cache.value[VMCS_VPID]);
 	else
 		take_vpid(vmx, cpu);
@@ -69,13 +68,13 @@ void vmx_renew_translations(struct vcpu *vcpu, u64 flush_gen)
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
 	vcpu->stats.tlb_flushes++;
-	if (vmx->flush_gen != flush_gen) {
+	if (vmx->tag.flush_gen != flush_gen) {
 		/* Read before: an invalidation that comes later kicks the vCPU. */
-		vmx->flush_gen = flush_gen;
+		vmx->tag.flush_gen = flush_gen;
 		invalidate_root(vmx->cache.value[VMCS_EPT_POINTER]);
 	}
-	if (vmx->flush || vmx->generation != vmx->cpu->generation) {
-		vmx->flush = false;
+	if (vmx->tag.flush || vmx->tag.generation != vmx->cpu->vpids.generation) {
+		vmx->tag.flush = false;
 		renew_vpid(vmx, vmx->cpu);
 	}
 }
@@ -86,10 +85,10 @@ void vmx_check_numbers(struct vcpu *vcpu, u64 flush_gen)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
-	WARN_ON_ONCE(vmx->flush || vmx->flush_gen < flush_gen);
+	WARN_ON_ONCE(vmx->tag.flush || vmx->tag.flush_gen < flush_gen);
 	WARN_ON_ONCE(vmx->cache.value[VMCS_EPT_POINTER] != ept_pointer(vcpu->tdp->root));
 	WARN_ON_ONCE(vmx_features.vpid && (!vmx->cache.value[VMCS_VPID] ||
-					   vmx->generation != vmx->cpu->generation));
+					   vmx->tag.generation != vmx->cpu->vpids.generation));
 }
 #endif
 
@@ -106,11 +105,11 @@ void vmx_use_root(struct vcpu *vcpu)
 	vmx->root = vcpu->tdp->root;
 	vmcs_set(vmx, VMCS_EPT_POINTER, ept_pointer(vmx->root));
 	/* Generations of roots begin with 1, those of VPIDs likewise. */
-	vmx->flush_gen = 0;
-	vmx->generation = 0;
+	vmx->tag.flush_gen = 0;
+	vmx->tag.generation = 0;
 }
 
 void vmx_flush_tlb(struct vcpu *vcpu)
 {
-	to_vmx(vcpu)->flush = true;
+	to_vmx(vcpu)->tag.flush = true;
 }

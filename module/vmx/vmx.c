@@ -369,8 +369,7 @@ static int alloc_cpus(void)
 		}
 		this->region_pa = page_to_phys(this->region);
 		/* What was cached before, under any VPID, goes with the first that is taken. */
-		this->next_vpid = U32_MAX;
-		this->generation = 1;
+		vmx_begin_vpids(this);
 	}
 	return 0;
 }
@@ -645,8 +644,7 @@ static void check_translations(struct vcpu *vcpu)
 	u64 flush_gen = atomic64_read(&vcpu->tdp->flush_gen);
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
-	if (unlikely(vmx->generation != vmx->cpu->generation || vmx->flush ||
-		     vmx->flush_gen != flush_gen))
+	if (unlikely(tag_is_stale(&vmx->tag, &vmx->cpu->vpids, flush_gen)))
 		vmx_renew_translations(vcpu, flush_gen);
 	vmx_check_numbers(vcpu, flush_gen);
 }

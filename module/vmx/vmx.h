@@ -5,7 +5,7 @@
  *
  *   vmx.c      this host's VMX: is it there; the window; load, unload, enter
  *   host.c     the host's state around a guest: what exits load, what they leave behind
- *   tlb.c      VPIDs, INVEPT, INVVPID
+ *   tlb.c      VPIDs (x86/tag.h), INVEPT, INVVPID
  *   vmcs.h     the cached fields, the instructions
  *   vmcs.c     what is in a VMCS: controls, registers, events
  *   exit.c     an exit reason becomes a struct vcpu_exit
@@ -23,6 +23,7 @@
 #include "vmx/entry.h"
 #include "vmx/vmcs.h"
 #include "x86/spec.h"
+#include "x86/tag.h"
 
 /**
  * struct vmx_cpu - VMX on one processor
@@ -32,8 +33,7 @@
  * @found_cr4: CR4 before the window
  * @found_vmcs: the VMCS that was current before it, where VMX was on
  * @was_on: VMX was on before it
- * @generation: of the VPIDs: one of an earlier generation may be another vCPU's now
- * @next_vpid: the next free one of this generation
+ * @vpids: the TLB tags
  *
  * Only its own CPU touches it, with interrupts off.
  */
@@ -44,8 +44,7 @@ struct vmx_cpu {
 	u64 found_cr4;
 	u64 found_vmcs;
 	bool was_on;
-	u64 generation;
-	u32 next_vpid;
+	struct tag_cpu vpids;
 };
 
 /**
@@ -101,9 +100,7 @@ struct vmx_found {
  * @host_nmi: @host_machine_check: such an event ended the guest's run; the host's handler is called
  *            behind the window
  * @root: that the EPT pointer has
- * @generation: of @cpu's VPIDs, when the VPID was taken; 0: it has none
- * @flush_gen: of the root, when its translations were last invalidated here
- * @flush: all of this vCPU's are stale
+ * @tag: the VMCS's VPID; without VPIDs its generation is @cpu's, and nothing else of it
  * @guard: SPEC_CTRL and speculation measures
  * @injected: the event of the next entry, and
  * @event: the same as the VMCS wants it; 0: none
@@ -131,7 +128,6 @@ struct vmx_vcpu {
 	bool entered;
 	bool host_nmi;
 	bool host_machine_check;
-	bool flush;
 	const char *failure;
 	struct vmx_cpu *cpu;
 	struct vmcs_cache cache;
@@ -143,8 +139,7 @@ struct vmx_vcpu {
 	struct vmx_host host;
 	struct vmx_found found;
 	u64 root;
-	u64 generation;
-	u64 flush_gen;
+	struct tag tag;
 	struct spec_guard guard;
 	struct cpu_event injected;
 	u32 event;
@@ -226,6 +221,7 @@ void vmx_unload_host(struct vcpu *vcpu);
 void vmx_allow_split_locks(struct vmx_vcpu *vmx);
 
 /* tlb.c */
+void vmx_begin_vpids(struct vmx_cpu *cpu);
 void vmx_renew_translations(struct vcpu *vcpu, u64 flush_gen);
 #ifdef VMM_DEBUG
 void vmx_check_numbers(struct vcpu *vcpu, u64 flush_gen);
