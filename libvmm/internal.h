@@ -121,6 +121,7 @@ struct vmm_vcpu {
 	void *opaque;
 	int device_result;
 	uint64_t exits[VMM_NR_EXITS];
+	struct vmm_exits wanted;	/* by vmm_vcpu_set_exits() */
 	struct message message;
 };
 

@@ -159,3 +159,30 @@ int vmm_vcpu_run(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque)
 	}
 	return ret;
 }
+
+static bool is_step(const struct vmm_exit *exit)
+{
+	return exit->reason == VMM_EXIT_DEBUG && exit->debug.kind == VMM_DEBUG_STEP;
+}
+
+int vmm_vcpu_step(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque)
+{
+	struct vmm_exits before = vcpu->wanted, exits = before;
+	bool again = true;
+	int ret = 0, err;
+
+	if (!(vmm_get_info(vcpu->vm->vmm)->caps & VMM_CAP_SINGLE_STEP))
+		return fail(&vcpu->message, -ENOTSUP, "this processor cannot step its guests");
+	exits.exits |= VMM_EXITS_STEP;
+	err = vmm_vcpu_set_exits(vcpu, &exits);
+	if (err)
+		return err;
+	while (again) {
+		ret = vmm_vcpu_enter(vcpu);
+		if (ret || is_step(&vcpu->run->exit))
+			break;
+		ret = vmm_vcpu_handle_exit(vcpu, ops, opaque, &again);
+	}
+	err = vmm_vcpu_set_exits(vcpu, &before);
+	return ret ? ret : err;
+}

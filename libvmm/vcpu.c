@@ -171,10 +171,14 @@ int vmm_vcpu_set_msrs(struct vmm_vcpu *vcpu, const struct vmm_msr_entry *entries
 int vmm_vcpu_set_exits(struct vmm_vcpu *vcpu, const struct vmm_exits *exits)
 {
 	struct vmm_exits copy = *exits;
+	int err;
 
 	copy.size = sizeof(copy);
 	copy.flags = 0;
-	return vcpu_control(vcpu, VMM_SET_EXITS, &copy, "VMM_SET_EXITS");
+	err = vcpu_control(vcpu, VMM_SET_EXITS, &copy, "VMM_SET_EXITS");
+	if (!err)
+		vcpu->wanted = copy;
+	return err;
 }
 
 /* ---- events ---- */

@@ -194,6 +194,7 @@ static void get_pending(struct vcpu *vcpu, const struct vmm_run *run, struct vmm
 		.rip = from->rip,
 		.data = pending_data(run, from->kind),
 		.fault = pending_fault(run, from->kind),
+		.step = from->step,
 	};
 	if (from->kind == VMM_PENDING_MMIO)
 		memcpy(to->mmio, &from->mmio, sizeof(to->mmio));
@@ -204,6 +205,7 @@ static void to_cpu_pending(const struct vmm_pending *from, struct cpu_pending *t
 	to->kind = from->kind;
 	to->size = from->size;
 	to->rip = from->rip;
+	to->step = from->step;
 	memcpy(&to->mmio, from->mmio, sizeof(to->mmio));
 }
 
@@ -211,7 +213,7 @@ static int check_pending(const struct vmm_pending *pending)
 {
 	struct cpu_pending cpu;
 
-	if (pending->reserved || pending->fault > 1)
+	if (pending->fault > 1 || pending->step > 1)
 		return -EINVAL;
 	switch (pending->kind) {
 	case VMM_PENDING_NONE:
@@ -757,8 +759,13 @@ static long abi_translate(struct vcpu *vcpu, void __user *arg)
 	return copy_out(arg, &translate, sizeof(translate));
 }
 
-#define KNOWN_EXITS	(VMM_EXITS_HLT | VMM_EXITS_HYPERCALL | VMM_EXITS_CPUID | VMM_EXITS_PAUSE | \
-			 VMM_EXITS_BREAKPOINT)
+static u64 known_exits(void)
+{
+	u64 exits = VMM_EXITS_HLT | VMM_EXITS_HYPERCALL | VMM_EXITS_CPUID | VMM_EXITS_PAUSE |
+		    VMM_EXITS_BREAKPOINT;
+
+	return hw_caps.single_step ? exits | VMM_EXITS_STEP : exits;
+}
 
 static long abi_set_exits(struct vcpu *vcpu, void __user *arg)
 {
@@ -768,12 +775,15 @@ static long abi_set_exits(struct vcpu *vcpu, void __user *arg)
 	ret = copy_in(&exits, sizeof(exits), arg, 0);
 	if (ret)
 		return ret;
-	if (exits.exits & ~KNOWN_EXITS)
+	if (exits.exits & ~known_exits())
 		return -EINVAL;
 	if (!(exits.exits & VMM_EXITS_HW_BREAK) &&
 	    (exits.dr[0] | exits.dr[1] | exits.dr[2] | exits.dr[3] | exits.dr7))
 		return -EINVAL;
 	vcpu->exits_wanted = exits.exits;
+	vcpu->stepping = exits.exits & VMM_EXITS_STEP;
+	if (!vcpu->stepping)
+		vcpu->pending.step = false;
 	hw->update_exits(vcpu);
 	return 0;
 }
@@ -1332,6 +1342,8 @@ static long abi_get_info(void __user *arg)
 		info.caps |= VMM_CAP_LA57;
 	if (hw_caps.next_rip)
 		info.caps |= VMM_CAP_NEXT_RIP;
+	if (hw_caps.single_step)
+		info.caps |= VMM_CAP_SINGLE_STEP;
 	return copy_out(arg, &info, sizeof(info));
 }
 

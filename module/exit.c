@@ -92,6 +92,13 @@ static noinline_for_stack enum exit_verdict handle_in(struct vcpu *vcpu)
 	return leave_io(vcpu);
 }
 
+/* The VMM executes the instruction. */
+static enum exit_verdict leave_insn(struct vcpu *vcpu)
+{
+	vcpu->pending.step = vcpu->stepping;
+	return VERDICT_LEAVE;
+}
+
 static enum exit_verdict handle_string_io(struct vcpu *vcpu)
 {
 	if (vcpu_in_window(vcpu))
@@ -99,7 +106,7 @@ static enum exit_verdict handle_string_io(struct vcpu *vcpu)
 	vcpu->stats.io_exits++;
 	vcpu->stats.io_user++;
 	/* An empty REP ends here; the VMM moves data and registers otherwise. */
-	return vcpu->exit.io.count ? VERDICT_LEAVE : finish(vcpu);
+	return vcpu->exit.io.count ? leave_insn(vcpu) : finish(vcpu);
 }
 
 static enum exit_verdict handle_io(struct vcpu *vcpu)
@@ -227,6 +234,36 @@ static enum exit_verdict debug_exit(struct vcpu *vcpu, u32 kind, u64 dr6)
 	return VERDICT_LEAVE;
 }
 
+/**
+ * vcpu_end_step - an instruction, or the delivery of an event, is done while vcpu->stepping
+ * @vcpu: window or outside; registers are those before the next instruction
+ *
+ * Return: VERDICT_LEAVE with vcpu->exit filled in, or VERDICT_ENTER.
+ */
+enum exit_verdict vcpu_end_step(struct vcpu *vcpu)
+{
+	vcpu->pending.step = false;
+	if (!(vcpu->exits_wanted & VMM_EXITS_STEP))
+		return VERDICT_ENTER;
+	vcpu->exit.rip = vcpu->regs.rip;
+	vcpu->exit.next_rip = 0;
+	return debug_exit(vcpu, VMM_DEBUG_STEP, DR_STEP);
+}
+
+static noinline_for_stack enum exit_verdict handle_step(struct vcpu *vcpu)
+{
+	u64 conditions = vcpu->exit.step.conditions;
+
+	if (vcpu->exit.step.stored_tf) {
+		if (vcpu_in_window(vcpu))
+			return VERDICT_OUTSIDE;
+		step_hide_stored_tf(vcpu);
+	}
+	if (conditions)
+		vcpu_queue_exception(vcpu, X86_TRAP_DB, false, 0, conditions);
+	return vcpu_end_step(vcpu);
+}
+
 static enum exit_verdict handle_exception(struct vcpu *vcpu)
 {
 	u64 payload = vcpu->exit.exception.payload;
@@ -242,12 +279,9 @@ static enum exit_verdict handle_exception(struct vcpu *vcpu)
 			return VERDICT_OUTSIDE;
 		}
 	}
-	if (vector == X86_TRAP_DB) {
-		if ((vcpu->exits_wanted & VMM_EXITS_STEP) && (payload & DR_STEP))
-			return debug_exit(vcpu, VMM_DEBUG_STEP, payload);
-		if ((vcpu->exits_wanted & VMM_EXITS_HW_BREAK) && (payload & DR_TRAP_BITS))
-			return debug_exit(vcpu, VMM_DEBUG_HW_BREAK, payload);
-	}
+	if (vector == X86_TRAP_DB && (vcpu->exits_wanted & VMM_EXITS_HW_BREAK) &&
+	    (payload & DR_TRAP_BITS))
+		return debug_exit(vcpu, VMM_DEBUG_HW_BREAK, payload);
 	if (vector == X86_TRAP_BP && (vcpu->exits_wanted & VMM_EXITS_BREAKPOINT))
 		return debug_exit(vcpu, VMM_DEBUG_BREAKPOINT, 0);
 	vcpu_queue_exception(vcpu, vector, vcpu->exit.exception.has_error,
@@ -267,7 +301,7 @@ static enum exit_verdict mmio_verdict(struct vcpu *vcpu, enum mmio_result result
 		return VERDICT_LEAVE;
 	case MMIO_EMULATE:
 		vcpu->stats.emulate_exits++;
-		return VERDICT_LEAVE;
+		return leave_insn(vcpu);
 	case MMIO_FAULT:
 		break;
 	}
@@ -386,6 +420,8 @@ static noinline enum exit_verdict handle_any(struct vcpu *vcpu)
 		return VERDICT_ENTER;
 	case EXIT_EXCEPTION:
 		return handle_exception(vcpu);
+	case EXIT_STEP:
+		return handle_step(vcpu);
 	case EXIT_INTERRUPT_WINDOW:
 		vcpu->stats.window_exits++;
 		return vcpu->want_interrupt_window && vcpu_interruptible(vcpu) ? VERDICT_LEAVE :
@@ -433,6 +469,7 @@ static void complete_msr_fault(struct vcpu *vcpu)
 {
 	/* The step over the instruction did not happen, nor did its trap. */
 	vcpu->regs.rip = vcpu->pending.rip;
+	vcpu->pending.step = false;
 	if (vcpu->events.exception.vector == X86_TRAP_DB)
 		vcpu->events.exception.type = EVENT_NONE;
 	vcpu_queue_gp(vcpu, 0);

@@ -32,6 +32,9 @@ struct vm;
  * @max_tags: TLB tags (ASIDs, VPIDs) per CPU
  * @loads_pdptes: with PAE paging the CPU holds the four page-directory-pointer entries, and
  *                @set_pdptes must give them to it where it has not loaded them itself
+ * @single_step: vcpu->stepping makes the guest leave with EXIT_STEP
+ * @steps_by_tf: it does so by RFLAGS.TF: the core says what the instruction is, see x86/step.c, and
+ *               asks for the injection of software interrupts, which would push the flag
  * @gpa_bits: width of a guest-physical address
  * @tdp: entry format of the second-level table
  */
@@ -39,6 +42,8 @@ struct vmm_hw_caps {
 	u32 vendor;
 	bool next_rip;
 	bool loads_pdptes;
+	bool single_step;
+	bool steps_by_tf;
 	u32 max_tags;
 	u32 gpa_bits;
 	const struct tdp_format *tdp;
@@ -100,7 +105,8 @@ struct vmm_hw_caps {
  * @set_shadow: interrupt shadow and NMI blocking from vcpu->events (at rest)
  * @msr_intercept: vCPU-wide: does reading, writing @msr leave? Applies from the next entry.
  *                 At rest
- * @update_exits: vcpu->exits_wanted or vcpu->features changed: choose intercepts anew. At rest
+ * @update_exits: vcpu->exits_wanted, stepping or features changed: choose intercepts anew. Window
+ *                or at rest
  * @flush_tlb: all of this vCPU's translations are stale; takes effect at the next entry. Any
  *             context on the vCPU's own thread
  */

@@ -121,6 +121,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 void vcpu_reset(struct vcpu *vcpu, bool init)
 {
 	vcpu->pending.kind = VMM_PENDING_NONE;
+	vcpu->pending.step = false;
 	memset(&vcpu->events, 0, sizeof(vcpu->events));
 	state_reset(vcpu, init);
 	xstate_reset(vcpu, init);
@@ -329,14 +330,18 @@ static __always_inline unsigned long interrupt_may_wait(const struct vcpu *vcpu)
 	return READ_ONCE(vcpu->vm->pic_output) | READ_ONCE(vcpu->irr_map);
 }
 
-/* Is there an event for the guest, or something to take back that was asked for an earlier one? */
+/*
+ * Is there an event for the guest, or something to take back that was asked for an earlier one, or
+ * is it stepped?
+ */
 static __always_inline unsigned long event_waits(const struct vcpu *vcpu)
 {
 	const struct cpu_events *events = &vcpu->events;
 
 	return events->interrupted.type | events->exception.type | events->interrupt.type |
 	       events->nmi_pending | vcpu->want_interrupt_window | vcpu->want_nmi_window |
-	       vcpu->window_requested | vcpu->tpr_threshold | interrupt_may_wait(vcpu);
+	       vcpu->window_requested | vcpu->tpr_threshold | vcpu->stepping |
+	       interrupt_may_wait(vcpu);
 }
 
 /* The VMM waits for the moment when an interrupt of its own can be taken: is this it? */
@@ -361,6 +366,8 @@ static enum exit_verdict inner_loop(struct vcpu *vcpu)
 			return VERDICT_OUTSIDE;
 		}
 		if (unlikely(event_waits(vcpu))) {
+			if (unlikely(vcpu->pending.step) && vcpu_end_step(vcpu) == VERDICT_LEAVE)
+				return VERDICT_LEAVE;
 			if (interrupt_window_is_open(vcpu)) {
 				vcpu->exit.reason = EXIT_INTERRUPT_WINDOW;
 				return VERDICT_LEAVE;
@@ -454,6 +461,15 @@ static noinline int before_window(struct vcpu *vcpu)
 	return ret;
 }
 
+/* Outside, with vcpu->stepping: report the step that is done, or begin one. */
+static noinline enum exit_verdict next_step(struct vcpu *vcpu)
+{
+	if (vcpu->pending.step && !exit_wanted(vcpu) && vcpu_end_step(vcpu) == VERDICT_LEAVE)
+		return VERDICT_LEAVE;
+	step_begin(vcpu);
+	return VERDICT_ENTER;
+}
+
 /* From here on vcpu_kick() finds the thread; returns what a VMM may not run. */
 static int start_run(struct vcpu *vcpu)
 {
@@ -497,12 +513,17 @@ int vcpu_run(struct vcpu *vcpu)
 		}
 	}
 
+	if (verdict == VERDICT_ENTER && unlikely(vcpu->stepping))
+		verdict = next_step(vcpu);
+
 	/* What waits already is found by the first window, before it enters. */
 	while (verdict == VERDICT_ENTER) {
 		verdict = run_window(vcpu);
 		if (likely(verdict == VERDICT_LEAVE))
 			break;
 		verdict = vcpu_handle_exit(vcpu);
+		if (verdict == VERDICT_ENTER && unlikely(vcpu->stepping))
+			verdict = next_step(vcpu);
 		if (verdict == VERDICT_ENTER && must_end_window(vcpu)) {
 			ret = before_window(vcpu);
 			if (ret)

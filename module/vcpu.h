@@ -58,6 +58,7 @@ enum exit_reason {
 	EXIT_CACHE,		/* INVD, WBINVD, WBNOINVD */
 	EXIT_UNDEFINED,		/* an instruction that our guests do not have: #UD */
 	EXIT_TASK_SWITCH,
+	EXIT_STEP,		/* .step: vcpu->stepping, and what was to be done is done */
 	EXIT_TPR,		/* CR8 fell below the threshold */
 	EXIT_RESUME,		/* handled by the backend: enter again */
 	NR_EXIT_REASONS
@@ -161,6 +162,10 @@ struct vcpu_exit {
 			u16 msw;	/* CR_OP_LMSW */
 		} cr;
 		struct {
+			u64 conditions;	/* DR6 bits of a #DB that the guest is to get now */
+			bool stored_tf;	/* RFLAGS was pushed with a TF not the guest's */
+		} step;
+		struct {
 			u32 vector;
 		} eoi;
 		const char *message;	/* EXIT_FAIL_ENTRY: static string */
@@ -172,12 +177,14 @@ struct vcpu_exit {
  * @kind: VMM_PENDING_* of the ABI
  * @size: of the access
  * @rip: of the instruction
+ * @step: the instruction is done: vcpu_end_step() before the next one
  * @mmio: of an MMIO instruction in progress (x86/mmio.c)
  */
 struct cpu_pending {
 	u32 kind;
 	u32 size;
 	u64 rip;
+	bool step;
 	struct mmio_op mmio;
 };
 
@@ -191,6 +198,15 @@ enum vcpu_request {
 	VCPU_REQ_TIMER,		/* the LAPIC timer's callback has fired */
 	VCPU_REQ_POLICY,	/* the MSR policy changed: choose intercepts anew */
 	VCPU_REQ_DEAD,		/* the VM is going: leave with EIO */
+};
+
+/* The next instruction, where hw_caps.steps_by_tf: what RFLAGS.TF does to it or it to RFLAGS.TF */
+enum step_insn {
+	STEP_INSN_OTHER,
+	STEP_INSN_STORES_FLAGS,	/* PUSHF */
+	STEP_INSN_LOADS_FLAGS,	/* POPF, IRET */
+	STEP_INSN_SYSCALL,	/* in long mode */
+	STEP_INSN_SYSRET,
 };
 
 enum vcpu_mode {
@@ -226,6 +242,10 @@ struct vcpu {
 
 	/* Wishes and answers of the front end, [m] */
 	u64 exits_wanted;		/* VMM_EXITS_* */
+	bool stepping;			/* leave behind each instruction, see vcpu_end_step() */
+	u8 step_insn;			/* [t] enum step_insn: that is stepped; see x86/step.c */
+	bool step_tf;			/* [t] the guest's own RFLAGS.TF before */
+	u64 step_saved;			/* [t] the guest's own SFMASK or R11 */
 	u64 debug_dr[4], debug_dr7;	/* with VMM_EXITS_HW_BREAK */
 	u8 want_interrupt_window;
 	u8 want_nmi_window;
@@ -272,6 +292,7 @@ enum exit_verdict {
 
 enum exit_verdict vcpu_handle_exit(struct vcpu *vcpu);
 enum exit_verdict vcpu_complete(struct vcpu *vcpu);
+enum exit_verdict vcpu_end_step(struct vcpu *vcpu);
 
 /**
  * vcpu_request - ask something of a vCPU, from any context
@@ -333,12 +354,12 @@ void vcpu_finish_insn_slow(struct vcpu *vcpu, u64 next_rip);
  * @vcpu: the vCPU
  * @next_rip: where that is
  *
- * Ends the interrupt shadow, and queues #DB when RFLAGS.TF single-steps.
+ * Ends the interrupt shadow and a step of ours, and queues #DB when RFLAGS.TF single-steps.
  */
 static inline void vcpu_finish_insn(struct vcpu *vcpu, u64 next_rip)
 {
 	/* Below 4 GiB no RIP goes round, whatever the code's size. */
-	if (unlikely(next_rip >> 32 || vcpu->events.shadow ||
+	if (unlikely(next_rip >> 32 || (vcpu->events.shadow | vcpu->stepping) ||
 		     (vcpu->regs.rflags & X86_EFLAGS_TF))) {
 		vcpu_finish_insn_slow(vcpu, next_rip);
 		return;

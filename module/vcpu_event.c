@@ -111,6 +111,7 @@ void vcpu_finish_insn_slow(struct vcpu *vcpu, u64 next_rip)
 		vcpu->events.shadow = 0;
 		hw->set_shadow(vcpu);
 	}
+	vcpu->pending.step = vcpu->stepping;
 	if (unlikely(vcpu->regs.rflags & X86_EFLAGS_TF))
 		vcpu_queue_exception(vcpu, X86_TRAP_DB, false, 0, DR_STEP);
 	vcpu->regs.rflags &= ~X86_EFLAGS_RF;

@@ -208,7 +208,7 @@ TEST_F(badstate, pending)
 {
 	REFUSED(PENDING, -EINVAL, s->pending.kind = 6);
 	REFUSED(PENDING, -EINVAL, s->pending.kind = ~0);
-	REFUSED(PENDING, -EINVAL, s->pending.reserved = 1);
+	REFUSED(PENDING, -EINVAL, s->pending.step = 2);
 	REFUSED(PENDING, -EINVAL, s->pending.fault = 2);
 	REFUSED(PENDING, -EINVAL, s->pending.kind = VMM_PENDING_IO_IN; s->pending.size = 3);
 	REFUSED(PENDING, -EINVAL, s->pending.kind = VMM_PENDING_IO_IN; s->pending.size = 8);

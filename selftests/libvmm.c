@@ -416,6 +416,36 @@ TEST_F(libvmm, string_io_single_step)
 	EXPECT_EQ(0x4000, state.debug.dr6 & 0x4000);
 }
 
+GUEST(steps, "nop; outb %al, %dx; rep outsb; hlt");
+
+/* Instructions one by one, with what they need of the VMM */
+TEST_F(libvmm, single_steps)
+{
+	static const uint8_t rips[] = { 1, 2, 4 };
+	const struct vmm_exit *exit = vmm_vcpu_exit(self->vcpu);
+	unsigned int i;
+
+	if (!(vmm_get_info(self->vmm)->caps & VMM_CAP_SINGLE_STEP)) {
+		EXPECT_EQ(-ENOTSUP, vmm_vcpu_step(self->vcpu, NULL, NULL));
+		SKIP(return, "this CPU cannot step its guests");
+	}
+	self->regs.gpr[VMM_RAX] = 'x';
+	self->regs.gpr[VMM_RSI] = DATA;
+	self->regs.gpr[VMM_RCX] = 3;
+	self->regs.gpr[VMM_RDX] = PORT;
+	START(steps);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, vmm_vcpu_step(self->vcpu, NULL, NULL));
+		ASSERT_EQ(VMM_EXIT_DEBUG, exit->reason);
+		EXPECT_EQ(VMM_DEBUG_STEP, exit->debug.kind);
+		EXPECT_EQ(CODE + rips[i], exit->debug.address);
+	}
+	EXPECT_EQ(4, output_bytes);
+	/* HLT, which nobody handles, stands for its step, and steps are off again. */
+	ASSERT_EQ(0, vmm_vcpu_step(self->vcpu, NULL, NULL));
+	EXPECT_EQ(VMM_EXIT_HLT, exit->reason);
+}
+
 /* ---- emulated instructions ---- */
 
 GUEST(sse_copy,

@@ -351,11 +351,11 @@ struct vmm_events {
  * struct vmm_pending - the unfinished part of the current exit
  * @kind: VMM_PENDING_*
  * @size: bytes of the access
- * @reserved: zero
  * @rip: of the instruction
  * @data: the VMM's answer so far (the run area's data field at the time of the call; setting
  *        this group puts it back there)
  * @fault: the VMM's msr.fault so far
+ * @step: with VMM_EXITS_STEP: 1 if the instruction is done, so that its DEBUG exit comes next
  * @mmio: the module's own record of a decoded MMIO instruction: opaque, carry it unchanged.
  *        Setting it checks it
  */
@@ -365,7 +365,7 @@ struct vmm_pending {
 	__u64 rip;
 	__u64 data;
 	__u32 fault;
-	__u32 reserved;
+	__u32 step;
 	__u64 mmio[8];
 };
 
@@ -590,7 +590,7 @@ struct vmm_msr_policy {
 #define VMM_EXITS_HYPERCALL	(1ULL << 1)	/* hypercalls leave instead of failing in the guest */
 #define VMM_EXITS_CPUID		(1ULL << 2)
 #define VMM_EXITS_PAUSE		(1ULL << 3)	/* PAUSE loops */
-#define VMM_EXITS_STEP		(1ULL << 4)	/* DEBUG exit after each guest instruction */
+#define VMM_EXITS_STEP		(1ULL << 4)	/* one instruction, or delivery of an event, then a DEBUG exit */
 #define VMM_EXITS_BREAKPOINT	(1ULL << 5)	/* DEBUG exit at INT3 */
 #define VMM_EXITS_HW_BREAK	(1ULL << 6)	/* @dr and @dr7 are the VMM's; DEBUG exit when they hit */
 

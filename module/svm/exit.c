@@ -181,7 +181,7 @@ static void read_intercepted_exception(struct vcpu *vcpu, u8 vector)
 	}
 }
 
-/* The host interrupt may be the one that svm_prepare_nmi_window() has asked for. */
+/* The host interrupt may be the one that svm_prepare_step() has asked for. */
 static void read_host_interrupt(struct vcpu *vcpu)
 {
 	bool window = (to_svm(vcpu)->window & HW_WINDOW_NMI) && !vcpu->events.nmi_blocked &&
@@ -194,7 +194,7 @@ static void read_host_interrupt(struct vcpu *vcpu)
 
 /*
  * An event whose delivery this exit broke off (15.7.2). Software interrupts and INT3, INTO are
- * executed again: RIP is still theirs, unless it was we who injected that exception.
+ * executed again: RIP is still theirs, unless it was we who injected them.
  */
 static void read_interrupted(struct vcpu *vcpu, u32 info)
 {
@@ -202,6 +202,10 @@ static void read_interrupted(struct vcpu *vcpu, u32 info)
 	struct cpu_event *event = &vcpu->events.interrupted;
 	u8 vector = info & EVENTINJ_VECTOR;
 
+	if (svm->step == STEP_DELIVERY && event_is_soft(&svm->injected)) {
+		*event = svm->injected;
+		return;
+	}
 	switch (info & EVENTINJ_TYPE) {
 	case EVENTINJ_TYPE_INTR:
 		*event = (struct cpu_event){ .type = EVENT_INTERRUPT, .vector = vector };
@@ -313,6 +317,8 @@ void svm_read_exit(struct vcpu *vcpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 	struct vmcb_control *control = &svm->vmcb->control;
 
+	if (unlikely(svm->step))
+		svm_read_step(vcpu);
 	vcpu->exit.rip = vcpu->regs.rip;
 	vcpu->exit.next_rip = svm_features.next_rip ? control->next_rip : 0;
 	/* Behind a shutdown the rest of the VMCB means nothing (15.14.3). */

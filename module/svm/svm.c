@@ -206,6 +206,8 @@ static int svm_init(struct vmm_hw_caps *caps)
 
 	caps->vendor = VMM_VENDOR_AMD;
 	caps->next_rip = svm_features.next_rip;
+	caps->single_step = true;
+	caps->steps_by_tf = true;
 	caps->max_tags = svm_features.nr_asids;
 	describe_npt(caps);
 	return 0;
@@ -484,6 +486,8 @@ static void entry_failed(struct vcpu *vcpu)
 	vcpu->exit.rip = vcpu->regs.rip;
 	vcpu->exit.message = svm_explain_invalid(svm->vmcb);
 	svm_cancel_inject(vcpu);
+	if (svm->step)
+		svm_cancel_step(vcpu);
 	/* Nor was anything flushed. */
 	svm->tag.generation = 0;
 	svm->vmcb->control.clean = 0;
@@ -520,8 +524,8 @@ static void svm_enter(struct vcpu *vcpu)
 	vmcb->save.rax = vcpu->regs.gpr[CPU_RAX];
 	vmcb->save.rsp = vcpu->regs.gpr[CPU_RSP];
 	vmcb->control.tlb_control = TLB_CONTROL_KEEP;
-	if (unlikely(svm->window & HW_WINDOW_NMI || svm->step))
-		svm_prepare_nmi_window(vcpu);
+	if (unlikely((svm->window & HW_WINDOW_NMI) | svm->step | vcpu->stepping))
+		svm_prepare_step(vcpu);
 	if (unlikely(vmcb->save.dr7 & (DR_LOCAL_ENABLE_MASK | DR_GLOBAL_ENABLE_MASK)))
 		host_debug_guest(vcpu);
 	check_translations(vcpu, cpu);

@@ -6,6 +6,7 @@
  *   svm.c    this host's SVM: is it there, on and off per CPU; load, unload, enter; TLB tags
  *   vmcb.h   the VMCB's layout
  *   vmcb.c   what is in a VMCB: intercepts, registers, events
+ *   step.c   single steps, and the NMI window that is made of them
  *   exit.c   an exit code becomes a struct vcpu_exit; what entry failures mean
  *   entry.S  VMRUN
  */
@@ -65,11 +66,12 @@ struct svm_last {
 };
 #endif
 
-/* An instruction that must complete before an NMI can be injected, see vmcb.c */
+/* What must complete before an NMI can be injected, or is stepped for the core; see step.c */
 enum svm_step {
 	STEP_NONE,
-	STEP_IRET,
-	STEP_SHADOW,
+	STEP_IRET,		/* the IRET that ends the blocking of NMIs */
+	STEP_INSN,		/* any other instruction */
+	STEP_DELIVERY,		/* of an injected event */
 };
 
 /**
@@ -84,9 +86,8 @@ enum svm_step {
  * @guard: SPEC_CTRL and speculation measures
  * @injected: the event in the VMCB's EVENTINJ
  * @window: HW_WINDOW_*
- * @step: what NMIs wait for
- * @step_rip: the instruction that is stepped over
- * @step_tf: the guest's own RFLAGS.TF before
+ * @step: what is stepped over
+ * @step_rip: the instruction that is stepped over, or whose event is injected
  * @dr6: the guest's DR6; the hardware's is only a mailbox for #DB
  * @dr6_loaded: a #DB exit has left conditions in the hardware's DR6
  * @debugctl: stored only: without LBR virtualization DEBUGCTL is the host's, also in the guest
@@ -106,7 +107,6 @@ struct svm_vcpu {
 	unsigned int window;
 	enum svm_step step;
 	u64 step_rip;
-	bool step_tf;
 	u64 dr6;
 	bool dr6_loaded;
 	u64 debugctl;
@@ -153,9 +153,6 @@ void svm_set_spec_ctrl(struct vcpu *vcpu, u64 data);
 
 /* vmcb.c */
 void vmcb_init(struct svm_vcpu *svm, u64 iopm_pa);
-void svm_prepare_nmi_window(struct vcpu *vcpu);
-void svm_begin_iret_step(struct vcpu *vcpu);
-void svm_end_step(struct vcpu *vcpu);
 void svm_update_exceptions(struct vcpu *vcpu);
 
 void svm_inject(struct vcpu *vcpu, const struct cpu_event *event);
@@ -185,6 +182,13 @@ void svm_set_shadow(struct vcpu *vcpu);
 void svm_msr_intercept(struct vcpu *vcpu, u32 msr, bool read, bool write);
 void svm_update_exits(struct vcpu *vcpu);
 void svm_flush_tlb(struct vcpu *vcpu);
+
+/* step.c */
+void svm_prepare_step(struct vcpu *vcpu);
+void svm_cancel_step(struct vcpu *vcpu);
+void svm_begin_iret_step(struct vcpu *vcpu);
+void svm_read_step(struct vcpu *vcpu);
+void svm_end_step(struct vcpu *vcpu);
 
 /* entry.S */
 /**

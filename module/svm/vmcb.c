@@ -3,7 +3,6 @@
  * What is in a VMCB: intercepts, registers, and events on their way into the guest.
  */
 #include <linux/bitops.h>
-#include <linux/irq_work.h>
 #include <linux/mem_encrypt.h>
 #include <linux/string.h>
 #include <asm/io.h>
@@ -92,8 +91,7 @@ static bool is_soft_vector(u8 vector)
 /*
  * EVENTINJ for an event, or 0. A software interrupt or exception whose delivery was
  * interrupted left RIP at its instruction: it is not injected but executed again,
- * which is right with and without next-RIP support, whose absence makes the
- * injection of INT n impossible.
+ * unless the core steps over it.
  */
 static u32 event_inj(struct vcpu *vcpu, const struct cpu_event *event)
 {
@@ -112,6 +110,10 @@ static u32 event_inj(struct vcpu *vcpu, const struct cpu_event *event)
 		if (event->has_error && (vcpu->cr0 & X86_CR0_PE))
 			inj |= EVENTINJ_HAS_ERROR;
 		return inj;
+	case EVENT_SOFT_INT:
+		return vcpu->stepping ? inj | EVENTINJ_TYPE_SOFT_INT : 0;
+	case EVENT_SOFT_EXC:
+		return vcpu->stepping ? inj | EVENTINJ_TYPE_EXCEPTION : 0;
 	default:
 		return 0;
 	}
@@ -194,119 +196,6 @@ void svm_set_shadow(struct vcpu *vcpu)
 		return;
 	svm->step = STEP_NONE;
 	vmcb_set_intercept(svm->vmcb, INTERCEPT_IRET, vcpu->events.nmi_blocked);
-}
-
-/* ---- When can an NMI be injected? ---- */
-
-/*
- * SVM (without virtual NMIs) knows no NMI blocking and has no NMI window, so both are made here:
- *
- *  - From the injection of an NMI on IRET is intercepted. That exit comes before the
- *    instruction, and NMIs stay blocked until it has completed: an NMI injected earlier
- *    would be delivered on the stack of the handler that is about to return. So IRET
- *    is executed with RFLAGS.TF set: its #DB says that it is done. IRET loads RFLAGS, so
- *    our TF is gone with it. If it faults instead, the fault, intercepted like
- *    any other during the step, is injected with the guest's own RFLAGS.
- *
- *  - An NMI that waits for the end of an interrupt shadow has the instruction in it stepped
- *    over in the same way. An instruction that stores RFLAGS there (PUSHF, INT n, SYSCALL)
- *    would store our TF; no guest puts those into the shadow of a stack switch.
- *
- *  - An NMI that waits because another event is injected by the same entry only needs an exit after
- *    that: a host interrupt to ourselves, which is taken as soon as GIF is set by VMRUN and
- *    the event is delivered.
- */
-
-static void begin_step(struct vcpu *vcpu, enum svm_step step)
-{
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	svm->step = step;
-	svm->step_rip = vcpu->regs.rip;
-	svm->step_tf = vcpu->regs.rflags & X86_EFLAGS_TF;
-	vmcb_set_intercept(svm->vmcb, INTERCEPT_IRET, false);
-	svm_update_exceptions(vcpu);
-}
-
-static void cancel_step(struct vcpu *vcpu)
-{
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	svm->step = STEP_NONE;
-	vmcb_set_intercept(svm->vmcb, INTERCEPT_IRET, vcpu->events.nmi_blocked);
-	svm_update_exceptions(vcpu);
-}
-
-/**
- * svm_begin_iret_step - an IRET is about to end the blocking of NMIs
- * @vcpu: left by the IRET intercept
- */
-void svm_begin_iret_step(struct vcpu *vcpu)
-{
-	if (vcpu->events.nmi_blocked)
-		begin_step(vcpu, STEP_IRET);
-	else
-		vmcb_set_intercept(to_svm(vcpu)->vmcb, INTERCEPT_IRET, false);
-}
-
-/**
- * svm_prepare_nmi_window - before an entry during a step, or with HW_WINDOW_NMI requested
- * @vcpu: in its window, registers and event are in the VMCB
- */
-void svm_prepare_nmi_window(struct vcpu *vcpu)
-{
-	struct svm_vcpu *svm = to_svm(vcpu);
-	bool injects = svm->vmcb->control.event_inj & EVENTINJ_VALID;
-
-	/* An event that goes first, or a VMM that moved RIP, makes the step another's. */
-	if (svm->step && (injects || svm->step_rip != vcpu->regs.rip))
-		cancel_step(vcpu);
-
-	if (!svm->step && (svm->window & HW_WINDOW_NMI) && !vcpu->events.nmi_blocked) {
-		if (vcpu->events.shadow && !injects)
-			begin_step(vcpu, STEP_SHADOW);
-		else
-			irq_work_queue(&svm->cpu->interrupt);
-	}
-	if (svm->step)
-		svm->vmcb->save.rflags |= X86_EFLAGS_TF;
-}
-
-/**
- * svm_end_step - after an exit during a step: was it the end of it?
- * @vcpu: registers are stored, vcpu->exit is filled in
- *
- * The guest and the VMM never see our TF.
- */
-void svm_end_step(struct vcpu *vcpu)
-{
-	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vcpu_exit *exit = &vcpu->exit;
-	bool trap = exit->reason == EXIT_EXCEPTION && exit->exception.vector == X86_TRAP_DB &&
-		    (exit->exception.payload & DR_STEP);
-	bool done = trap || vcpu->regs.rip != svm->step_rip;
-
-	/* IRET has loaded RFLAGS; the other has kept TF, unless it loaded RFLAGS with TF clear. */
-	if ((!done || svm->step == STEP_SHADOW) && !svm->step_tf)
-		vcpu->regs.rflags &= ~(u64)X86_EFLAGS_TF;
-
-	if (!done) {
-		/* A fault's handler comes before the IRET is tried again. */
-		if (exit->reason == EXIT_EXCEPTION || svm->step == STEP_SHADOW)
-			cancel_step(vcpu);
-		return;
-	}
-
-	if (svm->step == STEP_IRET)
-		vcpu->events.nmi_blocked = 0;
-	cancel_step(vcpu);
-	if (trap && !svm->step_tf) {
-		exit->exception.payload &= ~(u64)DR_STEP;
-		if (!exit->exception.payload)
-			exit->reason = EXIT_RESUME;
-	}
-	if (exit->reason == EXIT_RESUME && (svm->window & HW_WINDOW_NMI))
-		exit->reason = EXIT_NMI_WINDOW;
 }
 
 /* ---- Intercepts that depend on the VMM's wishes and the CPU it offers ---- */

@@ -212,14 +212,14 @@ static void read_exception_or_nmi(struct vcpu *vcpu)
 		break;
 	default:
 		vcpu_leave_by_exception(vcpu, vector, info & INTR_INFO_DELIVER_CODE_MASK, error,
-					0);
+					vector == X86_TRAP_PF ? read_qualification(vcpu) : 0);
 		break;
 	}
 }
 
 /*
  * An event whose delivery this exit broke off (28.2.4); only some kinds of exits can. Software
- * interrupts and exceptions are executed again: RIP is still theirs.
+ * interrupts and exceptions are executed again, unless we injected them: RIP is still theirs.
  */
 static void read_interrupted(struct vcpu *vcpu)
 {
@@ -245,7 +245,29 @@ static void read_interrupted(struct vcpu *vcpu)
 		if (event->has_error)
 			event->error = vmread(IDT_VECTORING_ERROR_CODE);
 		break;
+	default:
+		if (hw_caps.steps_by_tf && vcpu->stepping && to_vmx(vcpu)->step_delivers)
+			*event = to_vmx(vcpu)->injected;
+		break;
 	}
+}
+
+/*
+ * Behind an instruction or the delivery of an event (26.5.2). The traps of that instruction are
+ * pending still (28.3.4), where MOV SS does not hold them back until the next: they become an
+ * exception, which the vCPU's state can tell of.
+ */
+static void read_step(struct vcpu *vcpu)
+{
+	u64 conditions = 0;
+
+	if (vcpu->events.shadow != SHADOW_MOV_SS) {
+		conditions = vmcs_get(vcpu, VMCS_PENDING_DEBUG) & DR6_CONDITIONS;
+		vmcs_set(to_vmx(vcpu), VMCS_PENDING_DEBUG, 0);
+	}
+	set_reason(vcpu, EXIT_STEP);
+	vcpu->exit.step.conditions = conditions;
+	vcpu->exit.step.stored_tf = false;
 }
 
 /* The interrupt window may stand in for that of NMIs: see vmx_prepare_windows(). */
@@ -295,6 +317,8 @@ void vmx_read_exit(struct vcpu *vcpu, u32 reason)
 		return read_window(vcpu);
 	case EXIT_REASON_NMI_WINDOW:
 		return set_reason(vcpu, EXIT_NMI_WINDOW);
+	case EXIT_REASON_MONITOR_TRAP_FLAG:
+		return read_step(vcpu);
 	case EXIT_REASON_CR_ACCESS:
 		return read_cr(vcpu);
 	case EXIT_REASON_DR_ACCESS:

@@ -251,7 +251,8 @@ static bool pushes_error_code(struct vcpu *vcpu, const struct cpu_event *event)
 
 /*
  * Interruption information for an event, or 0. A software interrupt or exception whose delivery was
- * interrupted left RIP at its instruction: it is not injected but executed again.
+ * interrupted left RIP at its instruction: it is not injected but executed again, unless the core
+ * steps over it.
  */
 static u32 interruption_info(struct vcpu *vcpu, const struct cpu_event *event)
 {
@@ -267,6 +268,10 @@ static u32 interruption_info(struct vcpu *vcpu, const struct cpu_event *event)
 		if (pushes_error_code(vcpu, event))
 			info |= INTR_INFO_DELIVER_CODE_MASK;
 		return info;
+	case EVENT_SOFT_INT:
+		return hw_caps.steps_by_tf && vcpu->stepping ? info | INTR_TYPE_SOFT_INTR : 0;
+	case EVENT_SOFT_EXC:
+		return hw_caps.steps_by_tf && vcpu->stepping ? info | INTR_TYPE_SOFT_EXCEPTION : 0;
 	default:
 		return 0;
 	}
@@ -367,6 +372,8 @@ void vmx_update_exits(struct vcpu *vcpu)
 			 vcpu->exits_wanted & VMM_EXITS_BREAKPOINT);
 	vmcs_set_control(vmx, VMCS_PROCESSOR_CONTROLS, CPU_BASED_PAUSE_EXITING,
 			 vcpu->exits_wanted & VMM_EXITS_PAUSE);
+	vmcs_set_control(vmx, VMCS_PROCESSOR_CONTROLS, CPU_BASED_MONITOR_TRAP_FLAG,
+			 vcpu->stepping && vmx_features.monitor_trap);
 }
 
 /* The bitmap (25.6.9): byte offset for reads of an MSR; writes lie 2 KiB behind. Negative: none */

@@ -58,6 +58,10 @@ static bool vpid = true;
 module_param(vpid, bool, 0444);
 MODULE_PARM_DESC(vpid, "use VPIDs where the processor has them (default on)");
 
+static bool monitor_trap = true;
+module_param(monitor_trap, bool, 0444);
+MODULE_PARM_DESC(monitor_trap, "single-step guests by the monitor trap flag where the processor has it, not by RFLAGS.TF (default on)");
+
 /*
  * A window ends when its guest has run for so long, whatever holds the host's interrupts back: an
  * emulated CPU may look for them only where the guest has enabled its own.
@@ -109,7 +113,7 @@ static const struct control_set processor_controls = {
 	CPU_BASED_RDPMC_EXITING | CPU_BASED_MOV_DR_EXITING | CPU_BASED_UNCOND_IO_EXITING |
 	CPU_BASED_USE_MSR_BITMAPS | CPU_BASED_MONITOR_EXITING |
 	CPU_BASED_ACTIVATE_SECONDARY_CONTROLS,
-	CPU_BASED_TPR_SHADOW,
+	CPU_BASED_TPR_SHADOW | CPU_BASED_MONITOR_TRAP_FLAG,
 };
 
 static const struct control_set secondary_controls = {
@@ -289,6 +293,9 @@ static int find_features(void)
 	find_timer(f);
 	find_fixed_bits(f);
 	f->spec_ctrl = boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL);
+	/* Set for a vCPU that is stepped */
+	f->monitor_trap = monitor_trap && (f->processor & CPU_BASED_MONITOR_TRAP_FLAG);
+	f->processor &= ~(u32)CPU_BASED_MONITOR_TRAP_FLAG;
 	f->tpr_shadow = f->processor & CPU_BASED_TPR_SHADOW;
 	/* Otherwise CR8 is the core's. */
 	if (!f->tpr_shadow)
@@ -391,6 +398,8 @@ static int vmx_init(struct vmm_hw_caps *caps)
 	caps->vendor = VMM_VENDOR_INTEL;
 	caps->next_rip = true;
 	caps->loads_pdptes = true;
+	caps->single_step = vmx_features.monitor_trap || vmx_features.timer;
+	caps->steps_by_tf = !vmx_features.monitor_trap;
 	caps->max_tags = vmx_features.vpid ? 0xffff : 0;
 	describe_ept(caps);
 	return 0;
@@ -702,6 +711,11 @@ static noinstr int run_guest(struct vcpu *vcpu)
 	return refused;
 }
 
+static bool steps_by_tf(const struct vcpu *vcpu)
+{
+	return vcpu->stepping && !vmx_features.monitor_trap;
+}
+
 /* Nothing of the guest ran. The VMCS still has the event, which the next entry may not want. */
 static void entry_failed(struct vcpu *vcpu, const char *message)
 {
@@ -710,6 +724,8 @@ static void entry_failed(struct vcpu *vcpu, const char *message)
 	if (vmx->event)
 		vmwrite(VM_ENTRY_INTR_INFO_FIELD, 0);
 	vmx_cancel_inject(vcpu);
+	if (steps_by_tf(vcpu))
+		vmx_cancel_step(vcpu);
 	/* What it holds now is what was written. */
 	vmx->rip = vcpu->regs.rip;
 	vmx->rflags = vcpu->regs.rflags;
@@ -762,6 +778,8 @@ static void vmx_enter(struct vcpu *vcpu)
 
 	if (unlikely(vmx->window & HW_WINDOW_NMI))
 		vmx_prepare_windows(vcpu);
+	if (unlikely(steps_by_tf(vcpu)))
+		vmx_prepare_step(vcpu);
 	check_translations(vcpu);
 	write_state(vcpu);
 	if (unlikely(vmx->cache.value[VMCS_DR7] &
@@ -790,6 +808,8 @@ static void vmx_enter(struct vcpu *vcpu)
 	}
 	read_state(vcpu);
 	vmx_read_exit(vcpu, reason);
+	if (unlikely(steps_by_tf(vcpu)))
+		vmx_end_step(vcpu);
 	count_exit(vcpu);
 }
 

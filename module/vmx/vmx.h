@@ -113,6 +113,10 @@ struct vmx_found {
  * @tsc_aux: loaded by host_set_user_msr()
  * @cr8: where there is no TPR shadow
  * @tpr_threshold: as the core wants it
+ * @step_delivers: the step that the last entry made is the delivery of @injected
+ * @step_shadow: @step_exceptions: interrupt shadow, intercepted exceptions without the step
+ * @step_rip: the instruction that is stepped over
+ * @step_if: the guest's RFLAGS.IF before it
  *
  * All are the vCPU's: covered by its mutex.
  */
@@ -152,6 +156,11 @@ struct vmx_vcpu {
 	u64 tsc_aux;
 	u8 cr8;
 	u8 tpr_threshold;
+	bool step_delivers;
+	bool step_if;
+	u8 step_shadow;
+	u32 step_exceptions;
+	u64 step_rip;
 };
 
 /**
@@ -165,6 +174,7 @@ struct vmx_vcpu {
  * @vpid: VPIDs are in use
  * @invvpid_context: INVVPID of one VPID, else all
  * @tpr_shadow: CR8 runs without exits
+ * @monitor_trap: the CPU leaves behind each instruction if told to; else see step.c
  * @perf_global_ctrl: the MSR is swapped
  * @spec_ctrl: the CPU has SPEC_CTRL
  * @timer: VMX-preemption timer's value at a window's begin; 0: it is not used
@@ -185,6 +195,7 @@ struct vmx_features {
 	bool vpid;
 	bool invvpid_context;
 	bool tpr_shadow;
+	bool monitor_trap;
 	bool perf_global_ctrl;
 	bool spec_ctrl;
 	u32 timer;
@@ -272,6 +283,11 @@ void vmx_update_exits(struct vcpu *vcpu);
 
 /* exit.c */
 void vmx_read_exit(struct vcpu *vcpu, u32 reason);
+
+/* step.c */
+void vmx_prepare_step(struct vcpu *vcpu);
+void vmx_end_step(struct vcpu *vcpu);
+void vmx_cancel_step(struct vcpu *vcpu);
 
 /* explain.c */
 const char *vmx_explain_refusal(void);

@@ -6,6 +6,9 @@
  */
 #include <linux/errno.h>
 #include <linux/types.h>
+#include <asm/msr-index.h>
+#include <asm/processor-flags.h>
+#include <asm/trapnr.h>
 
 #include "hw.h"
 #include "vcpu.h"
@@ -615,6 +618,77 @@ int decode_hypercall(struct vcpu *vcpu)
 	vcpu->exit.next_rip = low_bytes(vcpu->regs.rip + HYPERCALL_LENGTH,
 					code.size == 8 ? 8 : 4);
 	return 1;
+}
+
+/* ---- Instructions that deal with RFLAGS.TF ---- */
+
+static enum step_insn step_two_byte(struct vcpu *vcpu, u8 opcode)
+{
+	if (!(vcpu->efer & EFER_LMA))
+		return STEP_INSN_OTHER;
+	switch (opcode) {
+	case 0x05:
+		return STEP_INSN_SYSCALL;
+	case 0x07:
+		return STEP_INSN_SYSRET;
+	default:
+		return STEP_INSN_OTHER;
+	}
+}
+
+static enum step_insn step_one_byte(struct vcpu *vcpu, struct decoder *d, struct cpu_event *soft)
+{
+	switch (d->insn->opcode) {
+	case 0x9c:
+		return STEP_INSN_STORES_FLAGS;
+	case 0x9d:
+	case 0xcf:
+		return STEP_INSN_LOADS_FLAGS;
+	case 0xcc:
+		soft->type = EVENT_SOFT_EXC;
+		soft->vector = X86_TRAP_BP;
+		break;
+	case 0xcd:
+		soft->type = EVENT_SOFT_INT;
+		soft->vector = next_byte(d);
+		break;
+	case 0xce:
+		if (d->code_size == 8 || !(vcpu->regs.rflags & X86_EFLAGS_OF))
+			break;
+		soft->type = EVENT_SOFT_EXC;
+		soft->vector = X86_TRAP_OF;
+		break;
+	}
+	return STEP_INSN_OTHER;
+}
+
+enum step_insn decode_step(struct vcpu *vcpu, struct cpu_event *soft)
+{
+	enum step_insn result = STEP_INSN_OTHER;
+	struct insn_bytes code = { .size = 0 };
+	struct cpu_event ignored;
+	struct decoder d;
+	struct insn insn;
+	int ret;
+
+	do {
+		*soft = (struct cpu_event){ .type = EVENT_NONE };
+		if (insn_fetch(vcpu, &code, &ignored))
+			return STEP_INSN_OTHER;
+		ret = read_opcode(&d, code.bytes, code.count, code.size, &insn);
+		if (!ret && !insn.locked) {
+			if (insn.opcode_map == 0)
+				result = step_one_byte(vcpu, &d, soft);
+			else if (insn.opcode_map == 1)
+				result = step_two_byte(vcpu, insn.opcode);
+			ret = check_length(&d);
+		}
+	} while (ret == -ENODATA);
+
+	if (ret)
+		soft->type = EVENT_NONE;
+	soft->insn_len = d.pos;
+	return result;
 }
 
 /* ---- Instructions that access device registers ---- */

@@ -330,6 +330,40 @@ int decode_next_rip(struct vcpu *vcpu);
  */
 int decode_hypercall(struct vcpu *vcpu);
 
+/**
+ * decode_step - what a single step by RFLAGS.TF must know of the instruction at CS:RIP
+ * @soft: out: the event that the instruction causes by itself; type EVENT_NONE: none
+ *
+ * Outside the window. Code that cannot be read is no such instruction: the CPU shall say.
+ */
+enum step_insn decode_step(struct vcpu *vcpu, struct cpu_event *soft);
+
+/* ---- step.c ---- */
+
+/* Outside the window, with vcpu->stepping: the next instruction is to be stepped. */
+void step_begin(struct vcpu *vcpu);
+/* Outside: PUSHF has been stepped, and its stack shows a TF that the guest does not have. */
+void step_hide_stored_tf(struct vcpu *vcpu);
+/*
+ * A backend's, in its window, around an entry of a step by RFLAGS.TF: set the flag in vcpu->regs, and
+ * have there what the guest would have, with the instruction done or not. Return: the trap is the
+ * guest's, too.
+ */
+void step_set_tf(struct vcpu *vcpu);
+bool step_take_tf(struct vcpu *vcpu, bool done);
+/*
+ * The step that the core wanted is done: vcpu->exit becomes EXIT_STEP. Where that was not what the
+ * guest was left for, the next instruction has not been executed: the exit comes again with it.
+ */
+void step_leave(struct vcpu *vcpu, u64 conditions);
+/* DR6 bits of the #DB that @exit is, or 0 */
+u64 step_conditions(const struct vcpu_exit *exit);
+/* Of an instruction that is made to be one: INT n, or INT3 and INTO */
+static inline bool event_is_soft(const struct cpu_event *event)
+{
+	return event->type == EVENT_SOFT_INT || event->type == EVENT_SOFT_EXC;
+}
+
 /* ---- mmio.c ---- */
 
 /* What became of an MMIO instruction */

@@ -76,6 +76,8 @@ bochs_disk()
 	words+=" mem_sleep_default=s2idle"
 	# A guest with interrupts off, and without PAUSE, holds back the host's.
 	words+=" vmm.longest_run=200"
+	# Its monitor trap flag can be set and does nothing.
+	words+=" vmm.monitor_trap=0"
 	# The kernel that was told of FSRM spoils its own text here.
 	[ "$model" != tigerlake ] || words+=" clearcpuid=580"
 	# Without, two CPUs hang while booting.

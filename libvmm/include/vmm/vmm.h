@@ -386,6 +386,15 @@ int vmm_vcpu_run(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque)
 /* VMM_RUN alone: 0, -EINTR or another negative errno; the caller handles the exit */
 int vmm_vcpu_enter(struct vmm_vcpu *vcpu);
 
+/**
+ * vmm_vcpu_step - run a vCPU for one instruction, or up to the begin of a handler
+ * @ops: @opaque: as above, for what the instruction does
+ *
+ * Return: 0: the exit is a DEBUG exit of kind VMM_DEBUG_STEP, or one that nobody handles, which
+ * then stands for it; -ENOTSUP: without VMM_CAP_SINGLE_STEP; otherwise as vmm_vcpu_run().
+ */
+int vmm_vcpu_step(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque);
+
 /* Handle the present exit as vmm_vcpu_run() does. Return: as it; or 0 with @again set: run on */
 int vmm_vcpu_handle_exit(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque,
 			 bool *again);
