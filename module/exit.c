@@ -374,6 +374,9 @@ static noinline enum exit_verdict handle_any(struct vcpu *vcpu)
 		switch (decode_next_rip(vcpu)) {
 		case 0:
 			break;
+		case 2:
+			return vcpu->exit.reason == EXIT_EMULATE ?
+				       mmio_verdict(vcpu, MMIO_EMULATE) : VERDICT_LEAVE;
 		case -EAGAIN:
 			return VERDICT_OUTSIDE;
 		default:

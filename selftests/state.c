@@ -444,6 +444,39 @@ TEST_F(state, machine_status_word)
 	EXPECT_EQ(0xffff0000 | (cr0 & 0xffff), guest_u32(self->vm, DATA_GPA));
 }
 
+/* With a device register as operand they are for the VMM's emulator, as others are. */
+TEST_F(state, machine_status_word_in_device)
+{
+	static const struct {
+		const char *insn;
+		u8 access;
+		u64 cr0;
+	} insns[] = {
+		{ "\x0f\x01\x30", VMM_ACCESS_READ, 0 },		/* lmsw (%eax) */
+		{ "\x0f\x01\x20", VMM_ACCESS_WRITE, 0 },	/* smsw (%eax) */
+		{ "\x0f\x01\x20", VMM_ACCESS_WRITE, CR0_CD },
+	};
+	struct vmm_exit *e = &self->vcpu->run->exit;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(insns); i++) {
+		vcpu_set_mode(self->vcpu, MODE_PROTECTED);
+		vcpu_get(self->vcpu, VMM_STATE_CONTROL);
+		self->vcpu->state.control.cr0 |= insns[i].cr0;
+		vcpu_set(self->vcpu, VMM_STATE_CONTROL);
+		vcpu_get(self->vcpu, VMM_STATE_REGS);
+		self->vcpu->state.regs.gpr[VMM_RAX] = MMIO_GPA + 8;
+		ASSERT_EQ(-VMM_EXIT_EMULATE, guest_exec(self->vcpu, insns[i].insn, 3));
+		EXPECT_EQ(MMIO_GPA + 8, e->emulate.gpa);
+		EXPECT_EQ(CODE_GPA, e->emulate.gva);
+		EXPECT_EQ(insns[i].access, e->emulate.access);
+		EXPECT_EQ(4, e->emulate.mode);
+		EXPECT_EQ(0, memcmp(e->emulate.bytes, insns[i].insn, 3));
+		vcpu_get(self->vcpu, VMM_STATE_REGS);
+		EXPECT_EQ(CODE_GPA, self->vcpu->state.regs.rip);
+	}
+}
+
 TEST_F(state, not_for_user_mode)
 {
 	static const u8 insns[][4] = {

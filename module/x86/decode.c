@@ -568,6 +568,31 @@ static int plain_length(const struct vcpu_exit *exit, const struct insn_bytes *c
 	}
 }
 
+/*
+ * LMSW's or SMSW's operand is a device's, or memory that the host cannot supply: vcpu->exit becomes
+ * the exit that any other instruction would have left with.
+ */
+static int leave_operand(struct vcpu *vcpu, const struct decoder *d, struct insn_bytes *code,
+			 int error)
+{
+	u32 access = vcpu->exit.cr.op == CR_OP_LMSW ? ACCESS_READ : ACCESS_WRITE;
+	struct cpu_event ignored;
+	u64 gpa = ~0ull;
+
+	if (hw->get_cpl(vcpu) == 3)
+		access |= ACCESS_USER;
+	guest_translate_probe(vcpu, linear_address(vcpu, d), access, &gpa, &ignored);
+	if (error == -ENXIO) {
+		mmio_emulate(vcpu, gpa, access, code);
+	} else {
+		vcpu->exit.reason = EXIT_FAULT;
+		vcpu->exit.fault.gpa = gpa;
+		vcpu->exit.fault.access = access;
+		vcpu->exit.fault.error = error;
+	}
+	return 2;
+}
+
 int decode_next_rip(struct vcpu *vcpu)
 {
 	struct insn_bytes code = { .size = 0 };
@@ -591,8 +616,11 @@ int decode_next_rip(struct vcpu *vcpu)
 		ret = read_simple(&d, code.bytes, code.count, code.size, &insn);
 	} while (ret == -ENODATA);
 
-	if (!ret)
+	if (!ret) {
 		ret = take_insn(vcpu, &d);
+		if (ret < 0 && ret != -EAGAIN && ret != -EINVAL)
+			return leave_operand(vcpu, &d, &code, ret);
+	}
 known:
 	if (!ret)
 		vcpu->exit.next_rip = low_bytes(vcpu->regs.rip + insn.length,

@@ -264,7 +264,7 @@ static enum mmio_result failed(struct vcpu *vcpu, u64 gpa, u32 access, int ret,
 	return host_fault(vcpu, gpa, access, ret);
 }
 
-static enum mmio_result emulate(struct vcpu *vcpu, u64 gpa, u32 access, struct insn_bytes *code)
+enum mmio_result mmio_emulate(struct vcpu *vcpu, u64 gpa, u32 access, struct insn_bytes *code)
 {
 	struct exit_emulate *emulate = &vcpu->exit.emulate;
 	struct cpu_event ignored;
@@ -485,7 +485,7 @@ enum mmio_result mmio_start(struct vcpu *vcpu, u64 gpa)
 
 	ret = read_insn(vcpu, &code, &fault);
 	if (ret == -EOPNOTSUPP)
-		return emulate(vcpu, gpa, access, &code);
+		return mmio_emulate(vcpu, gpa, access, &code);
 	if (ret)
 		return failed(vcpu, gpa, access, ret, &fault);
 	if (op->rep && !low_bytes(vcpu->regs.gpr[CPU_RCX], op->address_size)) {

@@ -320,8 +320,9 @@ int decode_mmio(struct vcpu *vcpu, const struct insn_bytes *code, struct mmio_op
 /**
  * decode_next_rip - where the instruction of the current exit ends, when the CPU does not say
  * Return: 0 with vcpu->exit.next_rip set (and exit.cr.*, exit.io.* filled in for those exits);
- * 1: an exception for the guest was queued; EAGAIN: outside the window please; EINVAL: the bytes
- * there are not such an instruction (any more): enter again.
+ * 1: an exception for the guest was queued; 2: vcpu->exit is an EMULATE or FAULT exit for the
+ * operand; EAGAIN: outside the window please; EINVAL: the bytes there are not such an instruction
+ * (any more): enter again.
  */
 int decode_next_rip(struct vcpu *vcpu);
 /**
@@ -345,9 +346,9 @@ void step_begin(struct vcpu *vcpu);
 /* Outside: PUSHF has been stepped, and its stack shows a TF that the guest does not have. */
 void step_hide_stored_tf(struct vcpu *vcpu);
 /*
- * A backend's, in its window, around an entry of a step by RFLAGS.TF: set the flag in vcpu->regs, and
- * have there what the guest would have, with the instruction done or not. Return: the trap is the
- * guest's, too.
+ * A backend's, in its window, around an entry of a step by RFLAGS.TF: set the flag in vcpu->regs,
+ * and have there what the guest would have, with the instruction done or not. Return: the trap is
+ * the guest's, too.
  */
 void step_set_tf(struct vcpu *vcpu);
 bool step_take_tf(struct vcpu *vcpu, bool done);
@@ -380,6 +381,8 @@ enum mmio_result {
  * memory_is_mmio() tells) it does what touches no guest memory but the code; else outside.
  */
 enum mmio_result mmio_start(struct vcpu *vcpu, u64 gpa);
+/* Leave @code, with an access to @gpa that no slot backs, to the VMM's emulator */
+enum mmio_result mmio_emulate(struct vcpu *vcpu, u64 gpa, u32 access, struct insn_bytes *code);
 /* Go on with vcpu->pending: the VMM has answered a read (vcpu->answer) or taken a write */
 enum mmio_result mmio_continue(struct vcpu *vcpu);
 /* Is a record from user space sane? 0 or EINVAL */
