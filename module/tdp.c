@@ -297,10 +297,30 @@ bool tdp_zap(struct tdp *tdp, u64 start, u64 end, struct list_head *zapped)
 	return true;
 }
 
+/*
+ * Without accessed bits an entry that is there counts as used. To forget that it goes; the next
+ * access faults and brings it back. What is left is not zero, so that a fault beside it does not.
+ */
+#define AGED	BIT_ULL(62)
+
+static bool leaf_present_young(struct tdp *tdp, u64 *entry, u64 old, bool clear)
+{
+	while (clear && is_present(tdp, old)) {
+		if (!change_entry(entry, &old, AGED))
+			continue;
+		/* Whoever unmaps the page next finds nothing here, but flushes for the number. */
+		atomic64_inc(&tdp->flush_gen);
+		return true;
+	}
+	return is_present(tdp, old);
+}
+
 static bool leaf_young(struct tdp *tdp, u64 *entry, u64 old, bool clear)
 {
 	u64 accessed = tdp->format->accessed;
 
+	if (!accessed)
+		return leaf_present_young(tdp, entry, old, clear);
 	if (!clear)
 		return old & accessed;
 	while (old & accessed) {

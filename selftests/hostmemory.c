@@ -126,6 +126,50 @@ TEST_F(hostmemory, huge_pages_out_of_step)
 		EXPECT_EQ(1000 + i + 5 + !(i % 29), *(u32 *)(mem + (i + 5) * PAGE));
 }
 
+/*
+ * The host asks which pages the guest has used: khugepaged leaves a huge page's worth of them
+ * alone if none was, by anyone.
+ */
+#define KHUGEPAGED(file) "/sys/kernel/mm/transparent_hugepage/khugepaged/" file
+
+static void wait_for_scans(long scans)
+{
+	long end = read_number(KHUGEPAGED("full_scans")) + scans;
+	u32 waited = 0;
+
+	while (read_number(KHUGEPAGED("full_scans")) < end && waited++ < 500)
+		usleep(20000);
+}
+
+TEST_F_TIMEOUT(hostmemory, used_by_the_guest, 60)
+{
+	u8 *mem = map_aligned(2 * HUGE, HUGE);
+	u32 i, waited = 0;
+
+	if (madvise(mem, 2 * HUGE, MADV_NOHUGEPAGE))
+		SKIP(return, "no transparent huge pages here");
+	for (i = 0; i < 2 * HUGE / PAGE; i++)
+		*(u32 *)(mem + i * PAGE) = i;
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 2 * HUGE, mem, 0));
+	vcpu_load(self->vcpu, MODE_LONG, writer);
+	for (i = 0; i < HUGE / PAGE; i += 16)
+		EXPECT_EQ(i + 1, guest_increments(self->vcpu, BASE + i * PAGE));
+	/* The process itself has used nothing since. */
+	if (write_file("/proc/self/clear_refs", "1"))
+		SKIP(return, "no clear_refs here");
+	ASSERT_EQ(0, madvise(mem, 2 * HUGE, MADV_HUGEPAGE));
+	write_file(KHUGEPAGED("scan_sleep_millisecs"), "1");
+	write_file(KHUGEPAGED("pages_to_scan"), "8192");
+	while (huge_kib(mem) < 2048 && waited++ < 500)
+		usleep(20000);
+	wait_for_scans(3);
+	EXPECT_EQ(2048, huge_kib(mem));
+	for (i = 0; i < HUGE / PAGE; i += 16)
+		EXPECT_EQ(i + 2, guest_increments(self->vcpu, BASE + i * PAGE));
+	write_file(KHUGEPAGED("scan_sleep_millisecs"), "10000");
+	write_file(KHUGEPAGED("pages_to_scan"), "4096");
+}
+
 TEST_F(hostmemory, hugetlb)
 {
 	const char *pool = "/proc/sys/vm/nr_hugepages";
