@@ -1174,7 +1174,7 @@ static long abi_set_msr_policy(struct vm *vm, void __user *arg)
 
 	/* Holds from each vCPU's next entry on. */
 	vm_for_each_vcpu(vm, vcpu, i)
-		vcpu_request(vcpu, VCPU_REQ_POLICY);
+		vcpu_request(vcpu, VCPU_REQ_EXITS);
 	return 0;
 }
 
@@ -1344,6 +1344,8 @@ static long abi_get_info(void __user *arg)
 		info.caps |= VMM_CAP_NEXT_RIP;
 	if (hw_caps.single_step)
 		info.caps |= VMM_CAP_SINGLE_STEP;
+	if (hw_caps.virtual_apic)
+		info.caps |= VMM_CAP_VIRTUAL_APIC;
 	return copy_out(arg, &info, sizeof(info));
 }
 

@@ -405,6 +405,10 @@ static noinline enum exit_verdict handle_any(struct vcpu *vcpu)
 		return handle_hlt(vcpu);
 	case EXIT_TDP_FAULT:
 		return handle_tdp_fault(vcpu);
+	case EXIT_LAPIC:
+		vcpu->stats.msr_exits++;
+		lapic_written(vcpu, vcpu->exit.lapic.offset, vcpu->exit.lapic.value);
+		return leave_eoi(vcpu);
 	case EXIT_CR:
 		vcpu->stats.cr_exits++;
 		return state_exec_cr(vcpu);

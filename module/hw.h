@@ -35,6 +35,8 @@ struct vm;
  * @single_step: vcpu->stepping makes the guest leave with EXIT_STEP
  * @steps_by_tf: it does so by RFLAGS.TF: the core says what the instruction is, see x86/step.c, and
  *               asks for the injection of software interrupts, which would push the flag
+ * @virtual_apic: the CPU works on the registers of vcpu->lapic_page, delivers what IRR there holds
+ *                and serves x2APIC MSRs by itself: @set_virtual_interrupts
  * @gpa_bits: width of a guest-physical address
  * @tdp: entry format of the second-level table
  */
@@ -44,6 +46,7 @@ struct vmm_hw_caps {
 	bool loads_pdptes;
 	bool single_step;
 	bool steps_by_tf;
+	bool virtual_apic;
 	u32 max_tags;
 	u32 gpa_bits;
 	const struct tdp_format *tdp;
@@ -84,6 +87,9 @@ struct vmm_hw_caps {
  * @request_window: leave when the guest can take an interrupt or NMI (HW_WINDOW_*
  *                  mask; 0 withdraws). Window
  * @set_tpr_threshold: leave when the guest lowers its CR8 below this (0: never). Window
+ * @set_virtual_interrupts: IRR, ISR or TMR of vcpu->lapic_page have changed. @irr, @isr: their
+ *                          highest vectors, 0: none. @tmr: its eight words, 16 bytes apart:
+ *                          these vectors' EOIs leave with EXIT_LAPIC. Window
  * @get_cr8: the guest's present CR8, where CR8 runs without exits. Window or at rest
  * @set_cr8: set it. Window or at rest
  *
@@ -105,8 +111,8 @@ struct vmm_hw_caps {
  * @set_shadow: interrupt shadow and NMI blocking from vcpu->events (at rest)
  * @msr_intercept: vCPU-wide: does reading, writing @msr leave? Applies from the next entry.
  *                 At rest
- * @update_exits: vcpu->exits_wanted, stepping or features changed: choose intercepts anew. Window
- *                or at rest
+ * @update_exits: vcpu->exits_wanted, stepping, features or x2apic changed: choose intercepts anew.
+ *                Window or at rest
  * @flush_tlb: all of this vCPU's translations are stale; takes effect at the next entry. Any
  *             context on the vCPU's own thread
  */
@@ -132,6 +138,7 @@ struct vmm_hw {
 	void (*cancel_inject)(struct vcpu *vcpu);
 	void (*request_window)(struct vcpu *vcpu, unsigned int mask);
 	void (*set_tpr_threshold)(struct vcpu *vcpu, u8 cr8);
+	void (*set_virtual_interrupts)(struct vcpu *vcpu, u8 irr, u8 isr, const u32 *tmr);
 	u8 (*get_cr8)(struct vcpu *vcpu);
 	void (*set_cr8)(struct vcpu *vcpu, u8 cr8);
 

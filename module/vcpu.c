@@ -226,8 +226,10 @@ static noinline int take_requests(struct vcpu *vcpu)
 		return -EINTR;
 	if (vcpu_take_request(vcpu, VCPU_REQ_CLOCK))
 		pv_clock_update(vcpu);
-	if (vcpu_take_request(vcpu, VCPU_REQ_POLICY))
+	if (vcpu_take_request(vcpu, VCPU_REQ_EXITS)) {
 		msr_update_intercepts(vcpu);
+		hw->update_exits(vcpu);
+	}
 	if (vcpu_take_request(vcpu, VCPU_REQ_EVENT))
 		take_init_sipi(vcpu);
 	take_window_requests(vcpu);
@@ -324,7 +326,7 @@ static noinline bool window_ends(struct vcpu *vcpu)
 	return must_end_window(vcpu) || !pv_in_window(vcpu);
 }
 
-/* A quick look at the controllers: zero only where irq_pending() would say IRQ_NONE */
+/* A quick look at the controllers: zero only where there is nothing to do about interrupts */
 static __always_inline unsigned long interrupt_may_wait(const struct vcpu *vcpu)
 {
 	return READ_ONCE(vcpu->vm->pic_output) | READ_ONCE(vcpu->irr_map);

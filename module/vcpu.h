@@ -60,6 +60,7 @@ enum exit_reason {
 	EXIT_TASK_SWITCH,
 	EXIT_STEP,		/* .step: vcpu->stepping, and what was to be done is done */
 	EXIT_TPR,		/* CR8 fell below the threshold */
+	EXIT_LAPIC,		/* .lapic: a register that the CPU has written by itself; a trap */
 	EXIT_RESUME,		/* handled by the backend: enter again */
 	NR_EXIT_REASONS
 };
@@ -168,6 +169,10 @@ struct vcpu_exit {
 		struct {
 			u32 vector;
 		} eoi;
+		struct {
+			u32 offset;	/* of the register */
+			u32 value;	/* of APIC_EOI: the vector that was ended */
+		} lapic;
 		const char *message;	/* EXIT_FAIL_ENTRY: static string */
 	};
 };
@@ -196,7 +201,7 @@ enum vcpu_request {
 	VCPU_REQ_CLOCK,		/* publish pvclock again */
 	VCPU_REQ_FLUSH,		/* TLB */
 	VCPU_REQ_TIMER,		/* the LAPIC timer's callback has fired */
-	VCPU_REQ_POLICY,	/* the MSR policy changed: choose intercepts anew */
+	VCPU_REQ_EXITS,		/* what decides about intercepts has changed: choose them anew */
 	VCPU_REQ_DEAD,		/* the VM is going: leave with EIO */
 };
 
@@ -237,6 +242,8 @@ struct vcpu {
 	struct cpu_features features;	/* [m] what follows from cpuid */
 	struct tdp *tdp;		/* [m] the view of memory it runs on */
 	struct lapic *lapic;		/* [I] NULL if the VMM has its own */
+	u32 *lapic_page;		/* [I] its registers, NULL likewise */
+	bool x2apic;			/* [m] they are MSRs */
 	struct pv_vcpu *pv;		/* [m] contents; [I] pointer */
 	void *hw;			/* [I] the backend's */
 
@@ -255,7 +262,7 @@ struct vcpu {
 	bool state_changed;		/* [m] by the front end: check it before the next entry */
 	bool pdptes_stale;		/* [m] read them then, too, where the CPU holds them */
 
-	unsigned long irr_map;		/* [a] bit n: bits 32n .. 32n + 31 of the LAPIC's IRR */
+	unsigned long irr_map;		/* [a] bit n: word n of what the LAPIC was sent */
 	unsigned int window_requested;	/* [t] what hw->request_window() was told last */
 	u8 tpr_threshold;		/* [t] and hw->set_tpr_threshold() */
 	u8 cr8;				/* [m] with a LAPIC: bits 7:4 of its TPR ... */

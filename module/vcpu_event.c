@@ -173,7 +173,7 @@ static void inject_interrupt(struct vcpu *vcpu)
 
 static bool interrupt_waits(struct vcpu *vcpu)
 {
-	return vcpu->events.interrupt.type || irq_pending(vcpu) >= 0;
+	return vcpu->events.interrupt.type || irq_to_inject(vcpu) >= 0;
 }
 
 /**
@@ -184,7 +184,8 @@ bool vcpu_halt_ends(struct vcpu *vcpu)
 {
 	return vcpu->events.interrupted.type || vcpu->events.exception.type ||
 	       (vcpu->events.nmi_pending && vcpu_nmi_allowed(vcpu)) ||
-	       (vcpu_interruptible(vcpu) && interrupt_waits(vcpu));
+	       (vcpu_interruptible(vcpu) &&
+		(vcpu->events.interrupt.type || irq_pending(vcpu) >= 0));
 }
 
 /* Leave when the guest lowers its CR8 below what a request of the LAPIC waits for. */
@@ -260,4 +261,5 @@ void vcpu_inject_events(struct vcpu *vcpu)
 		hw_call(request_window)(vcpu, window);
 	}
 	set_tpr_threshold(vcpu);
+	lapic_before_entry(vcpu);
 }

@@ -3,6 +3,7 @@
  * The I/O APIC: registers, edges and levels, remote IRR and its end, masks, delivery modes
  * and destinations, and that all of it is in the state.
  */
+/* also: intel-plain */
 #include "kselftest_harness.h"
 #include "remote.h"
 

@@ -2,6 +2,7 @@
 /*
  * Eventfds that raise interrupts, and eventfds that a guest's writes signal.
  */
+/* also: intel-plain */
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>

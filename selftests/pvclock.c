@@ -344,6 +344,7 @@ static void load_sender(FIXTURE_DATA(pvclock) *self)
 	u64 handler;
 
 	vcpu_load(self->vcpu, MODE_LONG, sends_itself);
+	vcpu_touch_handlers(self->vcpu);
 	/* The handler begins at the only INC EBX. */
 	code = guest_ptr(self->vm, CODE_GPA, code_size(sends_itself));
 	end = code + code_size(sends_itself);
@@ -356,8 +357,10 @@ static void load_sender(FIXTURE_DATA(pvclock) *self)
 	gate[1] = 0;
 }
 
+/* Where an EOI costs no exit there is nothing that skipping it would spare. */
 TEST_F(pvclock, eoi_is_skipped)
 {
+	u32 skips = !(self->vm->info.caps & VMM_CAP_VIRTUAL_APIC);
 	u32 i;
 
 	load_sender(self);
@@ -366,7 +369,7 @@ TEST_F(pvclock, eoi_is_skipped)
 	/* Each interrupt comes only if the one before it was ended. */
 	for (i = 1; i <= 3; i++) {
 		EXPECT_EQ(i, run_value(self->vcpu));
-		EXPECT_EQ(1, run_value(self->vcpu)) TH_LOG("interrupt %u: EOI was not skipped", i);
+		EXPECT_EQ(skips, run_value(self->vcpu)) TH_LOG("interrupt %u", i);
 		EXPECT_EQ(0, guest_u8(self->vm, EOI_GPA) & 1);
 	}
 	run_done(self->vcpu);

@@ -3,7 +3,7 @@
  * When a guest takes interrupts and NMIs: windows, the shadows of STI and
  * MOV SS, NMI blocking, the order of what waits.
  */
-/* also: amd-trinity_apu */
+/* also: amd-trinity_apu intel-plain */
 #include "kselftest_harness.h"
 #include "vmmtest.h"
 

@@ -79,6 +79,7 @@
 #define VMM_CAP_LA57		(1ULL << 11)	/* the guest may use 5-level paging */
 #define VMM_CAP_NEXT_RIP	(1ULL << 12)	/* instruction lengths come from the CPU */
 #define VMM_CAP_SINGLE_STEP	(1ULL << 13)
+#define VMM_CAP_VIRTUAL_APIC	(1ULL << 14)	/* x2APIC: TPR, EOI and SELF_IPI need no exits */
 
 /**
  * struct vmm_info - what this module and this host offer

@@ -165,8 +165,13 @@ struct lapic_timer {
  * @events: LAPIC_EVENT_*
  * @sipi_vector: of LAPIC_EVENT_SIPI
  * @user_eoi: vector whose EOI the VMM's I/O APIC is to hear of, or -1
- * @regs: one page, as the guest sees it. IRR and TMR [a], set by any sender; the other registers
- *        [t], of which senders read those that decide about acceptance (LDR, DFR, SPIV, PPR, LVTs)
+ * @virtual: hw_caps.virtual_apic: while the guest runs the processor works on @regs. It delivers
+ *           what IRR holds, moves bits to ISR, and ends what is in service there
+ * @regs: one page, as the guest sees it. TMR [a], changed by any sender, and so is IRR, unless
+ *        @virtual; the other registers [t], of which senders read those that decide about
+ *        acceptance (LDR, DFR, SPIV, PPR, LVTs)
+ * @requests: where senders set their bits, laid out as IRR. That is IRR itself, or where @virtual
+ *            @posted, from which the vCPU's thread moves them to IRR
  *
  * There is no lock: senders only set bits that the vCPU's thread takes.
  */
@@ -181,7 +186,10 @@ struct lapic {
 	u8 sipi_vector;				/* [a] */
 	int user_eoi;				/* [t] */
 	struct lapic_timer timer;
+	bool virtual;				/* [I] */
 	u32 *regs;				/* [I] pointer */
+	u32 *requests;				/* [I] pointer, [a] */
+	u32 posted[32];				/* [a] */
 };
 
 static inline u32 *lapic_reg(struct lapic *lapic, u32 offset)
@@ -235,6 +243,8 @@ void lapic_error(struct lapic *lapic, u32 error);
 void lapic_eoi(struct lapic *lapic);				/* [t] */
 void lapic_set_tpr(struct lapic *lapic, u32 tpr);		/* [t] */
 void lapic_reset_regs(struct lapic *lapic);			/* [t] */
+/* See lapic_msr_is_direct(). [t] */
+void lapic_exits_changed(struct lapic *lapic);
 /* IA32_APIC_BASE without checks. [t] */
 void lapic_apply_base(struct lapic *lapic, u64 base);
 

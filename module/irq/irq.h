@@ -117,12 +117,16 @@ void lapic_reset(struct vcpu *vcpu, bool init);
  *
  * The LAPIC's highest request above PPR, or IRQ_EXTINT when the PIC pair requests and LVT0 (or
  * I/O APIC pin 0, or a disabled or absent LAPIC) lets it through: that vector is known only after
- * the acknowledge cycle. Does not change anything. vCPU thread, window or outside.
+ * the acknowledge cycle. Changes nothing that can be seen. vCPU thread, window or outside.
  */
 #define IRQ_EXTINT	256
 #define IRQ_NONE	(-1)
 #define IRQ_HELD_BACK	(-2)	/* by priorities: see lapic_tpr_threshold() */
 int irq_pending(struct vcpu *vcpu);
+/* The same, less what the processor delivers by itself (hw_caps.virtual_apic) */
+int irq_to_inject(struct vcpu *vcpu);
+/* What the processor is to deliver by itself, where it does: tell it. Window */
+void lapic_before_entry(struct vcpu *vcpu);
 
 /* Take it: the acknowledge cycle. Returns the vector (a spurious one if it went away). */
 int irq_acknowledge(struct vcpu *vcpu);
@@ -152,6 +156,10 @@ void lapic_set_init_sipi(struct vcpu *vcpu, const struct cpu_events *events);
  * of a level-triggered interrupt (EXIT_EOI)? vCPU thread
  */
 bool lapic_take_user_eoi(struct vcpu *vcpu, u8 *vector);
+/* EXIT_LAPIC: the processor has written this register; what it leaves to be done. vCPU thread */
+void lapic_written(struct vcpu *vcpu, u32 offset, u32 value);
+/* Does an access to this x2APIC register need no exit as things are? See VCPU_REQ_EXITS */
+bool lapic_msr_is_direct(struct vcpu *vcpu, u32 msr, bool write);
 
 u64 lapic_get_base(struct vcpu *vcpu);
 int lapic_set_base(struct vcpu *vcpu, u64 base, bool host);	/* 1: #GP */

@@ -6,11 +6,19 @@
  *
  * Senders on any CPU set bits in IRR and then irr_map; the vCPU's thread looks at irr_map before
  * each entry, and is made to look by a request that follows the bit. It alone takes bits away.
+ *
+ * Where the processor works on the registers itself (hw_caps.virtual_apic) nobody else may write
+ * those that it changes while the guest runs (SDM 25.11.4). So senders have a copy of IRR then, and
+ * irr_map tells what is in that copy; what is in IRR and ISR is found there.
  */
 #include <linux/bitmap.h>
 #include <linux/slab.h>
 
+#include "../hw.h"
 #include "internal.h"
+
+/* A further bit of irr_map where lapic->virtual: the processor knows other IRR, ISR or TMR */
+#define IRR_MAP_CHANGED		8
 
 /* The 32-bit registers of IRR, ISR and TMR lie 16 bytes apart. */
 static inline u32 vector_offset(u32 base, unsigned int vector)
@@ -42,6 +50,50 @@ static void request_event(struct vcpu *vcpu)
 
 /* ---- the vCPU's side ---- */
 
+static void registers_changed(struct lapic *lapic)
+{
+	if (lapic->virtual)
+		set_bit(IRR_MAP_CHANGED, &lapic->vcpu->irr_map);
+}
+
+/* Which of the eight words from @base on hold something: bit by bit */
+static u32 find_words(struct lapic *lapic, u32 base)
+{
+	u32 map = 0;
+	int word;
+
+	for (word = 0; word < 8; word++)
+		if (lapic_get(lapic, base + word * 0x10))
+			map |= BIT(word);
+	return map;
+}
+
+static int highest_in_words(struct lapic *lapic, u32 base, u32 map)
+{
+	unsigned int word;
+
+	if (!map)
+		return -1;
+	word = __fls(map);
+	return word * 32 + __fls(lapic_get(lapic, base + word * 0x10));
+}
+
+/* What was sent becomes part of IRR. The processor does not work on it: the guest does not run. */
+static void take_requests(struct lapic *lapic)
+{
+	unsigned long *irr_map = &lapic->vcpu->irr_map;
+	unsigned long map = READ_ONCE(*irr_map);
+	int word;
+
+	for_each_set_bit(word, &map, 8) {
+		clear_bit(word, irr_map);
+		/* Pairs with accept_vector(), which sets the two bits the other way round */
+		smp_mb__after_atomic();
+		*lapic_reg(lapic, APIC_IRR + word * 0x10) |= xchg(&lapic->posted[word * 4], 0);
+		registers_changed(lapic);
+	}
+}
+
 /*
  * The highest vector in IRR, or -1. A word that turns out empty leaves irr_map, and is looked at
  * once more, since a sender may have set its bit in between.
@@ -51,6 +103,10 @@ static int highest_irr(struct lapic *lapic)
 	unsigned long *irr_map = &lapic->vcpu->irr_map;
 	unsigned long map;
 
+	if (lapic->virtual) {
+		take_requests(lapic);
+		return highest_in_words(lapic, APIC_IRR, find_words(lapic, APIC_IRR));
+	}
 	while ((map = READ_ONCE(*irr_map))) {
 		unsigned int word = __fls(map);
 		u32 bits = lapic_get(lapic, APIC_IRR + word * 0x10);
@@ -68,12 +124,9 @@ static int highest_irr(struct lapic *lapic)
 
 static int highest_isr(struct lapic *lapic)
 {
-	unsigned int word;
-
-	if (!lapic->isr_map)
-		return -1;
-	word = __fls(lapic->isr_map);
-	return word * 32 + __fls(lapic_get(lapic, APIC_ISR + word * 0x10));
+	if (lapic->virtual)
+		lapic->isr_map = find_words(lapic, APIC_ISR);
+	return highest_in_words(lapic, APIC_ISR, lapic->isr_map);
 }
 
 /* SDM 11.8.3.1: task priority or the class in service, whichever is higher */
@@ -126,9 +179,33 @@ int irq_pending(struct vcpu *vcpu)
 
 	if (extint_pending(vcpu))
 		return IRQ_EXTINT;
-	if (!lapic || !READ_ONCE(vcpu->irr_map))
+	if (!lapic || !(lapic->virtual || READ_ONCE(vcpu->irr_map)))
 		return IRQ_NONE;
 	return deliverable_vector(lapic);
+}
+
+int irq_to_inject(struct vcpu *vcpu)
+{
+	if (!vcpu->lapic || !vcpu->lapic->virtual)
+		return irq_pending(vcpu);
+	return extint_pending(vcpu) ? IRQ_EXTINT : IRQ_NONE;
+}
+
+void lapic_before_entry(struct vcpu *vcpu)
+{
+	struct lapic *lapic = vcpu->lapic;
+	int irr, isr;
+
+	if (!lapic || !lapic->virtual)
+		return;
+	irr = highest_irr(lapic);
+	if (!test_bit(IRR_MAP_CHANGED, &vcpu->irr_map))
+		return;
+	clear_bit(IRR_MAP_CHANGED, &vcpu->irr_map);
+	isr = highest_isr(lapic);
+	if (lapic->mode == LAPIC_DISABLED)
+		irr = -1;
+	hw->set_virtual_interrupts(vcpu, max(irr, 0), max(isr, 0), lapic_reg(lapic, APIC_TMR));
 }
 
 int irq_acknowledge(struct vcpu *vcpu)
@@ -147,12 +224,26 @@ int irq_acknowledge(struct vcpu *vcpu)
 	lapic->isr_map |= BIT(vector >> 5);
 	/* It was above all in service, and above the TPR. */
 	lapic_set(lapic, APIC_PROCPRI, vector & 0xf0);
+	registers_changed(lapic);
 	return vector;
+}
+
+/* The I/O APIC hears of the end of what is level-triggered. */
+static void broadcast_eoi(struct lapic *lapic, u8 vector)
+{
+	struct irq_controllers *irq = lapic->vcpu->vm->irq;
+
+	if (likely(!test_vector(lapic, APIC_TMR, vector)) ||
+	    (lapic_get(lapic, APIC_SPIV) & APIC_SPIV_DIRECTED_EOI))
+		return;
+	if (irq->ioapic)
+		ioapic_eoi(irq->ioapic, vector);
+	else
+		lapic->user_eoi = vector;
 }
 
 void lapic_eoi(struct lapic *lapic)
 {
-	struct irq_controllers *irq = lapic->vcpu->vm->irq;
 	int vector = highest_isr(lapic);
 	u32 *word;
 
@@ -163,14 +254,18 @@ void lapic_eoi(struct lapic *lapic)
 	if (!*word)
 		lapic->isr_map &= ~BIT(vector >> 5);
 	update_ppr(lapic);
+	registers_changed(lapic);
+	broadcast_eoi(lapic, vector);
+}
 
-	if (likely(!test_vector(lapic, APIC_TMR, vector)) ||
-	    (lapic_get(lapic, APIC_SPIV) & APIC_SPIV_DIRECTED_EOI))
-		return;
-	if (irq->ioapic)
-		ioapic_eoi(irq->ioapic, vector);
-	else
-		lapic->user_eoi = vector;
+void lapic_written(struct vcpu *vcpu, u32 offset, u32 value)
+{
+	struct irq_message msg = { .vector = value };
+
+	if (offset == APIC_EOI)
+		broadcast_eoi(vcpu->lapic, value);
+	else if (offset == APIC_SELF_IPI)
+		lapic_accept(vcpu->lapic, &msg);
 }
 
 bool lapic_take_user_eoi(struct vcpu *vcpu, u8 *vector)
@@ -202,8 +297,15 @@ void lapic_set_tpr(struct lapic *lapic, u32 tpr)
 
 void lapic_set_cr8(struct vcpu *vcpu, u8 cr8)
 {
-	if (vcpu->lapic && vcpu->cr8 != cr8)
-		lapic_set_tpr(vcpu->lapic, (cr8 & 0xf) << 4);
+	struct lapic *lapic = vcpu->lapic;
+
+	if (!lapic || vcpu->cr8 == cr8)
+		return;
+	/* The processor may have set all of TPR already, and PPR. */
+	if (lapic_get(lapic, APIC_TASKPRI) >> 4 == cr8)
+		vcpu->cr8 = cr8;
+	else
+		lapic_set_tpr(lapic, (cr8 & 0xf) << 4);
 }
 
 u8 lapic_tpr_threshold(struct vcpu *vcpu)
@@ -212,7 +314,7 @@ u8 lapic_tpr_threshold(struct vcpu *vcpu)
 	int vector, isr;
 	u8 class;
 
-	if (!lapic || likely(!READ_ONCE(vcpu->irr_map)))
+	if (!lapic || lapic->virtual || likely(!READ_ONCE(vcpu->irr_map)))
 		return 0;
 	vector = highest_irr(lapic);
 	if (vector < 0)
@@ -230,9 +332,18 @@ bool lapic_can_skip_eoi(struct vcpu *vcpu)
 	u32 bits;
 	int vector;
 
-	if (!lapic || !is_power_of_2(lapic->isr_map) || READ_ONCE(vcpu->irr_map))
+	if (!lapic)
 		return false;
+	if (lapic->virtual) {
+		/* EOI costs no exit, and a request by SELF_IPI would not tell of a skipped one. */
+		if (lapic->mode == LAPIC_X2APIC || highest_irr(lapic) >= 0)
+			return false;
+	} else if (READ_ONCE(vcpu->irr_map)) {
+		return false;
+	}
 	vector = highest_isr(lapic);
+	if (!is_power_of_2(lapic->isr_map))
+		return false;
 	bits = lapic_get(lapic, vector_offset(APIC_ISR, vector));
 	return is_power_of_2(bits) && !test_vector(lapic, APIC_TMR, vector);
 }
@@ -300,7 +411,7 @@ void lapic_error(struct lapic *lapic, u32 error)
 
 static bool accept_vector(struct lapic *lapic, u8 vector, bool level)
 {
-	unsigned long *irr = (unsigned long *)lapic_reg(lapic, vector_offset(APIC_IRR, vector));
+	unsigned long *request = (unsigned long *)&lapic->requests[vector_offset(0, vector) / 4];
 
 	if (!software_enabled(lapic))
 		return false;
@@ -315,7 +426,7 @@ static bool accept_vector(struct lapic *lapic, u8 vector, bool level)
 	if (test_vector(lapic, APIC_TMR, vector) != level)
 		mark_vector(lapic, APIC_TMR, vector, level);
 	/* Who set the bit first makes the vCPU look, or has done so. */
-	if (test_and_set_bit(vector & 31, irr))
+	if (test_and_set_bit(vector & 31, request))
 		return true;
 	set_bit(vector >> 5, &lapic->vcpu->irr_map);
 	request_event(lapic->vcpu);
@@ -517,22 +628,25 @@ void irq_extint_rose(struct irq_controllers *irq)
 
 /* ---- state ---- */
 
+/* Which accesses need no exit may be another matter now. */
+void lapic_exits_changed(struct lapic *lapic)
+{
+	if (lapic->virtual)
+		vcpu_request(lapic->vcpu, VCPU_REQ_EXITS);
+}
+
 /* After registers were replaced: what is derived from them */
 static void rebuild(struct lapic *lapic)
 {
-	unsigned long irr_map = 0;
-	u32 isr_map = 0;
-	int word;
+	unsigned long irr_map = BIT(IRR_MAP_CHANGED);
 
-	for (word = 0; word < 8; word++) {
-		if (lapic_get(lapic, APIC_IRR + word * 0x10))
-			irr_map |= BIT(word);
-		if (lapic_get(lapic, APIC_ISR + word * 0x10))
-			isr_map |= BIT(word);
-	}
+	memset(lapic->posted, 0, sizeof(lapic->posted));
+	if (!lapic->virtual)
+		irr_map = find_words(lapic, APIC_IRR);
 	WRITE_ONCE(lapic->vcpu->irr_map, irr_map);
-	lapic->isr_map = isr_map;
+	lapic->isr_map = find_words(lapic, APIC_ISR);
 	tpr_changed(lapic);
+	lapic_exits_changed(lapic);
 }
 
 /* Registers as after power-up (SDM 11.4.7); mode and id stay */
@@ -570,6 +684,8 @@ void lapic_apply_base(struct lapic *lapic, u64 base)
 		WRITE_ONCE(lapic->mode, LAPIC_X2APIC);
 	else
 		WRITE_ONCE(lapic->mode, LAPIC_XAPIC);
+	lapic->vcpu->x2apic = lapic->mode == LAPIC_X2APIC;
+	lapic_exits_changed(lapic);
 }
 
 void lapic_reset(struct vcpu *vcpu, bool init)
@@ -602,6 +718,9 @@ int lapic_create(struct vcpu *vcpu)
 		return -ENOMEM;
 	}
 	lapic->vcpu = vcpu;
+	lapic->virtual = hw_caps.virtual_apic;
+	lapic->requests = lapic->virtual ? lapic->posted : lapic_reg(lapic, APIC_IRR);
+	vcpu->lapic_page = lapic->regs;
 	lapic_timer_init(lapic);
 	vcpu->lapic = lapic;
 	lapic_reset(vcpu, false);
@@ -633,6 +752,8 @@ void lapic_get_state(struct vcpu *vcpu, struct lapic_state *state)
 	state->tsc_deadline = lapic->timer.tsc_deadline;
 	state->id = lapic->id;
 	state->extint_pending = extint_pending(vcpu);
+	if (lapic->virtual)
+		take_requests(lapic);
 	memcpy(state->regs, lapic->regs, sizeof(state->regs));
 	lapic_export_regs(lapic, state->regs);
 	state->regs[LAPIC_STATE_ERRORS] = atomic_read(&lapic->esr_pending);
@@ -660,13 +781,15 @@ int lapic_check_state(struct vcpu *vcpu, const struct lapic_state *state)
 void lapic_set_state(struct vcpu *vcpu, const struct lapic_state *state)
 {
 	struct lapic *lapic = vcpu->lapic;
+	int i;
 
 	lapic_timer_reset(lapic);
 	lapic->id = state->id;
 	lapic_apply_base(lapic, state->apic_base);
-	memcpy(lapic->regs, state->regs, sizeof(state->regs));
+	/* What lies between registers is the upper half of some to a processor that reads them. */
+	for (i = 0; i < ARRAY_SIZE(state->regs); i++)
+		lapic->regs[i] = i % 4 ? 0 : state->regs[i];
 	atomic_set(&lapic->esr_pending, state->regs[LAPIC_STATE_ERRORS]);
-	lapic->regs[LAPIC_STATE_ERRORS] = 0;
 	lapic->user_eoi = -1;
 	rebuild(lapic);
 	lapic_timer_restore(lapic, state->timer_remaining_ns, state->tsc_deadline);

@@ -32,6 +32,14 @@
 #define XAPIC_READABLE_REGS	(READABLE_REGS | REG(APIC_ARBPRI) | REG(APIC_EOI) | \
 				 REG(APIC_RRR) | REG(APIC_DFR) | REG(APIC_ICR2))
 
+/*
+ * What a processor that works on the page may read there by itself; the others are computed, or
+ * do not exist. ICR is one register of two there.
+ */
+#define DIRECT_REGS		(READABLE_REGS & \
+				 ~(REG(APIC_ID) | REG(APIC_LVR) | REG(APIC_LDR) | \
+				   REG(APIC_ICR) | REG(APIC_TMCCT)))
+
 /* The bits of LVT entry @offset that can be written; 0: no such entry */
 static u32 lvt_writable(u32 offset)
 {
@@ -143,6 +151,7 @@ static void write_spiv(struct lapic *lapic, u32 value)
 	lapic_set(lapic, APIC_SPIV, value);
 	if (!((old ^ value) & APIC_SPIV_APIC_ENABLED))
 		return;
+	lapic_exits_changed(lapic);
 	if (value & APIC_SPIV_APIC_ENABLED) {
 		acceptance_changed(lapic);
 		return;
@@ -354,6 +363,27 @@ int lapic_msr_write(struct vcpu *vcpu, u32 msr, u64 data)
 	return 0;
 }
 
+/* A LAPIC that software has disabled accepts no IPI, of its own neither. */
+bool lapic_msr_is_direct(struct vcpu *vcpu, u32 msr, bool write)
+{
+	struct lapic *lapic = vcpu->lapic;
+	u32 offset = (msr - APIC_BASE_MSR) << 4;
+
+	if (!lapic || !lapic->virtual || lapic->mode != LAPIC_X2APIC)
+		return false;
+	if (!write)
+		return offset < 0x400 && (DIRECT_REGS & REG(offset));
+	switch (offset) {
+	case APIC_TASKPRI:
+	case APIC_EOI:
+		return true;
+	case APIC_SELF_IPI:
+		return lapic_get(lapic, APIC_SPIV) & APIC_SPIV_APIC_ENABLED;
+	default:
+		return false;
+	}
+}
+
 /* ---- IA32_APIC_BASE ---- */
 
 bool lapic_base_reserved(struct vcpu *vcpu, u64 base)
@@ -433,6 +463,8 @@ void lapic_export_regs(struct lapic *lapic, u32 *regs)
 	if (lapic->mode == LAPIC_X2APIC)
 		regs[APIC_LDR / 4] = lapic_x2apic_ldr(lapic);
 	regs[APIC_TMCCT / 4] = lapic_timer_read_current(lapic);
+	/* Write-only: a processor may have left a value there. */
+	regs[APIC_SELF_IPI / 4] = 0;
 }
 
 bool lapic_regs_valid(const struct lapic_state *state)

@@ -218,6 +218,19 @@ static void read_exception_or_nmi(struct vcpu *vcpu)
 }
 
 /*
+ * Interrupts and NMIs that this entry has not injected leave the guest, but for virtual interrupts:
+ * SVI is the vector then. An emulated CPU tells of the event before it.
+ */
+static bool is_virtual_interrupt(struct vcpu *vcpu, u32 type)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	return (type == INTR_TYPE_EXT_INTR || type == INTR_TYPE_NMI_INTR) &&
+	       vmx_uses_apicv(vcpu) &&
+	       !(vmx->event && (vmx->event & INTR_INFO_INTR_TYPE_MASK) == type);
+}
+
+/*
  * An event whose delivery this exit broke off (28.2.4); only some kinds of exits can. Software
  * interrupts and exceptions are executed again, unless we injected them: RIP is still theirs.
  */
@@ -229,6 +242,11 @@ static void read_interrupted(struct vcpu *vcpu)
 
 	if (likely(!(info & VECTORING_INFO_VALID_MASK)))
 		return;
+	if (is_virtual_interrupt(vcpu, info & VECTORING_INFO_TYPE_MASK)) {
+		vector = vmread(GUEST_INTR_STATUS) >> 8;
+		*event = (struct cpu_event){ .type = EVENT_INTERRUPT, .vector = vector };
+		return;
+	}
 	switch (info & VECTORING_INFO_TYPE_MASK) {
 	case INTR_TYPE_EXT_INTR:
 		*event = (struct cpu_event){ .type = EVENT_INTERRUPT, .vector = vector };
@@ -268,6 +286,22 @@ static void read_step(struct vcpu *vcpu)
 	set_reason(vcpu, EXIT_STEP);
 	vcpu->exit.step.conditions = conditions;
 	vcpu->exit.step.stored_tf = false;
+}
+
+/* The processor has done its part, and RIP is behind the instruction (30.1.4, 30.1.5, 30.4.3.2). */
+static void read_lapic(struct vcpu *vcpu, u32 offset, u32 value)
+{
+	set_reason(vcpu, EXIT_LAPIC);
+	vcpu->exit.next_rip = vcpu->regs.rip;
+	vcpu->exit.lapic.offset = offset;
+	vcpu->exit.lapic.value = value;
+}
+
+static void read_apic_write(struct vcpu *vcpu)
+{
+	u32 offset = read_qualification(vcpu) & ~PAGE_MASK & ~0xf;
+
+	read_lapic(vcpu, offset, vcpu->lapic_page[offset / 4]);
 }
 
 /* The interrupt window may stand in for that of NMIs: see vmx_prepare_windows(). */
@@ -334,6 +368,10 @@ void vmx_read_exit(struct vcpu *vcpu, u32 reason)
 		return read_instruction(vcpu, EXIT_CACHE);
 	case EXIT_REASON_TPR_BELOW_THRESHOLD:
 		return set_reason(vcpu, EXIT_TPR);
+	case EXIT_REASON_EOI_INDUCED:
+		return read_lapic(vcpu, APIC_EOI, read_qualification(vcpu));
+	case EXIT_REASON_APIC_WRITE:
+		return read_apic_write(vcpu);
 	case EXIT_REASON_TASK_SWITCH:
 		read_qualification(vcpu);
 		read_interrupted(vcpu);

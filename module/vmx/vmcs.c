@@ -176,6 +176,7 @@ void vmcs_init(struct vmx_vcpu *vmx)
 	cache->value[VMCS_SECONDARY_CONTROLS] = vmx_features.secondary;
 	cache->value[VMCS_ENTRY_CONTROLS] = vmx_features.entry;
 	cache->value[VMCS_EXCEPTIONS] = FIXED_EXCEPTIONS;
+	vmx->apic_changed = vmx_features.apicv ? APIC_ALL_CHANGED : 0;
 	vmx->dr6 = DR6_INIT;
 	vmx->rsp_known = true;
 }
@@ -345,8 +346,45 @@ void vmx_set_cr8(struct vcpu *vcpu, u8 cr8)
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
 	vmx->cr8 = cr8;
-	vmx->virtual_apic[APIC_TASKPRI] = cr8 << 4;
+	/* The LAPIC's own TPR has it already, and has more bits. */
+	if (!vmx_uses_apicv(vcpu))
+		vmx->virtual_apic[APIC_TASKPRI] = cr8 << 4;
 	choose_tpr_threshold(vcpu);
+}
+
+void vmx_set_virtual_interrupts(struct vcpu *vcpu, u8 irr, u8 isr, const u32 *tmr)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	int i;
+
+	vmx->interrupt_status = isr << 8 | irr;
+	vmx->apic_changed |= APIC_STATUS_CHANGED;
+	for (i = 0; i < ARRAY_SIZE(vmx->eoi_exits); i++) {
+		u64 vectors = tmr[i * 8] | (u64)tmr[i * 8 + 4] << 32;
+
+		if (vectors != vmx->eoi_exits[i]) {
+			vmx->eoi_exits[i] = vectors;
+			vmx->apic_changed |= BIT(i);
+		}
+	}
+}
+
+#define EOI_EXIT_BITMAP_STEP	2	/* between the encodings of two of these fields */
+
+/*
+ * The entry makes PPR of TPR and SVI, and looks whether RVI is above that (30.1.3, 30.2.1). It
+ * does not do so while an interrupt window is asked for.
+ */
+void vmx_write_virtual_interrupts(struct vmx_vcpu *vmx)
+{
+	int i;
+
+	if (vmx->apic_changed & APIC_STATUS_CHANGED)
+		vmwrite(GUEST_INTR_STATUS, vmx->interrupt_status);
+	for (i = 0; i < ARRAY_SIZE(vmx->eoi_exits); i++)
+		if (vmx->apic_changed & BIT(i))
+			vmwrite(EOI_EXIT_BITMAP0 + i * EOI_EXIT_BITMAP_STEP, vmx->eoi_exits[i]);
+	vmx->apic_changed = 0;
 }
 
 /* Interruptibility is compared before each entry. */
@@ -366,6 +404,11 @@ void vmx_update_exits(struct vcpu *vcpu)
 		secondary &= ~(u32)SECONDARY_EXEC_ENABLE_RDTSCP;
 	if (!vcpu->features.xsaves)
 		secondary &= ~(u32)SECONDARY_XSAVES;
+	if (vmx_uses_apicv(vcpu)) {
+		secondary |= VMX_APICV_CONTROLS;
+		if (vcpu->x2apic)
+			secondary |= SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE;
+	}
 	vmcs_set(vmx, VMCS_SECONDARY_CONTROLS, secondary);
 
 	vmcs_set_control(vmx, VMCS_EXCEPTIONS, BIT(X86_TRAP_BP),

@@ -61,6 +61,9 @@ MODULE_PARM_DESC(vpid, "use VPIDs where the processor has them (default on)");
 static bool monitor_trap = true;
 module_param(monitor_trap, bool, 0444);
 MODULE_PARM_DESC(monitor_trap, "single-step guests by the monitor trap flag where the processor has it, not by RFLAGS.TF (default on)");
+static bool apicv = true;
+module_param(apicv, bool, 0444);
+MODULE_PARM_DESC(apicv, "virtualize APIC registers and deliver virtual interrupts where the processor does that (default on)");
 
 /*
  * A window ends when its guest has run for so long, whatever holds the host's interrupts back: an
@@ -121,7 +124,8 @@ static const struct control_set secondary_controls = {
 	SECONDARY_EXEC_ENABLE_EPT | SECONDARY_EXEC_UNRESTRICTED_GUEST |
 	SECONDARY_EXEC_WBINVD_EXITING,
 	SECONDARY_EXEC_ENABLE_RDTSCP | SECONDARY_EXEC_ENABLE_INVPCID | SECONDARY_EXEC_ENABLE_VPID |
-	SECONDARY_XSAVES | SECONDARY_EXEC_ENCLS_EXITING,
+	SECONDARY_XSAVES | SECONDARY_EXEC_ENCLS_EXITING | VMX_APICV_CONTROLS |
+	SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE,
 };
 
 static const struct control_set exit_controls = {
@@ -209,6 +213,19 @@ static void find_perf_global_ctrl(struct vmx_features *f)
 	}
 }
 
+/* All of it or nothing. Who has a LAPIC in the kernel, and in which mode, decides for each vCPU. */
+static void find_apicv(struct vmx_features *f)
+{
+	const u32 controls = VMX_APICV_CONTROLS | SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE;
+
+	f->tpr_shadow = f->processor & CPU_BASED_TPR_SHADOW;
+	f->apicv = apicv && f->tpr_shadow && (f->secondary & controls) == controls;
+	f->secondary &= ~controls;
+	/* Without the shadow CR8 is the core's. */
+	if (!f->tpr_shadow)
+		f->processor |= CPU_BASED_CR8_LOAD_EXITING | CPU_BASED_CR8_STORE_EXITING;
+}
+
 /* The timer counts at the TSC's rate, divided by a power of two (25.5.1). */
 static void find_timer(struct vmx_features *f)
 {
@@ -292,14 +309,11 @@ static int find_features(void)
 	find_perf_global_ctrl(f);
 	find_timer(f);
 	find_fixed_bits(f);
+	find_apicv(f);
 	f->spec_ctrl = boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL);
 	/* Set for a vCPU that is stepped */
 	f->monitor_trap = monitor_trap && (f->processor & CPU_BASED_MONITOR_TRAP_FLAG);
 	f->processor &= ~(u32)CPU_BASED_MONITOR_TRAP_FLAG;
-	f->tpr_shadow = f->processor & CPU_BASED_TPR_SHADOW;
-	/* Otherwise CR8 is the core's. */
-	if (!f->tpr_shadow)
-		f->processor |= CPU_BASED_CR8_LOAD_EXITING | CPU_BASED_CR8_STORE_EXITING;
 	return 0;
 }
 
@@ -400,6 +414,7 @@ static int vmx_init(struct vmm_hw_caps *caps)
 	caps->loads_pdptes = true;
 	caps->single_step = vmx_features.monitor_trap || vmx_features.timer;
 	caps->steps_by_tf = !vmx_features.monitor_trap;
+	caps->virtual_apic = vmx_features.apicv;
 	caps->max_tags = vmx_features.vpid ? 0xffff : 0;
 	describe_ept(caps);
 	return 0;
@@ -524,9 +539,10 @@ static void vmx_vm_destroy(struct vm *vm)
 {
 }
 
-static void free_vcpu(struct vmx_vcpu *vmx)
+static void free_vcpu(struct vcpu *vcpu, struct vmx_vcpu *vmx)
 {
-	free_page((unsigned long)vmx->virtual_apic);
+	if (!vmx_uses_apicv(vcpu))
+		free_page((unsigned long)vmx->virtual_apic);
 	free_page((unsigned long)vmx->msr_bitmap);
 	free_page((unsigned long)vmx->vmcs);
 	kfree(vmx);
@@ -543,9 +559,10 @@ static int vmx_vcpu_create(struct vcpu *vcpu)
 	vmcs = alloc_region(NUMA_NO_NODE, GFP_KERNEL_ACCOUNT);
 	vmx->vmcs = vmcs ? page_address(vmcs) : NULL;
 	vmx->msr_bitmap = (u8 *)__get_free_page(GFP_KERNEL_ACCOUNT);
-	vmx->virtual_apic = (u8 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	vmx->virtual_apic = vmx_uses_apicv(vcpu) ? (u8 *)vcpu->lapic_page :
+						   (u8 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!vmx->vmcs || !vmx->msr_bitmap || !vmx->virtual_apic) {
-		free_vcpu(vmx);
+		free_vcpu(vcpu, vmx);
 		return -ENOMEM;
 	}
 	vmx->vmcs_pa = virt_to_phys(vmx->vmcs);
@@ -558,7 +575,7 @@ static int vmx_vcpu_create(struct vcpu *vcpu)
 
 static void vmx_vcpu_destroy(struct vcpu *vcpu)
 {
-	free_vcpu(to_vmx(vcpu));
+	free_vcpu(vcpu, to_vmx(vcpu));
 }
 
 /* ---- The window ---- */
@@ -658,7 +675,7 @@ static void check_translations(struct vcpu *vcpu)
 	vmx_check_numbers(vcpu, flush_gen);
 }
 
-/* The event to be injected, and what is blocked at the entry */
+/* The event to be injected, what is blocked at the entry, and what waits in the LAPIC */
 static noinline void write_event(struct vcpu *vcpu)
 {
 	u32 interruptibility = wanted_interruptibility(vcpu);
@@ -675,6 +692,8 @@ static noinline void write_event(struct vcpu *vcpu)
 		if (vmx->event & INTR_INFO_DELIVER_CODE_MASK)
 			vmwrite(VM_ENTRY_EXCEPTION_ERROR_CODE, vmx->injected.error);
 	}
+	if (vmx->apic_changed)
+		vmx_write_virtual_interrupts(vmx);
 }
 
 /* What changes often has no place in the cache, but is compared with what the VMCS holds. */
@@ -690,7 +709,7 @@ static void write_state(struct vcpu *vcpu)
 		vmwrite(GUEST_RSP, vcpu->regs.gpr[CPU_RSP]);
 	/* Mostly nothing is blocked, nor was it, and nothing is injected: one branch for all. */
 	if (unlikely(vmx->event | vmx->interruptibility | vcpu->events.shadow |
-		     vcpu->events.nmi_blocked))
+		     vcpu->events.nmi_blocked | vmx->apic_changed))
 		write_event(vcpu);
 	if (unlikely(vmx->cache.dirty))
 		vmcs_write_dirty(vmx);
@@ -745,7 +764,6 @@ static void read_state(struct vcpu *vcpu)
 	u32 info = vmread(GUEST_INTERRUPTIBILITY_INFO);
 
 	vmx->cache.valid &= VMCS_STABLE;
-	vmx->event = 0;
 	vmx->rip = rip;
 	vmx->rflags = rflags;
 	vmx->rsp_known = false;
@@ -810,6 +828,7 @@ static void vmx_enter(struct vcpu *vcpu)
 	vmx_read_exit(vcpu, reason);
 	if (unlikely(steps_by_tf(vcpu)))
 		vmx_end_step(vcpu);
+	vmx->event = 0;
 	count_exit(vcpu);
 }
 
@@ -835,6 +854,7 @@ const struct vmm_hw vmx_hw = {
 	.cancel_inject = vmx_cancel_inject,
 	.request_window = vmx_request_window,
 	.set_tpr_threshold = vmx_set_tpr_threshold,
+	.set_virtual_interrupts = vmx_set_virtual_interrupts,
 	.get_cr8 = vmx_get_cr8,
 	.set_cr8 = vmx_set_cr8,
 

@@ -85,7 +85,7 @@ struct vmx_found {
  * @vmcs: the VMCS's page
  * @vmcs_pa: its physical address
  * @msr_bitmap: a page
- * @virtual_apic: a page, of which the TPR is used
+ * @virtual_apic: a page, of which the TPR is used; with APIC virtualization the LAPIC's registers
  * @constructed: fields that never change have been written
  * @current_here: the VMCS is current on this CPU: VMREAD and VMWRITE may be used
  * @launched: VMRESUME, not VMLAUNCH, is next
@@ -104,6 +104,10 @@ struct vmx_found {
  * @guard: SPEC_CTRL and speculation measures
  * @injected: the event of the next entry, and
  * @event: the same as the VMCS wants it; 0: none
+ * @apic_changed: which of the following the VMCS has not: bit n: @eoi_exits[n], and
+ *                APIC_STATUS_CHANGED
+ * @interrupt_status: RVI and SVI. The VMCS's is the processor's: it changes while the guest runs
+ * @eoi_exits: vectors whose EOIs leave
  * @window: HW_WINDOW_*
  * @cr2: the guest's
  * @dr6: the guest's; the hardware's is the host's
@@ -147,6 +151,9 @@ struct vmx_vcpu {
 	struct spec_guard guard;
 	struct cpu_event injected;
 	u32 event;
+	u32 apic_changed;
+	u16 interrupt_status;
+	u64 eoi_exits[4];
 	unsigned int window;
 	u64 cr2;
 	u64 dr6;
@@ -175,6 +182,7 @@ struct vmx_vcpu {
  * @invvpid_context: INVVPID of one VPID, else all
  * @tpr_shadow: CR8 runs without exits
  * @monitor_trap: the CPU leaves behind each instruction if told to; else see step.c
+ * @apicv: APIC-register virtualization, virtual-interrupt delivery and x2APIC mode's are used
  * @perf_global_ctrl: the MSR is swapped
  * @spec_ctrl: the CPU has SPEC_CTRL
  * @timer: VMX-preemption timer's value at a window's begin; 0: it is not used
@@ -196,6 +204,7 @@ struct vmx_features {
 	bool invvpid_context;
 	bool tpr_shadow;
 	bool monitor_trap;
+	bool apicv;
 	bool perf_global_ctrl;
 	bool spec_ctrl;
 	u32 timer;
@@ -214,6 +223,18 @@ static inline u8 vmx_cr8(const struct vmx_vcpu *vmx)
 {
 	return vmx_features.tpr_shadow ? vmx->virtual_apic[APIC_TASKPRI] >> 4 : vmx->cr8;
 }
+
+/* Virtual interrupts, and with them APIC registers, are the processor's for this vCPU (30.1). */
+static inline bool vmx_uses_apicv(const struct vcpu *vcpu)
+{
+	return vmx_features.apicv && vcpu->lapic_page;
+}
+
+#define VMX_APICV_CONTROLS	(SECONDARY_EXEC_APIC_REGISTER_VIRT |	\
+				 SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
+
+#define APIC_STATUS_CHANGED	BIT(4)
+#define APIC_ALL_CHANGED	GENMASK(4, 0)
 
 /* DR6 without any condition; bits that read as one are set */
 #define DR6_INIT		0xffff0ff0u
@@ -257,6 +278,8 @@ void vmx_cancel_inject(struct vcpu *vcpu);
 void vmx_request_window(struct vcpu *vcpu, unsigned int mask);
 void vmx_prepare_windows(struct vcpu *vcpu);
 void vmx_set_tpr_threshold(struct vcpu *vcpu, u8 cr8);
+void vmx_set_virtual_interrupts(struct vcpu *vcpu, u8 irr, u8 isr, const u32 *tmr);
+void vmx_write_virtual_interrupts(struct vmx_vcpu *vmx);
 u8 vmx_get_cr8(struct vcpu *vcpu);
 void vmx_set_cr8(struct vcpu *vcpu, u8 cr8);
 void vmx_get_segment(struct vcpu *vcpu, int index, struct cpu_segment *seg);

@@ -41,6 +41,7 @@ static const char *const exit_names[NR_EXIT_REASONS] = {
 	[EXIT_UNDEFINED] = "undefined",
 	[EXIT_TASK_SWITCH] = "task_switch",
 	[EXIT_TPR] = "tpr",
+	[EXIT_LAPIC] = "lapic",
 	[EXIT_RESUME] = "resume",
 };
 

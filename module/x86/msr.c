@@ -849,7 +849,7 @@ static bool valid_range(const struct vm *vm, const struct msr_range *range)
  * @count: up to 64
  * @unknown_exits: let unknown MSRs leave
  *
- * The caller then sends VCPU_REQ_POLICY to every vCPU.
+ * The caller then sends VCPU_REQ_EXITS to every vCPU.
  * Return: 0, EINVAL (a range that is none, or the LAPIC's), E2BIG, ENOMEM.
  */
 int msr_policy_set(struct vm *vm, const struct msr_range *ranges, u32 count, bool unknown_exits)
@@ -906,6 +906,17 @@ static void choose_spec_ctrl(struct vcpu *vcpu)
 	pass_through(vcpu, MSR_IA32_SPEC_CTRL, pass, pass);
 }
 
+static void choose_x2apic(struct vcpu *vcpu)
+{
+	u32 msr;
+
+	if (!hw_caps.virtual_apic)
+		return;
+	for (msr = APIC_BASE_MSR; msr < APIC_BASE_MSR + X2APIC_MSRS; msr++)
+		pass_through(vcpu, msr, lapic_msr_is_direct(vcpu, msr, false),
+			     lapic_msr_is_direct(vcpu, msr, true));
+}
+
 void msr_update_intercepts(struct vcpu *vcpu)
 {
 	const struct cpu_features *f = &vcpu->features;
@@ -926,4 +937,5 @@ void msr_update_intercepts(struct vcpu *vcpu)
 	pass_through(vcpu, MSR_IA32_PRED_CMD, false, f->pred_cmd_allowed);
 	pass_through(vcpu, MSR_IA32_FLUSH_CMD, false, f->flush_cmd_allowed);
 	choose_spec_ctrl(vcpu);
+	choose_x2apic(vcpu);
 }
