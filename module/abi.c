@@ -1014,9 +1014,7 @@ static long create_vcpu_locked(struct vm *vm, u32 id)
 	}
 
 	vm_get(vm);
-	vm->vcpus[vm->nr_vcpus] = vcpu;
-	/* Pairs with vm_for_each_vcpu(). */
-	smp_store_release(&vm->nr_vcpus, vm->nr_vcpus + 1);
+	vm_add_vcpu(vm, vcpu);
 	fd_install(fd, file);
 	return fd;
 
@@ -1346,6 +1344,8 @@ static long abi_get_info(void __user *arg)
 		info.caps |= VMM_CAP_SINGLE_STEP;
 	if (hw_caps.virtual_apic)
 		info.caps |= VMM_CAP_VIRTUAL_APIC;
+	if (hw_caps.pause_loops)
+		info.caps |= VMM_CAP_PAUSE_LOOPS;
 	return copy_out(arg, &info, sizeof(info));
 }
 

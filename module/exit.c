@@ -223,6 +223,20 @@ static enum exit_verdict handle_hlt(struct vcpu *vcpu)
 	return VERDICT_OUTSIDE;
 }
 
+static enum exit_verdict handle_pause(struct vcpu *vcpu)
+{
+	bool wanted = vcpu->exits_wanted & VMM_EXITS_PAUSE;
+
+	if (!wanted && vcpu_in_window(vcpu))
+		return VERDICT_OUTSIDE;
+	vcpu->stats.pause_exits++;
+	finish(vcpu);
+	if (wanted)
+		return VERDICT_LEAVE;
+	vcpu_yield(vcpu);
+	return VERDICT_ENTER;
+}
+
 static enum exit_verdict debug_exit(struct vcpu *vcpu, u32 kind, u64 dr6)
 {
 	vcpu->exit.reason = EXIT_DEBUG;
@@ -437,8 +451,7 @@ static noinline enum exit_verdict handle_any(struct vcpu *vcpu)
 		vcpu->stats.window_exits++;
 		return vcpu->want_nmi_window ? VERDICT_LEAVE : VERDICT_ENTER;
 	case EXIT_PAUSE:
-		finish(vcpu);
-		return vcpu->exits_wanted & VMM_EXITS_PAUSE ? VERDICT_LEAVE : VERDICT_ENTER;
+		return handle_pause(vcpu);
 	case EXIT_SHUTDOWN:
 		vcpu->events.mp_state = MP_SHUTDOWN;
 		return VERDICT_LEAVE;

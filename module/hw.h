@@ -37,6 +37,7 @@ struct vm;
  *               asks for the injection of software interrupts, which would push the flag
  * @virtual_apic: the CPU works on the registers of vcpu->lapic_page, delivers what IRR there holds
  *                and serves x2APIC MSRs by itself: @set_virtual_interrupts
+ * @pause_loops: loops of PAUSE can leave, rather than each PAUSE
  * @gpa_bits: width of a guest-physical address
  * @tdp: entry format of the second-level table
  */
@@ -47,6 +48,7 @@ struct vmm_hw_caps {
 	bool single_step;
 	bool steps_by_tf;
 	bool virtual_apic;
+	bool pause_loops;
 	u32 max_tags;
 	u32 gpa_bits;
 	const struct tdp_format *tdp;
@@ -111,8 +113,8 @@ struct vmm_hw_caps {
  * @set_shadow: interrupt shadow and NMI blocking from vcpu->events (at rest)
  * @msr_intercept: vCPU-wide: does reading, writing @msr leave? Applies from the next entry.
  *                 At rest
- * @update_exits: vcpu->exits_wanted, stepping, features or x2apic changed: choose intercepts anew.
- *                Window or at rest
+ * @update_exits: vcpu->exits_wanted, stepping, features, x2apic or vm_has_siblings() changed:
+ *                choose intercepts anew. Window or at rest
  * @flush_tlb: all of this vCPU's translations are stale; takes effect at the next entry. Any
  *             context on the vCPU's own thread
  */

@@ -22,6 +22,7 @@
 	S(msr_exits,		"MSR accesses")					\
 	S(cr_exits,		"control and debug register accesses")		\
 	S(hlt_exits,		"HLT instructions")				\
+	S(pause_exits,		"PAUSE loops")					\
 	S(halt_wakeups,		"sleeps in HLT that ended")			\
 	S(hypercalls,		"hypercalls")					\
 	S(faults,		"second-level faults")				\

@@ -179,6 +179,48 @@ void vcpu_take_nmis(struct vcpu *vcpu)
 	events->nmi_pending = max_t(u8, events->nmi_pending, min(nmis, handled ? 1u : 2u));
 }
 
+/* How many others one yield tries: each costs the locks of two run queues. */
+#define YIELD_TRIES	3
+
+/* One that runs, or sleeps, has no use for the CPU. Return: it has been given the CPU */
+static bool yield_to_vcpu(struct vcpu *vcpu)
+{
+	struct task_struct *thread;
+	bool yielded;
+
+	/* A thread in a window cannot be preempted: it runs. */
+	if (READ_ONCE(vcpu->mode) == VCPU_IN_WINDOW)
+		return false;
+	rcu_read_lock();
+	thread = rcu_dereference(vcpu->thread);
+	if (thread)
+		get_task_struct(thread);
+	rcu_read_unlock();
+	if (!thread)
+		return false;
+	yielded = yield_to(thread, true) > 0;
+	put_task_struct(thread);
+	return yielded;
+}
+
+/**
+ * vcpu_yield - the guest spins: let a sibling run that wants to, and that it may wait for
+ * @vcpu: the vCPU, on its own thread, outside the window
+ */
+void vcpu_yield(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+	int nr = smp_load_acquire(&vm->nr_vcpus);
+	int i;
+
+	for (i = 0; i < min(nr, YIELD_TRIES); i++) {
+		vcpu->yielded_to = (vcpu->yielded_to + 1) % nr;
+		if (vcpu->yielded_to != vcpu->index && yield_to_vcpu(vm->vcpus[vcpu->yielded_to]))
+			return;
+	}
+	cond_resched();
+}
+
 /* Requests that can be granted with interrupts off; the others make the inner loop end. */
 #define WINDOW_REQUESTS	(BIT(VCPU_REQ_NMI) | BIT(VCPU_REQ_TIMER) | BIT(VCPU_REQ_FLUSH) | \
 			 BIT(VCPU_REQ_EVENT))

@@ -275,6 +275,7 @@ struct vcpu {
 	int cpu;			/* [t] of the last window, -1 before */
 	struct task_struct __rcu *thread;/* who runs it now; read under RCU */
 	struct rcuwait wait;		/* of that thread in HLT */
+	int yielded_to;			/* [t] index of the vCPU that vcpu_yield() tried last */
 
 	struct vcpu_stats stats;	/* [t] */
 #ifdef VMM_COUNT
@@ -288,6 +289,7 @@ struct vcpu {
 struct vcpu *vcpu_create(struct vm *vm, u32 id);
 void vcpu_destroy(struct vcpu *vcpu);
 int vcpu_run(struct vcpu *vcpu);
+void vcpu_yield(struct vcpu *vcpu);
 void vcpu_reset(struct vcpu *vcpu, bool init);
 
 /* exit.c: what is done about an exit */

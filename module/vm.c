@@ -90,6 +90,20 @@ void vm_put(struct vm *vm)
 	kref_put(&vm->ref, vm_free);
 }
 
+void vm_add_vcpu(struct vm *vm, struct vcpu *vcpu)
+{
+	struct vcpu *other;
+	int i;
+
+	vm->vcpus[vm->nr_vcpus] = vcpu;
+	/* Pairs with vm_for_each_vcpu(). */
+	smp_store_release(&vm->nr_vcpus, vm->nr_vcpus + 1);
+	/* From now on both leave where they spin: see vm_has_siblings(). */
+	if (vm->nr_vcpus == 2)
+		vm_for_each_vcpu(vm, other, i)
+			vcpu_request(other, VCPU_REQ_EXITS);
+}
+
 struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id)
 {
 	struct vcpu *vcpu;

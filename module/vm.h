@@ -45,6 +45,19 @@ void vm_get(struct vm *vm);
 void vm_put(struct vm *vm);
 
 /**
+ * vm_add_vcpu - a new vCPU can be found
+ * @vm: vm->lock is held, there is room
+ * @vcpu: complete
+ */
+void vm_add_vcpu(struct vm *vm, struct vcpu *vcpu);
+
+/* Is there another vCPU that one that spins may wait for? */
+static inline bool vm_has_siblings(const struct vm *vm)
+{
+	return READ_ONCE(vm->nr_vcpus) > 1;
+}
+
+/**
  * vm_vcpu_by_id - the vCPU with the VMM's number @id, or NULL
  */
 struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id);

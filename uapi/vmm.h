@@ -80,6 +80,7 @@
 #define VMM_CAP_NEXT_RIP	(1ULL << 12)	/* instruction lengths come from the CPU */
 #define VMM_CAP_SINGLE_STEP	(1ULL << 13)
 #define VMM_CAP_VIRTUAL_APIC	(1ULL << 14)	/* x2APIC: TPR, EOI and SELF_IPI need no exits */
+#define VMM_CAP_PAUSE_LOOPS	(1ULL << 15)	/* vCPUs that spin with PAUSE make way for others */
 
 /**
  * struct vmm_info - what this module and this host offer

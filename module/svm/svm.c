@@ -208,6 +208,7 @@ static int svm_init(struct vmm_hw_caps *caps)
 	caps->next_rip = svm_features.next_rip;
 	caps->single_step = true;
 	caps->steps_by_tf = true;
+	caps->pause_loops = svm_features.pause_filter;
 	caps->max_tags = svm_features.nr_asids;
 	describe_npt(caps);
 	return 0;

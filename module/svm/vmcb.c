@@ -13,6 +13,7 @@
 
 #include "hw.h"
 #include "svm/svm.h"
+#include "vm.h"
 #include "vmm_abi.h"
 #include "x86/host.h"
 #include "x86/x86.h"
@@ -226,7 +227,10 @@ void svm_update_exits(struct vcpu *vcpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 
 	svm_update_exceptions(vcpu);
-	vmcb_set_intercept(svm->vmcb, INTERCEPT_PAUSE, vcpu->exits_wanted & VMM_EXITS_PAUSE);
+	/* Without the filter each single PAUSE would leave. */
+	vmcb_set_intercept(svm->vmcb, INTERCEPT_PAUSE,
+			   (vcpu->exits_wanted & VMM_EXITS_PAUSE) ||
+			   (svm_features.pause_filter && vm_has_siblings(vcpu->vm)));
 	vmcb_set_intercept(svm->vmcb, INTERCEPT_RDTSCP, !vcpu->features.rdtscp);
 }
 

@@ -14,6 +14,7 @@
 
 #include "compat.h"
 #include "hw.h"
+#include "vm.h"
 #include "vmm_abi.h"
 #include "vmx/vmx.h"
 #include "x86/host.h"
@@ -181,6 +182,13 @@ void vmcs_init(struct vmx_vcpu *vmx)
 	vmx->rsp_known = true;
 }
 
+/*
+ * PAUSEs at most so many ticks of the TSC apart are one loop, which leaves after so many ticks
+ * (26.1.3). Far more than a lock is held by one who runs, far less than a time slice.
+ */
+#define PAUSE_LOOP_GAP		128
+#define PAUSE_LOOP_WINDOW	4096
+
 /**
  * vmcs_construct - write the fields that have neither a copy nor another value, ever
  * @vmx: VMCS current, after its first VMCLEAR
@@ -192,6 +200,10 @@ void vmcs_construct(struct vmx_vcpu *vmx)
 	vmwrite(MSR_BITMAP, virt_to_phys(vmx->msr_bitmap));
 	if (vmx_features.tpr_shadow)
 		vmwrite(VIRTUAL_APIC_PAGE_ADDR, virt_to_phys(vmx->virtual_apic));
+	if (vmx_features.pause_loops) {
+		vmwrite(PLE_GAP, PAUSE_LOOP_GAP);
+		vmwrite(PLE_WINDOW, PAUSE_LOOP_WINDOW);
+	}
 	if (vmx_features.secondary & SECONDARY_XSAVES)
 		vmwrite(XSS_EXIT_BITMAP, 0);
 	if (vmx_features.secondary & SECONDARY_EXEC_ENCLS_EXITING)
@@ -409,6 +421,8 @@ void vmx_update_exits(struct vcpu *vcpu)
 		if (vcpu->x2apic)
 			secondary |= SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE;
 	}
+	if (vmx_features.pause_loops && vm_has_siblings(vcpu->vm))
+		secondary |= SECONDARY_EXEC_PAUSE_LOOP_EXITING;
 	vmcs_set(vmx, VMCS_SECONDARY_CONTROLS, secondary);
 
 	vmcs_set_control(vmx, VMCS_EXCEPTIONS, BIT(X86_TRAP_BP),

@@ -125,7 +125,7 @@ static const struct control_set secondary_controls = {
 	SECONDARY_EXEC_WBINVD_EXITING,
 	SECONDARY_EXEC_ENABLE_RDTSCP | SECONDARY_EXEC_ENABLE_INVPCID | SECONDARY_EXEC_ENABLE_VPID |
 	SECONDARY_XSAVES | SECONDARY_EXEC_ENCLS_EXITING | VMX_APICV_CONTROLS |
-	SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE,
+	SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | SECONDARY_EXEC_PAUSE_LOOP_EXITING,
 };
 
 static const struct control_set exit_controls = {
@@ -310,6 +310,9 @@ static int find_features(void)
 	find_timer(f);
 	find_fixed_bits(f);
 	find_apicv(f);
+	/* Each vCPU's own matter, like them */
+	f->pause_loops = f->secondary & SECONDARY_EXEC_PAUSE_LOOP_EXITING;
+	f->secondary &= ~(u32)SECONDARY_EXEC_PAUSE_LOOP_EXITING;
 	f->spec_ctrl = boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL);
 	/* Set for a vCPU that is stepped */
 	f->monitor_trap = monitor_trap && (f->processor & CPU_BASED_MONITOR_TRAP_FLAG);
@@ -415,6 +418,7 @@ static int vmx_init(struct vmm_hw_caps *caps)
 	caps->single_step = vmx_features.monitor_trap || vmx_features.timer;
 	caps->steps_by_tf = !vmx_features.monitor_trap;
 	caps->virtual_apic = vmx_features.apicv;
+	caps->pause_loops = vmx_features.pause_loops;
 	caps->max_tags = vmx_features.vpid ? 0xffff : 0;
 	describe_ept(caps);
 	return 0;

@@ -183,6 +183,7 @@ struct vmx_vcpu {
  * @tpr_shadow: CR8 runs without exits
  * @monitor_trap: the CPU leaves behind each instruction if told to; else see step.c
  * @apicv: APIC-register virtualization, virtual-interrupt delivery and x2APIC mode's are used
+ * @pause_loops: loops of PAUSE can leave
  * @perf_global_ctrl: the MSR is swapped
  * @spec_ctrl: the CPU has SPEC_CTRL
  * @timer: VMX-preemption timer's value at a window's begin; 0: it is not used
@@ -205,6 +206,7 @@ struct vmx_features {
 	bool tpr_shadow;
 	bool monitor_trap;
 	bool apicv;
+	bool pause_loops;
 	bool perf_global_ctrl;
 	bool spec_ctrl;
 	u32 timer;
