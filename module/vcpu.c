@@ -6,20 +6,17 @@
  * which either handles it, so that the loop enters again, or leaves it in
  * vcpu->exit for the front end. Three rings, from the inside out:
  *
- *   inner loop   interrupts off; entries and the exits that need nothing of the host
- *   window       the guest's FPU state is live; host interrupts are taken between
- *                two inner loops without giving it up
+ *   inner loop   entries and the exits that need nothing of the host
+ *   window       interrupts off; the CPU is set up for the guest, whose extended state is live
  *   run loop     the thread is an ordinary one: it may sleep, fault, take signals
  */
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
-#include <linux/interrupt.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/vtime.h>
-#include <asm/fpu/api.h>
 
 #include "compat.h"
 #include "hw.h"
@@ -431,13 +428,18 @@ static enum exit_verdict inner_loop(struct vcpu *vcpu)
 	return verdict;
 }
 
-/* One inner loop between load() and unload(), then the host's interrupts. Interrupts are on. */
+/*
+ * One inner loop between load() and unload(), then the host's interrupts. Interrupts are on. Here
+ * nothing sleeps, faults or touches user memory, whose accesses the guest's PKRU would govern.
+ */
 static enum exit_verdict enter_window(struct vcpu *vcpu)
 {
 	enum exit_verdict verdict;
 
 	local_irq_disable();
 	vtime_account_guest_enter();
+	/* Before load(), whose last step may be to empty caches of what the host has used. */
+	xstate_load_guest(vcpu);
 	hw_call(load)(vcpu);
 	/* Before the mode: memory_flush() asks who is in a window, then where. */
 	WRITE_ONCE(vcpu->cpu, smp_processor_id());
@@ -449,6 +451,8 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 	verdict = inner_loop(vcpu);
 
 	WRITE_ONCE(vcpu->mode, VCPU_OUTSIDE);
+	/* Before unload(), which may call a handler of the host's. */
+	xstate_save_guest(vcpu);
 	hw_call(unload)(vcpu);
 	if (vcpu->exit.reason == EXIT_HOST) {
 		/* The interrupt that ended the guest's time is taken in it: so ticks count. */
@@ -464,31 +468,24 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 	return verdict;
 }
 
-/*
- * Run the guest with its FPU state live. kernel_fpu_begin_mask() keeps the user's state safe and
- * preemption off; in this region nothing sleeps, faults or touches user memory, whose accesses
- * the guest's PKRU would govern.
- */
-static enum exit_verdict run_window(struct vcpu *vcpu)
+/* Windows until there is more to do than to take the host's interrupts; no VM comes between. */
+static enum exit_verdict run_windows(struct vcpu *vcpu)
 {
 	enum exit_verdict verdict;
 
 	pv_before_window(vcpu);
-	kernel_fpu_begin_mask(0);
-	xstate_load_guest(vcpu);
+	preempt_disable();
 	spec_enter_vm(vcpu);
 
 	do {
 		verdict = enter_window(vcpu);
-		/* Soft interrupts may be held off as long as the FPU is ours: let them not wait. */
 	} while (verdict == VERDICT_OUTSIDE && vcpu->exit.reason == EXIT_HOST &&
-		 !must_end_window(vcpu) && !vcpu->pv->eoi_armed && !local_softirq_pending());
+		 !must_end_window(vcpu) && !vcpu->pv->eoi_armed);
 
-	xstate_save_guest(vcpu);
 	/* User space may follow without another look. */
 	spec_leave_vm();
 	count_leave(vcpu);
-	kernel_fpu_end();
+	preempt_enable();
 	pv_after_window(vcpu);
 	return verdict;
 }
@@ -562,7 +559,7 @@ int vcpu_run(struct vcpu *vcpu)
 
 	/* What waits already is found by the first window, before it enters. */
 	while (verdict == VERDICT_ENTER) {
-		verdict = run_window(vcpu);
+		verdict = run_windows(vcpu);
 		if (likely(verdict == VERDICT_LEAVE))
 			break;
 		verdict = vcpu_handle_exit(vcpu);

@@ -209,10 +209,7 @@ u32 xstate_area_size(void);
 int xstate_create(struct vcpu *vcpu);
 void xstate_destroy(struct vcpu *vcpu);
 void xstate_reset(struct vcpu *vcpu, bool init);
-/*
- * Inside kernel_fpu_begin_mask() .. end: guest state in, and out again with the host's XCR0, XSS,
- * PKRU back
- */
+/* Interrupts are off from the one to the other: the guest's in, and what was found back again */
 void xstate_load_guest(struct vcpu *vcpu);
 void xstate_save_guest(struct vcpu *vcpu);
 u64 xstate_xcr0(const struct vcpu *vcpu);

@@ -5,11 +5,12 @@
  * A vCPU has an area in the standard format that holds all components that we offer, whatever its
  * XCR0 says now: a guest that clears a bit of XCR0 and sets it again finds the state as it was. So
  * XRSTOR and XSAVE run under the host's XCR0, which has all of them, and the guest's is loaded
- * between the two. PKRU is one of the components; the host's own is kept aside, because the kernel
- * leaves the thread's value in the register while it runs.
+ * between the two. PKRU is one of the components.
  *
- * Between xstate_load_guest() and xstate_save_guest() the caller is inside one
- * kernel_fpu_begin_mask() region: the registers are nobody else's.
+ * Between xstate_load_guest() and xstate_save_guest() interrupts are off: nobody else can find the
+ * guest's state in the registers. What is found there before, the thread's or whatever the kernel
+ * has left, is there again behind; so the kernel need not be told. Components that are not offered
+ * stay in their registers, which no guest reaches: its XCR0 does not have them.
  */
 #include <linux/align.h>
 #include <linux/kernel.h>
@@ -43,17 +44,17 @@
  * struct xstate - a vCPU's extended state
  * @xcr0: the guest's XCR0
  * @xss: the guest's IA32_XSS
- * @host_pkru: to be put back by xstate_save_guest()
  * @live: the registers hold the guest's state, the area is stale
  * @area: the XSAVE area, aligned
- * @space: where it lies
+ * @host: another one, for what is found in the registers
+ * @space: where they lie
  */
 struct xstate {
 	u64 xcr0;
 	u64 xss;
-	u32 host_pkru;
 	bool live;
 	struct xregs_state *area;
+	struct xregs_state *host;
 	u8 space[];
 };
 
@@ -182,12 +183,14 @@ bool xstate_component(int nr, u32 *size, u32 *offset, bool *aligned)
  */
 int xstate_create(struct vcpu *vcpu)
 {
+	u32 size = ALIGN(area_size, AREA_ALIGN);
 	struct xstate *x;
 
-	x = kzalloc(sizeof(*x) + area_size + AREA_ALIGN - 1, GFP_KERNEL_ACCOUNT);
+	x = kzalloc(sizeof(*x) + 2 * size + AREA_ALIGN - 1, GFP_KERNEL_ACCOUNT);
 	if (!x)
 		return -ENOMEM;
 	x->area = PTR_ALIGN((struct xregs_state *)x->space, AREA_ALIGN);
+	x->host = (void *)x->area + size;
 	vcpu->xstate = x;
 	return 0;
 }
@@ -227,41 +230,70 @@ static void set_xcr0(u64 xcr0)
 	xsetbv(XCR_XFEATURE_ENABLED_MASK, xcr0);
 }
 
+/*
+ * FXSAVE and XSAVE skip the x87 pointers when no exception waits (APM vol. 2 11.4.4), so that
+ * XRSTOR does not load them: what is there is the other side's, and none of its business.
+ */
+static __always_inline void clear_x87_pointers(void)
+{
+	if (static_cpu_has_bug(X86_BUG_FXSAVE_LEAK))
+		asm volatile("fninit");
+}
+
+/* XSAVE and XRSTOR of what is offered, all of which lies in the mask's lower half */
+static __always_inline void save_area(struct xregs_state *area, u32 mask)
+{
+	static_assert(OFFERED_XCR0 <= U32_MAX);
+	count_insn(XSAVE);
+	asm volatile("xsave64 %0" : "+m" (*area) : "a" (mask), "d" (0) : "memory");
+}
+
+static __always_inline void load_area(const struct xregs_state *area, u32 mask)
+{
+	clear_x87_pointers();
+	count_insn(XRSTOR);
+	asm volatile("xrstor64 %0" : : "m" (*area), "a" (mask), "d" (0) : "memory");
+}
+
+/* For hosts without XSAVE */
+static __always_inline void exchange_legacy(struct xregs_state *from, struct xregs_state *to)
+{
+	count_insn(XSAVE);
+	asm volatile("fxsave64 %0" : "=m" (from->i387));
+	clear_x87_pointers();
+	count_insn(XRSTOR);
+	asm volatile("fxrstor64 %0" : : "m" (to->i387));
+}
+
+static noinline void set_xss(u64 xss)
+{
+	wrmsrq(MSR_IA32_XSS, xss);
+}
+
 /**
  * xstate_load_guest - the registers become the guest's
- * @vcpu: whose; inside kernel_fpu_begin_mask(), xstate_save_guest() must follow inside it
+ * @vcpu: whose; interrupts are off until xstate_save_guest()
  */
 void xstate_load_guest(struct vcpu *vcpu)
 {
 	struct xstate *x = vcpu->xstate;
-	/* All that is offered lies in the lower half: the upper one is zero. */
 	u32 mask = supported_xcr0;
 
-	static_assert(OFFERED_XCR0 <= U32_MAX);
-	if (mask & XFEATURE_MASK_PKRU)
-		x->host_pkru = rdpkru();
-	/*
-	 * FXSAVE and XSAVE skip the x87 pointers when no exception waits (APM vol. 2 11.4.4), so
-	 * XRSTOR will not load them: those that are there are the host's, no business of the
-	 * guest's.
-	 */
-	if (static_cpu_has_bug(X86_BUG_FXSAVE_LEAK))
-		asm volatile("fninit");
-	count_insn(XRSTOR);
-	if (likely(mask)) {
-		asm volatile("xrstor64 %0" : : "m" (*x->area), "a" (mask), "d" (0) : "memory");
-		if (x->xcr0 != host_xcr0)
-			set_xcr0(x->xcr0);
-	} else {
-		asm volatile("fxrstor64 %0" : : "m" (x->area->i387));
-	}
-	if (x->xss != host_xss)
-		wrmsrq(MSR_IA32_XSS, x->xss);
 	x->live = true;
+	if (!mask) {
+		exchange_legacy(x->host, x->area);
+		return;
+	}
+	save_area(x->host, mask);
+	load_area(x->area, mask);
+	if (x->xcr0 != host_xcr0)
+		set_xcr0(x->xcr0);
+	if (unlikely(x->xss != host_xss))
+		set_xss(x->xss);
 }
 
 /**
- * xstate_save_guest - keep the guest's, and give the host its XCR0, IA32_XSS and PKRU back
+ * xstate_save_guest - keep the guest's, and put back what xstate_load_guest() has found
  * @vcpu: whose
  */
 void xstate_save_guest(struct vcpu *vcpu)
@@ -269,23 +301,19 @@ void xstate_save_guest(struct vcpu *vcpu)
 	struct xstate *x = vcpu->xstate;
 	u32 mask = supported_xcr0;
 
-	count_insn(XSAVE);
 	x->live = false;
-	if (x->xss != host_xss)
-		wrmsrq(MSR_IA32_XSS, host_xss);
-	if (likely(mask)) {
-		/* The register itself is asked, as in xstate_xcr0(). */
-		x->xcr0 = get_xcr0();
-		if (x->xcr0 != host_xcr0)
-			set_xcr0(host_xcr0);
-		asm volatile("xsave64 %0" : "+m" (*x->area) : "a" (mask), "d" (0) : "memory");
-	} else {
-		asm volatile("fxsave64 %0" : "=m" (x->area->i387));
+	if (!mask) {
+		exchange_legacy(x->area, x->host);
+		return;
 	}
-	if ((mask & XFEATURE_MASK_PKRU) && rdpkru() != x->host_pkru) {
-		count_insn(WRPKRU);
-		wrpkru(x->host_pkru);
-	}
+	if (unlikely(x->xss != host_xss))
+		set_xss(host_xss);
+	/* The register itself is asked, as in xstate_xcr0(). */
+	x->xcr0 = get_xcr0();
+	if (x->xcr0 != host_xcr0)
+		set_xcr0(host_xcr0);
+	save_area(x->area, mask);
+	load_area(x->host, mask);
 }
 
 /*
