@@ -515,6 +515,7 @@ static noinline void store_exit_detail(const struct vcpu_exit *from, struct vmm_
 
 static void store_exit(struct vcpu *vcpu, struct vmm_run *run, u64 groups)
 {
+	struct cpu_mode mode = hw_call(get_mode)(vcpu);
 	const struct vcpu_exit *from = &vcpu->exit;
 	struct vmm_exit *to = &run->exit;
 
@@ -531,8 +532,8 @@ static void store_exit(struct vcpu *vcpu, struct vmm_run *run, u64 groups)
 	to->cr8 = likely(vcpu->lapic) ? vcpu->cr8 : state_read_cr8(vcpu);
 	to->interruptible = vcpu_interruptible(vcpu);
 	to->nmi_allowed = vcpu_nmi_allowed(vcpu);
-	to->cpl = hw_call(get_cpl)(vcpu);
-	to->long_mode = hw_call(get_code_size)(vcpu) == 8;
+	to->cpl = mode.cpl;
+	to->long_mode = mode.code_size == 8;
 	if (from->reason == EXIT_IO)
 		store_io(&from->io, &to->io);
 	else

@@ -15,6 +15,8 @@
 #include <linux/static_call.h>
 #include <linux/types.h>
 
+#include "x86/types.h"
+
 struct cpu_event;
 struct cpu_segment;
 struct tdp_format;
@@ -99,8 +101,7 @@ struct vmm_hw_caps {
  * its hardware needs (CR0.NE, CR4.VMXE, EFER.SVME) and hides it again.
  * @get_segment: @index is an enum cpu_segment_index
  * @set_segment: likewise
- * @get_cpl: the current privilege level
- * @get_code_size: default operand size of the code that runs, by EFER.LMA and CS: 2, 4 or 8
+ * @get_mode: the mode that code runs in
  * @set_cr0: @set_cr4, @set_efer: the guest's new value is in vcpu->cr0, cr4, efer
  * @set_pdptes: see @loads_pdptes; checked above
  * @get_cr2: @set_cr2, @get_cr3, @set_cr3: these change without exits
@@ -146,8 +147,7 @@ struct vmm_hw {
 
 	void (*get_segment)(struct vcpu *vcpu, int index, struct cpu_segment *seg);
 	void (*set_segment)(struct vcpu *vcpu, int index, const struct cpu_segment *seg);
-	u8 (*get_cpl)(struct vcpu *vcpu);
-	int (*get_code_size)(struct vcpu *vcpu);
+	struct cpu_mode (*get_mode)(struct vcpu *vcpu);
 	void (*set_cr0)(struct vcpu *vcpu);
 	void (*set_cr4)(struct vcpu *vcpu);
 	void (*set_efer)(struct vcpu *vcpu);
@@ -187,8 +187,7 @@ extern const struct vmm_hw vmx_hw;
 	V(request_window)							\
 	V(get_cr8)								\
 	V(set_cr8)								\
-	V(get_cpl)								\
-	V(get_code_size)							\
+	V(get_mode)								\
 	V(get_cr3)
 
 #define V(verb)	DECLARE_STATIC_CALL(hw_##verb, *((struct vmm_hw *)NULL)->verb);

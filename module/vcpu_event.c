@@ -101,7 +101,7 @@ static u64 wrap_rip(struct vcpu *vcpu, u64 rip)
 {
 	if (likely(rip <= U32_MAX || vcpu->regs.rip > U32_MAX))
 		return rip;
-	return hw_call(get_code_size)(vcpu) == 8 ? rip : (u32)rip;
+	return hw_call(get_mode)(vcpu).code_size == 8 ? rip : (u32)rip;
 }
 
 void vcpu_finish_insn_slow(struct vcpu *vcpu, u64 next_rip)

@@ -36,12 +36,12 @@ static u8 code[INSN_MAX];
 static int code_split;			/* bytes that the first fetch gets */
 static u8 cpl;
 
-static u8 get_cpl(struct vcpu *vcpu)
+static struct cpu_mode get_mode(struct vcpu *vcpu)
 {
-	return cpl;
+	return (struct cpu_mode){ .cpl = cpl, .code_size = code_size };
 }
 
-static const struct vmm_hw test_hw = { .get_cpl = get_cpl };
+static const struct vmm_hw test_hw = { .get_mode = get_mode };
 const struct vmm_hw *hw = &test_hw;
 
 u64 state_linear(struct vcpu *vcpu, int segment, u64 offset)

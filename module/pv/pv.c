@@ -185,7 +185,7 @@ static u64 send_ipi(struct vcpu *vcpu, const u64 args[4])
 
 u64 pv_hypercall(struct vcpu *vcpu, u64 nr, const u64 args[4])
 {
-	if (hw_call(get_cpl)(vcpu))
+	if (hw_call(get_mode)(vcpu).cpl)
 		return -KVM_EPERM;
 	switch (nr) {
 	case KVM_HC_VAPIC_POLL_IRQ:

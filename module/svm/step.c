@@ -76,7 +76,7 @@ static void return_behind(struct vcpu *vcpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 	u64 next_rip = vcpu->regs.rip + svm->injected.insn_len;
 
-	if (svm_get_code_size(vcpu) != 8)
+	if (svm_get_mode(vcpu).code_size != 8)
 		next_rip = (u32)next_rip;
 	if (svm_features.next_rip)
 		svm->vmcb->control.next_rip = next_rip;

@@ -591,8 +591,7 @@ const struct vmm_hw svm_hw = {
 
 	.get_segment = svm_get_segment,
 	.set_segment = svm_set_segment,
-	.get_cpl = svm_get_cpl,
-	.get_code_size = svm_get_code_size,
+	.get_mode = svm_get_mode,
 	.set_cr0 = svm_set_cr0,
 	.set_cr4 = svm_set_cr4,
 	.set_efer = svm_set_efer,

@@ -385,18 +385,16 @@ void svm_set_segment(struct vcpu *vcpu, int index, const struct cpu_segment *seg
 	state_changed(vcpu, CLEAN_SEG | CLEAN_DT);
 }
 
-u8 svm_get_cpl(struct vcpu *vcpu)
+struct cpu_mode svm_get_mode(struct vcpu *vcpu)
 {
-	return to_svm(vcpu)->vmcb->save.cpl;
-}
+	const struct vmcb_save *save = &to_svm(vcpu)->vmcb->save;
+	struct cpu_mode mode = { .cpl = save->cpl };
 
-int svm_get_code_size(struct vcpu *vcpu)
-{
-	u16 attr = to_svm(vcpu)->vmcb->save.cs.attr;
-
-	if ((vcpu->efer & EFER_LMA) && (attr & SEG_L))
-		return 8;
-	return attr & SEG_DB ? 4 : 2;
+	if ((vcpu->efer & EFER_LMA) && (save->cs.attr & SEG_L))
+		mode.code_size = 8;
+	else
+		mode.code_size = save->cs.attr & SEG_DB ? 4 : 2;
+	return mode;
 }
 
 /*

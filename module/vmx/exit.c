@@ -135,7 +135,7 @@ static void read_ept_violation(struct vcpu *vcpu)
 		return;
 	}
 	exit->fault.access = qualification & EPT_VIOLATION_ACC_WRITE ? ACCESS_WRITE : ACCESS_READ;
-	if (vmx_get_cpl(vcpu) == 3)
+	if (vmx_get_mode(vcpu).cpl == 3)
 		exit->fault.access |= ACCESS_USER;
 }
 
@@ -156,7 +156,7 @@ static void read_debug(struct vcpu *vcpu)
 /* Alignment checks at CPL 3 are the guest's; any other #AC is the host's split-lock detection. */
 static void read_alignment_check(struct vcpu *vcpu, u32 error)
 {
-	bool checked = vmx_get_cpl(vcpu) == 3 && (vcpu->cr0 & X86_CR0_AM) &&
+	bool checked = vmx_get_mode(vcpu).cpl == 3 && (vcpu->cr0 & X86_CR0_AM) &&
 		       (vcpu->regs.rflags & X86_EFLAGS_AC);
 
 	if (checked || !boot_cpu_has(X86_FEATURE_SPLIT_LOCK_DETECT)) {

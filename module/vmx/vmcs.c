@@ -571,34 +571,23 @@ void vmx_set_segment(struct vcpu *vcpu, int index, const struct cpu_segment *seg
 #define CODE_CONFORMING	BIT(2)
 
 /*
- * CPL is SS's DPL. That of CS is the same after each exit, but for conforming segments (27.3.1.2).
+ * CPL is SS's DPL. That of CS is the same after each exit, but for conforming segments (27.3.1.2),
+ * and tells the code's size as well.
  */
-static bool is_conforming(u32 rights)
+struct cpu_mode vmx_get_mode(struct vcpu *vcpu)
 {
-	return rights & CODE_CONFORMING;
-}
-
-u8 vmx_get_cpl(struct vcpu *vcpu)
-{
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
-	u32 rights;
-
-	if (!(vmx->cache.valid & BIT_ULL(VMCS_SS_AR))) {
-		/* Which get_code_size() asks for as well */
-		rights = vmcs_get(vcpu, VMCS_CS_AR);
-		if (!is_conforming(rights))
-			return VMX_AR_DPL(rights);
-	}
-	return VMX_AR_DPL((u32)vmcs_get(vcpu, VMCS_SS_AR));
-}
-
-int vmx_get_code_size(struct vcpu *vcpu)
-{
+	const struct vmcs_cache *cache = &to_vmx(vcpu)->cache;
 	u32 rights = vmcs_get(vcpu, VMCS_CS_AR);
+	struct cpu_mode mode;
 
 	if ((vcpu->efer & EFER_LMA) && (rights & VMX_AR_L_MASK))
-		return 8;
-	return rights & VMX_AR_DB_MASK ? 4 : 2;
+		mode.code_size = 8;
+	else
+		mode.code_size = rights & VMX_AR_DB_MASK ? 4 : 2;
+	if ((rights & CODE_CONFORMING) || (cache->valid & BIT_ULL(VMCS_SS_AR)))
+		rights = vmcs_get(vcpu, VMCS_SS_AR);
+	mode.cpl = VMX_AR_DPL(rights);
+	return mode;
 }
 
 /* ---- Other registers ---- */

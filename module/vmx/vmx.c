@@ -618,7 +618,7 @@ static void vmx_unload(struct vcpu *vcpu)
 		return;
 	/* Each exit to the front end carries CPL and the code's size. */
 	if (vcpu->exit.reason != EXIT_HOST)
-		vmx_get_cpl(vcpu);
+		vmx_get_mode(vcpu);
 	vmx_unload_host(vcpu);
 	vmx_close(vmx);
 	host_unload();
@@ -864,8 +864,7 @@ const struct vmm_hw vmx_hw = {
 
 	.get_segment = vmx_get_segment,
 	.set_segment = vmx_set_segment,
-	.get_cpl = vmx_get_cpl,
-	.get_code_size = vmx_get_code_size,
+	.get_mode = vmx_get_mode,
 	.set_cr0 = vmx_set_cr0,
 	.set_cr4 = vmx_set_cr4,
 	.set_efer = vmx_set_efer,

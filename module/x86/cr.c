@@ -444,7 +444,7 @@ void state_exec_dr(struct vcpu *vcpu)
 		vcpu_queue_ud(vcpu);
 		return;
 	}
-	if (hw->get_cpl(vcpu)) {
+	if (hw->get_mode(vcpu).cpl) {
 		vcpu_queue_gp(vcpu, 0);
 		return;
 	}
@@ -472,7 +472,7 @@ void state_exec_xsetbv(struct vcpu *vcpu)
 
 	if (!(vcpu->cr4 & X86_CR4_OSXSAVE))
 		vcpu_queue_ud(vcpu);
-	else if (hw->get_cpl(vcpu) || (u32)gpr[CPU_RCX] || state_write_xcr0(vcpu, value))
+	else if (hw->get_mode(vcpu).cpl || (u32)gpr[CPU_RCX] || state_write_xcr0(vcpu, value))
 		vcpu_queue_gp(vcpu, 0);
 	else
 		finish(vcpu);

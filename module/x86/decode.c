@@ -449,7 +449,7 @@ static int take_smsw(struct vcpu *vcpu, const struct decoder *d)
 			*reg = low_bytes(vcpu->cr0, d->operand_size);
 		return 0;
 	}
-	access = ACCESS_WRITE | (hw->get_cpl(vcpu) == 3 ? ACCESS_USER : 0);
+	access = ACCESS_WRITE | (hw->get_mode(vcpu).cpl == 3 ? ACCESS_USER : 0);
 	ret = guest_write(vcpu, linear_address(vcpu, d), &msw, sizeof(msw), access, &fault);
 	if (ret > 0)
 		vcpu_queue_exception(vcpu, fault.vector, fault.has_error, fault.error,
@@ -579,7 +579,7 @@ static int leave_operand(struct vcpu *vcpu, const struct decoder *d, struct insn
 	struct cpu_event ignored;
 	u64 gpa = ~0ull;
 
-	if (hw->get_cpl(vcpu) == 3)
+	if (hw->get_mode(vcpu).cpl == 3)
 		access |= ACCESS_USER;
 	guest_translate_probe(vcpu, linear_address(vcpu, d), access, &gpa, &ignored);
 	if (error == -ENXIO) {

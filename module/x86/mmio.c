@@ -59,7 +59,7 @@ static bool gpa_known(const struct mmio_op *op)
 
 static u32 user_access(struct vcpu *vcpu)
 {
-	return hw->get_cpl(vcpu) == 3 ? ACCESS_USER : 0;
+	return hw->get_mode(vcpu).cpl == 3 ? ACCESS_USER : 0;
 }
 
 /* ---- Registers and flags ---- */

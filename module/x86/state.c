@@ -71,7 +71,7 @@ static u8 linear_bits(const struct vcpu *vcpu)
 
 static bool in_64bit_mode(struct vcpu *vcpu)
 {
-	return hw_call(get_code_size)(vcpu) == 8;
+	return hw_call(get_mode)(vcpu).code_size == 8;
 }
 
 u64 state_linear(struct vcpu *vcpu, int segment, u64 offset)
@@ -90,7 +90,7 @@ u64 state_linear(struct vcpu *vcpu, int segment, u64 offset)
 
 int state_code_size(struct vcpu *vcpu)
 {
-	return hw_call(get_code_size)(vcpu);
+	return hw_call(get_mode)(vcpu).code_size;
 }
 
 /* ---- general registers ---- */

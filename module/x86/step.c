@@ -60,7 +60,7 @@ void step_hide_stored_tf(struct vcpu *vcpu)
 {
 	/* The second byte of the image: TF is its bit 0. */
 	u64 gva = state_linear(vcpu, CPU_SS, stack_offset(vcpu)) + 1;
-	u32 access = hw->get_cpl(vcpu) == 3 ? ACCESS_USER : 0;
+	u32 access = hw->get_mode(vcpu).cpl == 3 ? ACCESS_USER : 0;
 	struct cpu_event ignored;
 	u64 gpa;
 	u8 byte;

@@ -46,6 +46,16 @@ struct cpu_segment {
 	u16 attr;
 };
 
+/**
+ * struct cpu_mode - what CS, SS and EFER say of the code that runs
+ * @cpl: the current privilege level
+ * @code_size: default operand size, by EFER.LMA and CS: 2, 4 or 8
+ */
+struct cpu_mode {
+	u8 cpl;
+	u8 code_size;
+};
+
 struct cpu_segments {
 	struct cpu_segment seg[CPU_NR_SEGMENTS];
 };

@@ -443,7 +443,7 @@ int guest_write(struct vcpu *vcpu, u64 gva, const void *buf, size_t len, u32 acc
 static void locate_code(struct vcpu *vcpu, struct insn_bytes *code)
 {
 	code->access = ACCESS_EXEC;
-	if (hw_call(get_cpl)(vcpu) == 3)
+	if (hw_call(get_mode)(vcpu).cpl == 3)
 		code->access |= ACCESS_USER;
 	code->size = state_code_size(vcpu);
 	code->linear = state_linear(vcpu, CPU_CS, vcpu->regs.rip);
