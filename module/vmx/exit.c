@@ -135,6 +135,7 @@ static void read_ept_violation(struct vcpu *vcpu)
 		return;
 	}
 	exit->fault.access = qualification & EPT_VIOLATION_ACC_WRITE ? ACCESS_WRITE : ACCESS_READ;
+	vmx_keep_mode(vcpu);
 	if (vmx_get_mode(vcpu).cpl == 3)
 		exit->fault.access |= ACCESS_USER;
 }
@@ -185,7 +186,7 @@ static void read_exception_or_nmi(struct vcpu *vcpu)
 	vcpu->exit.hw_info2 = info;
 	switch (info & INTR_INFO_INTR_TYPE_MASK) {
 	case INTR_TYPE_NMI_INTR:
-		to_vmx(vcpu)->host_nmi = true;
+		to_vmx(vcpu)->host_event = X86_TRAP_NMI;
 		set_reason(vcpu, EXIT_HOST);
 		return;
 	case INTR_TYPE_PRIV_SW_EXCEPTION:
@@ -207,7 +208,7 @@ static void read_exception_or_nmi(struct vcpu *vcpu)
 		break;
 	case X86_TRAP_MC:
 		/* It happened to the host. */
-		to_vmx(vcpu)->host_machine_check = true;
+		to_vmx(vcpu)->host_event = X86_TRAP_MC;
 		set_reason(vcpu, EXIT_HOST);
 		break;
 	default:
@@ -312,26 +313,9 @@ static void read_window(struct vcpu *vcpu)
 	set_reason(vcpu, nmi ? EXIT_NMI_WINDOW : EXIT_INTERRUPT_WINDOW);
 }
 
-/**
- * vmx_read_exit - fill vcpu->exit and what else an exit tells
- * @vcpu: in its window; RIP, RFLAGS and the shadows have been read
- * @reason: the exit reason
- *
- * Reads no more of the VMCS than this kind of exit needs.
- */
-void vmx_read_exit(struct vcpu *vcpu, u32 reason)
+/* vmx_read_exit() of what comes less often */
+static noinline void read_other(struct vcpu *vcpu, u32 reason)
 {
-	vcpu->exit.rip = vcpu->regs.rip;
-	vcpu->exit.next_rip = 0;
-
-	/* No jump tables: what comes often is asked for first. */
-	if ((u16)reason == EXIT_REASON_IO_INSTRUCTION)
-		return read_io(vcpu);
-	if ((u16)reason == EXIT_REASON_CPUID)
-		return read_instruction(vcpu, EXIT_CPUID);
-	if ((u16)reason == EXIT_REASON_MSR_WRITE)
-		return read_msr(vcpu, true);
-
 	switch ((u16)reason) {
 	case EXIT_REASON_EPT_VIOLATION:
 		read_interrupted(vcpu);
@@ -407,4 +391,26 @@ void vmx_read_exit(struct vcpu *vcpu, u32 reason)
 		read_qualification(vcpu);
 		return set_reason(vcpu, EXIT_INTERNAL);
 	}
+}
+
+/**
+ * vmx_read_exit - fill vcpu->exit and what else an exit tells
+ * @vcpu: in its window; RIP, RFLAGS and the shadows have been read
+ * @reason: the exit reason
+ *
+ * Reads no more of the VMCS than this kind of exit needs.
+ */
+void vmx_read_exit(struct vcpu *vcpu, u32 reason)
+{
+	vcpu->exit.rip = vcpu->regs.rip;
+	vcpu->exit.next_rip = 0;
+
+	/* No jump tables: what comes often is asked for first. */
+	if ((u16)reason == EXIT_REASON_IO_INSTRUCTION)
+		return read_io(vcpu);
+	if ((u16)reason == EXIT_REASON_CPUID)
+		return read_instruction(vcpu, EXIT_CPUID);
+	if ((u16)reason == EXIT_REASON_MSR_WRITE)
+		return read_msr(vcpu, true);
+	read_other(vcpu, reason);
 }

@@ -16,6 +16,7 @@
 #include "hw.h"
 #include "vm.h"
 #include "vmm_abi.h"
+#include "vmx/host.h"
 #include "vmx/vmx.h"
 #include "x86/host.h"
 #include "x86/x86.h"
@@ -238,9 +239,8 @@ void vmcs_construct(struct vmx_vcpu *vmx)
 	vmwrite(HOST_FS_SELECTOR, 0);
 	vmwrite(HOST_GS_SELECTOR, 0);
 	vmwrite(HOST_CR3, vmx->host.cr3);
-	vmwrite(HOST_CR4, vmx->host.cr4);
+	vmwrite(HOST_CR4, vmx->host.cr4 | X86_CR4_VMXE);
 	vmwrite(HOST_FS_BASE, vmx->host.fs_base);
-	vmwrite(HOST_IDTR_BASE, vmx->host.idt_base);
 	vmwrite(HOST_RSP, vmx->host_rsp);
 	vmwrite(HOST_RIP, (unsigned long)vmx_exit_point);
 }
@@ -357,7 +357,6 @@ void vmx_set_cr8(struct vcpu *vcpu, u8 cr8)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
-	vmx->cr8 = cr8;
 	/* The LAPIC's own TPR has it already, and has more bits. */
 	if (!vmx_uses_apicv(vcpu))
 		vmx->virtual_apic[APIC_TASKPRI] = cr8 << 4;
@@ -568,26 +567,43 @@ void vmx_set_segment(struct vcpu *vcpu, int index, const struct cpu_segment *seg
 	vmcs_set(vmx, segment_field(index, VMCS_ES_AR), rights);
 }
 
-#define CODE_CONFORMING	BIT(2)
+#define MODE_FIELDS	(BIT_ULL(VMCS_CS_AR) | BIT_ULL(VMCS_SS_AR))
+
+static __always_inline struct cpu_mode mode_of(const struct vcpu *vcpu, u32 cs, u32 ss)
+{
+	struct cpu_mode mode = { .cpl = VMX_AR_DPL(ss) };
+
+	if ((vcpu->efer & EFER_LMA) && (cs & VMX_AR_L_MASK))
+		mode.code_size = 8;
+	else
+		mode.code_size = cs & VMX_AR_DB_MASK ? 4 : 2;
+	return mode;
+}
+
+/* vmx_get_mode(), where more than one field tells, or none is in the cache */
+struct cpu_mode vmx_read_mode(struct vcpu *vcpu)
+{
+	const struct vmcs_cache *cache = &to_vmx(vcpu)->cache;
+	u32 cs = vmcs_get(vcpu, VMCS_CS_AR);
+	u32 ss = cs;
+
+	if ((cs & CODE_CONFORMING) || (cache->valid & BIT_ULL(VMCS_SS_AR)))
+		ss = vmcs_get(vcpu, VMCS_SS_AR);
+	return mode_of(vcpu, cs, ss);
+}
 
 /*
  * CPL is SS's DPL. That of CS is the same after each exit, but for conforming segments (27.3.1.2),
- * and tells the code's size as well.
+ * and CS tells the code's size as well.
  */
 struct cpu_mode vmx_get_mode(struct vcpu *vcpu)
 {
 	const struct vmcs_cache *cache = &to_vmx(vcpu)->cache;
-	u32 rights = vmcs_get(vcpu, VMCS_CS_AR);
-	struct cpu_mode mode;
+	u32 cs = cache->value[VMCS_CS_AR];
 
-	if ((vcpu->efer & EFER_LMA) && (rights & VMX_AR_L_MASK))
-		mode.code_size = 8;
-	else
-		mode.code_size = rights & VMX_AR_DB_MASK ? 4 : 2;
-	if ((rights & CODE_CONFORMING) || (cache->valid & BIT_ULL(VMCS_SS_AR)))
-		rights = vmcs_get(vcpu, VMCS_SS_AR);
-	mode.cpl = VMX_AR_DPL(rights);
-	return mode;
+	if (unlikely((cache->valid & MODE_FIELDS) != BIT_ULL(VMCS_CS_AR) || (cs & CODE_CONFORMING)))
+		return vmx_read_mode(vcpu);
+	return mode_of(vcpu, cs, cs);
 }
 
 /* ---- Other registers ---- */
@@ -635,7 +651,7 @@ void vmx_set_efer(struct vcpu *vcpu)
 	vmcs_get(vcpu, VMCS_TR_AR);
 	vmx->cache.dirty |= BIT_ULL(VMCS_TR_AR);
 	if (vcpu_in_window(vcpu))
-		vmx_load_user_msrs(vcpu);
+		vmx_load_user_msrs(vcpu, to_vmx(vcpu));
 }
 
 void vmx_set_pdptes(struct vcpu *vcpu, const u64 pdptes[4])
@@ -722,23 +738,9 @@ static int syscall_msr(u32 msr)
 	}
 }
 
-/**
- * vmx_load_user_msrs - the MSRs that the host needs in user mode alone become the guest's
- * @vcpu: in its window: at its begin, and when one of them changes
- *
- * SYSCALL uses its four in 64-bit mode alone, where EFER.SCE is set.
- */
-void vmx_load_user_msrs(struct vcpu *vcpu)
+static noinline void reload_user_msrs(struct vcpu *vcpu)
 {
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
-	int i;
-
-	if (vmx_features.tsc_aux_slot >= 0 && vcpu->features.tsc_aux)
-		host_set_user_msr(vmx_features.tsc_aux_slot, vmx->tsc_aux);
-	if ((vcpu->efer & (EFER_LMA | EFER_SCE)) != (EFER_LMA | EFER_SCE))
-		return;
-	for (i = 0; i < ARRAY_SIZE(vmx->syscall_msrs); i++)
-		host_set_user_msr(vmx_features.syscall_slots[i], vmx->syscall_msrs[i]);
+	vmx_load_user_msrs(vcpu, to_vmx(vcpu));
 }
 
 static u64 get_kernel_gs_base(struct vcpu *vcpu)
@@ -819,7 +821,7 @@ int vmx_set_msr(struct vcpu *vcpu, u32 msr, u64 data)
 	if (syscall_msr(msr) >= 0) {
 		vmx->syscall_msrs[syscall_msr(msr)] = data;
 		if (vmx->current_here)
-			vmx_load_user_msrs(vcpu);
+			reload_user_msrs(vcpu);
 		return 0;
 	}
 	switch (msr) {
@@ -836,7 +838,7 @@ int vmx_set_msr(struct vcpu *vcpu, u32 msr, u64 data)
 	case MSR_TSC_AUX:
 		vmx->tsc_aux = data;
 		if (vmx->current_here)
-			vmx_load_user_msrs(vcpu);
+			reload_user_msrs(vcpu);
 		return 0;
 	default:
 		return -ENOENT;

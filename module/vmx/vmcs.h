@@ -138,13 +138,13 @@ static inline void vmwrite(unsigned long field, u64 value)
 	asm volatile("vmwrite %1, %0" : : "r" (field), "rm" (value) : "cc");
 }
 
-/* False: it failed */
-static inline bool vmxon(u64 region)
+/* Operands are physical addresses, in memory. False: it failed */
+static inline bool vmxon(const u64 *region)
 {
 	bool failed;
 
 	count_insn(VMXON);
-	asm volatile("vmxon %1" : "=@ccbe" (failed) : "m" (region) : "memory");
+	asm volatile("vmxon %1" : "=@ccbe" (failed) : "m" (*region) : "memory");
 	return !failed;
 }
 
@@ -154,21 +154,21 @@ static inline void vmxoff(void)
 	asm volatile("vmxoff" : : : "cc", "memory");
 }
 
-static inline bool vmptrld(u64 vmcs)
+static inline bool vmptrld(const u64 *vmcs)
 {
 	bool failed;
 
 	count_insn(VMPTRLD);
-	asm volatile("vmptrld %1" : "=@ccbe" (failed) : "m" (vmcs) : "memory");
+	asm volatile("vmptrld %1" : "=@ccbe" (failed) : "m" (*vmcs) : "memory");
 	return !failed;
 }
 
-static inline bool vmclear(u64 vmcs)
+static inline bool vmclear(const u64 *vmcs)
 {
 	bool failed;
 
 	count_insn(VMCLEAR);
-	asm volatile("vmclear %1" : "=@ccbe" (failed) : "m" (vmcs) : "memory");
+	asm volatile("vmclear %1" : "=@ccbe" (failed) : "m" (*vmcs) : "memory");
 	return !failed;
 }
 

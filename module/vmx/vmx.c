@@ -24,6 +24,7 @@
 #include <asm/page.h>
 #include <asm/processor.h>
 #include <asm/special_insns.h>
+#include <asm/trapnr.h>
 #include <asm/tsc.h>
 
 #include "compat.h"
@@ -31,6 +32,7 @@
 #include "tdp.h"
 #include "vm.h"
 #include "vmm_abi.h"
+#include "vmx/host.h"
 #include "vmx/vmx.h"
 #include "x86/count.h"
 #include "x86/host.h"
@@ -290,7 +292,11 @@ static int find_user_msrs(struct vmx_features *f)
 		if (f->syscall_slots[i] < 0)
 			return f->syscall_slots[i];
 	}
-	f->tsc_aux_slot = boot_cpu_has(X86_FEATURE_RDTSCP) ? host_add_user_msr(MSR_TSC_AUX) : -1;
+	if (boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID)) {
+		f->tsc_aux_slot = host_add_user_msr(MSR_TSC_AUX);
+		if (f->tsc_aux_slot < 0)
+			return f->tsc_aux_slot;
+	}
 	return 0;
 }
 
@@ -459,32 +465,86 @@ static void write_cr4(u64 cr4)
 	asm volatile("mov %0, %%cr4" : : "r" (cr4) : "memory");
 }
 
-static const char *start_vmx(struct vmx_cpu *cpu)
+static __always_inline const char *start_vmx(struct vmx_cpu *cpu)
 {
+	u64 cr4 = __read_cr4();
+
 	count_insn(MOV_CR);
-	cpu->found_cr4 = __read_cr4();
-	cpu->found_vmcs = NO_VMCS;
-	cpu->was_on = (cpu->found_cr4 & X86_CR4_VMXE) && vmptrst(&cpu->found_vmcs);
-	if (cpu->was_on)
+	cpu->found_cr4 = cr4;
+	if (unlikely(cr4 & X86_CR4_VMXE)) {
+		cpu->found_vmcs = NO_VMCS;
+		cpu->was_on = vmptrst(&cpu->found_vmcs);
+		if (cpu->was_on)
+			return NULL;
+	} else {
+		write_cr4(cr4 | X86_CR4_VMXE);
+	}
+	if (likely(vmxon(&cpu->region_pa)))
 		return NULL;
-	if (!(cpu->found_cr4 & X86_CR4_VMXE))
-		write_cr4(cpu->found_cr4 | X86_CR4_VMXE);
-	if (likely(vmxon(cpu->region_pa)))
-		return NULL;
-	write_cr4(cpu->found_cr4);
+	write_cr4(cr4);
 	return "VMXON failed";
 }
 
-static void stop_vmx(struct vmx_cpu *cpu)
+/* CR4.VMXE was set before: what about VMX? */
+static noinline void leave_to_neighbour(struct vmx_cpu *cpu)
 {
-	if (unlikely(cpu->was_on)) {
-		if (cpu->found_vmcs != NO_VMCS)
-			vmptrld(cpu->found_vmcs);
+	if (!cpu->was_on)
+		vmxoff();
+	else if (cpu->found_vmcs != NO_VMCS)
+		vmptrld(&cpu->found_vmcs);
+}
+
+static __always_inline void stop_vmx(struct vmx_cpu *cpu)
+{
+	u64 cr4 = cpu->found_cr4;
+
+	if (unlikely(cr4 & X86_CR4_VMXE)) {
+		leave_to_neighbour(cpu);
 		return;
 	}
 	vmxoff();
-	if (!(cpu->found_cr4 & X86_CR4_VMXE))
-		write_cr4(cpu->found_cr4);
+	write_cr4(cr4);
+}
+
+/* Before its first use a VMCS is cleared (25.11.3); after that each window ends with it. */
+static noinline const char *construct(struct vmx_vcpu *vmx)
+{
+	if (!vmclear(&vmx->vmcs_pa))
+		return "VMCLEAR of a new VMCS failed";
+	if (!vmptrld(&vmx->vmcs_pa))
+		return "VMPTRLD of a new VMCS failed";
+	vmcs_construct(vmx);
+	vmx->constructed = true;
+	return NULL;
+}
+
+static __always_inline const char *open_window(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+{
+	const char *failure;
+
+	if (unlikely(!cpu->enabled))
+		return "the machine goes down: VMX is off already";
+	failure = start_vmx(cpu);
+	if (unlikely(failure))
+		return failure;
+	if (unlikely(!vmx->constructed))
+		failure = construct(vmx);
+	else if (unlikely(!vmptrld(&vmx->vmcs_pa)))
+		failure = "VMPTRLD failed";
+	if (unlikely(failure)) {
+		stop_vmx(cpu);
+		return failure;
+	}
+	vmx->current_here = true;
+	vmx->launched = false;
+	return NULL;
+}
+
+static __always_inline void close_window(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+{
+	vmx->current_here = false;
+	vmclear(&vmx->vmcs_pa);
+	stop_vmx(cpu);
 }
 
 /**
@@ -495,30 +555,7 @@ static void stop_vmx(struct vmx_cpu *cpu)
  */
 const char *vmx_open(struct vmx_vcpu *vmx)
 {
-	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpus);
-	const char *failure;
-
-	if (unlikely(!cpu->enabled))
-		return "the machine goes down: VMX is off already";
-	failure = start_vmx(cpu);
-	if (unlikely(failure))
-		return failure;
-	/* Before its first use a VMCS is cleared (25.11.3); after that each window ends with it. */
-	if (unlikely(!vmx->constructed) && !vmclear(vmx->vmcs_pa))
-		failure = "VMCLEAR of a new VMCS failed";
-	else if (unlikely(!vmptrld(vmx->vmcs_pa)))
-		failure = "VMPTRLD failed";
-	if (unlikely(failure)) {
-		stop_vmx(cpu);
-		return failure;
-	}
-	vmx->current_here = true;
-	vmx->launched = false;
-	if (unlikely(!vmx->constructed)) {
-		vmcs_construct(vmx);
-		vmx->constructed = true;
-	}
-	return NULL;
+	return open_window(vmx, this_cpu_ptr(&vmx_cpus));
 }
 
 /**
@@ -527,9 +564,7 @@ const char *vmx_open(struct vmx_vcpu *vmx)
  */
 void vmx_close(struct vmx_vcpu *vmx)
 {
-	vmx->current_here = false;
-	vmclear(vmx->vmcs_pa);
-	stop_vmx(this_cpu_ptr(&vmx_cpus));
+	close_window(vmx, this_cpu_ptr(&vmx_cpus));
 }
 
 /* ---- VMs and vCPUs ---- */
@@ -588,50 +623,54 @@ static void vmx_load(struct vcpu *vcpu)
 {
 	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpus);
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	const char *failure;
 
-	vmx->entered = false;
-	vmx->failure = vmx_open(vmx);
-	if (unlikely(vmx->failure))
+	failure = open_window(vmx, cpu);
+	if (unlikely(failure)) {
+		vmx->failure = failure;
 		return;
+	}
 	if (unlikely(vmx->cpu != cpu)) {
 		vmx->cpu = cpu;
-		vmx_move_host();
+		vmx_move_host(&vmx->found);
 		vmx_use_root(vcpu);
 	} else if (unlikely(vmx->root != vcpu->tdp->root)) {
 		vmx_use_root(vcpu);
 	}
-	if (vmx_features.timer)
+	if (likely(vmx_features.timer))
 		vmwrite(VMX_PREEMPTION_TIMER_VALUE, vmx_features.timer);
-	vmx_load_host(vcpu);
+	vmx_load_host(vmx, cpu->found_cr4);
 	host_load();
-	vmx_load_user_msrs(vcpu);
-	if (vmx_features.spec_ctrl && unlikely(vmx->guard.guest_spec_ctrl | vmx->guard.flags))
+	vmx_load_user_msrs(vcpu, vmx);
+	if (unlikely(vmx->guard.guest_spec_ctrl | vmx->guard.flags) && vmx_features.spec_ctrl)
 		spec_load_guard(&vmx->guard);
 	spec_load_window();
+}
+
+/* NMIs are blocked since the exit (28.2.3): the handler's IRET ends that. */
+static noinline void call_host_handler(struct vmx_vcpu *vmx)
+{
+	if (vmx->host_event == X86_TRAP_NMI)
+		asm volatile("int $2");
+	else
+		asm volatile("int $18");
+	vmx->host_event = 0;
 }
 
 static void vmx_unload(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
-	if (unlikely(vmx->failure))
+	if (unlikely(!vmx->current_here))
 		return;
 	/* Each exit to the front end carries CPL and the code's size. */
 	if (vcpu->exit.reason != EXIT_HOST)
-		vmx_get_mode(vcpu);
-	vmx_unload_host(vcpu);
-	vmx_close(vmx);
+		vmx_keep_mode(vcpu);
+	vmx_unload_host(vmx);
+	close_window(vmx, vmx->cpu);
 	host_unload();
-	if (unlikely(vmx->host_nmi)) {
-		vmx->host_nmi = false;
-		/* NMIs are blocked since the exit (28.2.3): the handler's IRET ends that. */
-		asm volatile("int $2");
-	}
-	if (unlikely(vmx->host_machine_check)) {
-		vmx->host_machine_check = false;
-		/* Its handler looks at the banks. */
-		asm volatile("int $18");
-	}
+	if (unlikely(vmx->host_event))
+		call_host_handler(vmx);
 }
 
 /* Shadow and NMI blocking as they must be at the entry, with what is injected by it (27.3.1.5) */
@@ -790,7 +829,7 @@ static void vmx_enter(struct vcpu *vcpu)
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 	u32 reason;
 
-	if (unlikely(vmx->failure)) {
+	if (unlikely(!vmx->current_here)) {
 		vmx_cancel_inject(vcpu);
 		vcpu->exit.reason = EXIT_FAIL_ENTRY;
 		vcpu->exit.rip = vcpu->regs.rip;
@@ -808,7 +847,6 @@ static void vmx_enter(struct vcpu *vcpu)
 		     (DR_LOCAL_ENABLE_MASK | DR_GLOBAL_ENABLE_MASK)))
 		host_debug_guest(vcpu);
 
-	vmx->entered = true;
 	vcpu->exit.hw_info1 = 0;
 	vcpu->exit.hw_info2 = 0;
 	count_guard(&vmx->guard);
@@ -824,7 +862,8 @@ static void vmx_enter(struct vcpu *vcpu)
 	vcpu->exit.hw_reason = reason;
 	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
 		vcpu->exit.hw_info1 = vmread(EXIT_QUALIFICATION);
-		vmx->host_machine_check = (u16)reason == EXIT_REASON_MCE_DURING_VMENTRY;
+		if ((u16)reason == EXIT_REASON_MCE_DURING_VMENTRY)
+			vmx->host_event = X86_TRAP_MC;
 		entry_failed(vcpu, vmx_explain_state(reason));
 		return;
 	}

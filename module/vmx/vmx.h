@@ -4,7 +4,7 @@
  * Developer's Manual (SDM), volume 3.
  *
  *   vmx.c      this host's VMX: is it there; the window; load, unload, enter
- *   host.c     the host's state around a guest: what exits load, what they leave behind
+ *   host.[ch]  the host's state around a guest: what exits load, what they leave behind
  *   tlb.c      VPIDs (x86/tag.h), INVEPT, INVVPID
  *   vmcs.h     the cached fields, the instructions
  *   vmcs.c     what is in a VMCS: controls, registers, events
@@ -49,33 +49,32 @@ struct vmx_cpu {
 
 /**
  * struct vmx_host - the host's state, as the VMCS's host fields have it
- * @cr3: @cr4: @fs_base: @idt_base: may differ from window to window
+ * @cr3: @fs_base: may differ from window to window
+ * @cr4: likewise, and without VMXE where that was clear before the window
  * @perf_global_ctrl: likewise, where it is swapped
  */
 struct vmx_host {
 	u64 cr3;
 	u64 cr4;
 	u64 fs_base;
-	u64 idt_base;
 	u64 perf_global_ctrl;
 };
 
 /**
  * struct vmx_found - what exits leave changed, to be put back at the window's end
+ * @restore: RESTORE_* of vmx/host.h: which of the following; 0 outside of windows
  * @ds: @es: @fs: @gs: @ldt: selectors
- * @kernel_gs_base: the MSR
- * @debugctl: the MSR
- * @test_ctrl: the MSR, where @restore_test_ctrl
- * @pebs_enable: the MSR, where it is not zero
- * @gdt: @idt: registers with their limits
+ * @debugctl: @test_ctrl: @pebs_enable: MSRs
+ * @kernel_gs_base: the MSR, in each window
+ * @gdt: @idt: registers with their limits, in each window
  */
 struct vmx_found {
+	u32 restore;
 	u16 ds, es, fs, gs, ldt;
-	bool restore_test_ctrl;
-	u64 kernel_gs_base;
 	u64 debugctl;
 	u64 test_ctrl;
 	u64 pebs_enable;
+	u64 kernel_gs_base;
 	struct desc_ptr gdt;
 	struct desc_ptr idt;
 };
@@ -89,16 +88,15 @@ struct vmx_found {
  * @constructed: fields that never change have been written
  * @current_here: the VMCS is current on this CPU: VMREAD and VMWRITE may be used
  * @launched: VMRESUME, not VMLAUNCH, is next
- * @failure: why there is no VMX in this window, or NULL
+ * @failure: why there is no VMX in this window, where not @current_here
  * @cpu: whose host state the VMCS holds; NULL before
  * @cache: of the VMCS's fields
  * @rip: @rflags: @interruptibility: as they are in the VMCS
  * @rsp: likewise, if @rsp_known; else the VMCS has a newer one than vcpu->regs
  * @host_rsp: HOST_RSP
  * @host: @found: the host's state
- * @entered: the guest has run in this window: @found must be put back
- * @host_nmi: @host_machine_check: such an event ended the guest's run; the host's handler is called
- *            behind the window
+ * @host_event: the vector of an NMI or machine check that ended the guest's run: the host's handler
+ *              is called behind the window; else 0
  * @root: that the EPT pointer has
  * @tag: the VMCS's VPID; without VPIDs its generation is @cpu's, and nothing else of it
  * @guard: SPEC_CTRL and speculation measures
@@ -115,7 +113,6 @@ struct vmx_found {
  * @syscall_msrs: STAR, LSTAR, CSTAR, SFMASK: host_set_user_msr() loads them for who uses them
  * @kernel_gs_base: the guest's; in the register during a window
  * @tsc_aux: loaded by host_set_user_msr()
- * @cr8: where there is no TPR shadow
  * @tpr_threshold: as the core wants it
  * @step_delivers: the step that the last entry made is the delivery of @injected
  * @step_shadow: @step_exceptions: interrupt shadow, intercepted exceptions without the step
@@ -133,9 +130,7 @@ struct vmx_vcpu {
 	bool current_here;
 	bool launched;
 	bool rsp_known;
-	bool entered;
-	bool host_nmi;
-	bool host_machine_check;
+	u8 host_event;
 	const char *failure;
 	struct vmx_cpu *cpu;
 	struct vmcs_cache cache;
@@ -161,7 +156,6 @@ struct vmx_vcpu {
 	u64 syscall_msrs[4];
 	u64 kernel_gs_base;
 	u64 tsc_aux;
-	u8 cr8;
 	u8 tpr_threshold;
 	bool step_delivers;
 	bool step_if;
@@ -187,7 +181,7 @@ struct vmx_vcpu {
  * @perf_global_ctrl: the MSR is swapped
  * @spec_ctrl: the CPU has SPEC_CTRL
  * @timer: VMX-preemption timer's value at a window's begin; 0: it is not used
- * @syscall_slots: @tsc_aux_slot: for host_set_user_msr(); the latter negative: no TSC_AUX
+ * @syscall_slots: @tsc_aux_slot: for host_set_user_msr(); the latter where there is a TSC_AUX
  */
 struct vmx_features {
 	u32 pin;
@@ -221,9 +215,10 @@ static inline struct vmx_vcpu *to_vmx(const struct vcpu *vcpu)
 	return vcpu->hw;
 }
 
+/* Kept there also where the CPU does not look at it */
 static inline u8 vmx_cr8(const struct vmx_vcpu *vmx)
 {
-	return vmx_features.tpr_shadow ? vmx->virtual_apic[APIC_TASKPRI] >> 4 : vmx->cr8;
+	return vmx->virtual_apic[APIC_TASKPRI] >> 4;
 }
 
 /* Virtual interrupts, and with them APIC registers, are the processor's for this vCPU (30.1). */
@@ -249,9 +244,7 @@ const char *vmx_open(struct vmx_vcpu *vmx);
 void vmx_close(struct vmx_vcpu *vmx);
 
 /* host.c */
-void vmx_load_host(struct vcpu *vcpu);
-void vmx_move_host(void);
-void vmx_unload_host(struct vcpu *vcpu);
+void vmx_move_host(struct vmx_found *found);
 void vmx_allow_split_locks(struct vmx_vcpu *vmx);
 
 /* tlb.c */
@@ -272,7 +265,6 @@ void vmcs_write_dirty(struct vmx_vcpu *vmx);
 u64 vmcs_get(struct vcpu *vcpu, enum vmcs_cached field);
 void vmcs_set(struct vmx_vcpu *vmx, enum vmcs_cached field, u64 value);
 void vmcs_set_control(struct vmx_vcpu *vmx, enum vmcs_cached field, u32 bits, bool on);
-void vmx_load_user_msrs(struct vcpu *vcpu);
 
 void vmx_get_rsp(struct vcpu *vcpu);
 void vmx_inject(struct vcpu *vcpu, const struct cpu_event *event);
@@ -287,6 +279,7 @@ void vmx_set_cr8(struct vcpu *vcpu, u8 cr8);
 void vmx_get_segment(struct vcpu *vcpu, int index, struct cpu_segment *seg);
 void vmx_set_segment(struct vcpu *vcpu, int index, const struct cpu_segment *seg);
 struct cpu_mode vmx_get_mode(struct vcpu *vcpu);
+struct cpu_mode vmx_read_mode(struct vcpu *vcpu);
 void vmx_set_cr0(struct vcpu *vcpu);
 void vmx_set_cr4(struct vcpu *vcpu);
 void vmx_set_efer(struct vcpu *vcpu);
@@ -304,6 +297,21 @@ void vmx_set_tsc_offset(struct vcpu *vcpu);
 void vmx_set_shadow(struct vcpu *vcpu);
 void vmx_msr_intercept(struct vcpu *vcpu, u32 msr, bool read, bool write);
 void vmx_update_exits(struct vcpu *vcpu);
+
+#define CODE_CONFORMING	BIT(2)
+
+/* Have in the cache what get_mode() reads. The VMCS is current. */
+static __always_inline void vmx_keep_mode(struct vcpu *vcpu)
+{
+	struct vmcs_cache *cache = &to_vmx(vcpu)->cache;
+
+	if (!(cache->valid & BIT_ULL(VMCS_CS_AR))) {
+		cache->value[VMCS_CS_AR] = vmread(GUEST_CS_AR_BYTES);
+		cache->valid |= BIT_ULL(VMCS_CS_AR);
+	}
+	if (unlikely(cache->value[VMCS_CS_AR] & CODE_CONFORMING))
+		vmx_read_mode(vcpu);
+}
 
 /* exit.c */
 void vmx_read_exit(struct vcpu *vcpu, u32 reason);
