@@ -335,7 +335,7 @@ static int wait_runnable(struct vcpu *vcpu)
  */
 static void load_cr8(struct vcpu *vcpu)
 {
-	if (unlikely(vcpu->cr8_changed)) {
+	if (vcpu->cr8_changed) {
 		vcpu->cr8_changed = false;
 		vcpu->guest_cr8 = vcpu->cr8;
 		hw_call(set_cr8)(vcpu, vcpu->cr8);
@@ -350,7 +350,7 @@ static void save_cr8(struct vcpu *vcpu)
 
 /*
  * Does anything wait that needs the run loop: a request, work of the thread, a guest that halts?
- * It is asked before each entry, and mostly there is nothing: one branch for all of them.
+ * It is asked before each entry, and mostly there is nothing.
  */
 static __always_inline unsigned long must_end_window(const struct vcpu *vcpu)
 {
@@ -372,17 +372,15 @@ static __always_inline unsigned long interrupt_may_wait(const struct vcpu *vcpu)
 }
 
 /*
- * Is there an event for the guest, or something to take back that was asked for an earlier one, or
- * is it stepped?
+ * Is there an event for the guest, something to take back that was asked for an earlier one, or
+ * another step before the entry?
  */
 static __always_inline unsigned long event_waits(const struct vcpu *vcpu)
 {
 	const struct cpu_events *events = &vcpu->events;
 
 	return events->interrupted.type | events->exception.type | events->interrupt.type |
-	       events->nmi_pending | vcpu->want_interrupt_window | vcpu->want_nmi_window |
-	       vcpu->window_requested | vcpu->tpr_threshold | vcpu->stepping |
-	       interrupt_may_wait(vcpu);
+	       events->nmi_pending | vcpu->before_entry | interrupt_may_wait(vcpu);
 }
 
 /* The VMM waits for the moment when an interrupt of its own can be taken: is this it? */
@@ -394,6 +392,29 @@ static bool interrupt_window_is_open(const struct vcpu *vcpu)
 }
 
 /*
+ * Something waits. Return: ENTER when it has been done, or what inner_loop() returns if there is to
+ * be no entry.
+ */
+static noinline enum exit_verdict prepare_entry(struct vcpu *vcpu)
+{
+	if ((must_end_window(vcpu) | vcpu->eoi_armed) && window_ends(vcpu)) {
+		vcpu->exit.reason = EXIT_HOST;
+		return VERDICT_OUTSIDE;
+	}
+	if (event_waits(vcpu)) {
+		if (vcpu->pending.step && vcpu_end_step(vcpu) == VERDICT_LEAVE)
+			return VERDICT_LEAVE;
+		if (interrupt_window_is_open(vcpu)) {
+			vcpu->exit.reason = EXIT_INTERRUPT_WINDOW;
+			return VERDICT_LEAVE;
+		}
+		vcpu_inject_events(vcpu);
+	}
+	load_cr8(vcpu);
+	return VERDICT_ENTER;
+}
+
+/*
  * Enter and handle, with interrupts off, until something needs the host.
  * Return: what vcpu_handle_exit() wants, OUTSIDE for a break without an exit of the guest's.
  */
@@ -402,20 +423,11 @@ static enum exit_verdict inner_loop(struct vcpu *vcpu)
 	enum exit_verdict verdict;
 
 	do {
-		if (unlikely(must_end_window(vcpu) | vcpu->pv->eoi_armed) && window_ends(vcpu)) {
-			vcpu->exit.reason = EXIT_HOST;
-			return VERDICT_OUTSIDE;
+		if (unlikely(must_end_window(vcpu) | event_waits(vcpu))) {
+			verdict = prepare_entry(vcpu);
+			if (verdict != VERDICT_ENTER)
+				break;
 		}
-		if (unlikely(event_waits(vcpu))) {
-			if (unlikely(vcpu->pending.step) && vcpu_end_step(vcpu) == VERDICT_LEAVE)
-				return VERDICT_LEAVE;
-			if (interrupt_window_is_open(vcpu)) {
-				vcpu->exit.reason = EXIT_INTERRUPT_WINDOW;
-				return VERDICT_LEAVE;
-			}
-			vcpu_inject_events(vcpu);
-		}
-		load_cr8(vcpu);
 
 		trace_vmm_entry(vcpu);
 		vcpu->stats.entries++;
@@ -480,7 +492,7 @@ static enum exit_verdict run_windows(struct vcpu *vcpu)
 	do {
 		verdict = enter_window(vcpu);
 	} while (verdict == VERDICT_OUTSIDE && vcpu->exit.reason == EXIT_HOST &&
-		 !must_end_window(vcpu) && !vcpu->pv->eoi_armed);
+		 !must_end_window(vcpu) && !vcpu->eoi_armed);
 
 	/* User space may follow without another look. */
 	spec_leave_vm();

@@ -249,13 +249,10 @@ struct vcpu {
 
 	/* Wishes and answers of the front end, [m] */
 	u64 exits_wanted;		/* VMM_EXITS_* */
-	bool stepping;			/* leave behind each instruction, see vcpu_end_step() */
 	u8 step_insn;			/* [t] enum step_insn: that is stepped; see x86/step.c */
 	bool step_tf;			/* [t] the guest's own RFLAGS.TF before */
 	u64 step_saved;			/* [t] the guest's own SFMASK or R11 */
 	u64 debug_dr[4], debug_dr7;	/* with VMM_EXITS_HW_BREAK */
-	u8 want_interrupt_window;
-	u8 want_nmi_window;
 	const u8 *immediate_exit;	/* [I] hostile memory */
 	u64 answer;			/* data for what is pending */
 	bool answer_fault;
@@ -263,10 +260,20 @@ struct vcpu {
 	bool pdptes_stale;		/* [m] read them then, too, where the CPU holds them */
 
 	unsigned long irr_map;		/* [a] bit n: word n of what the LAPIC was sent */
-	unsigned int window_requested;	/* [t] what hw->request_window() was told last */
-	u8 tpr_threshold;		/* [t] and hw->set_tpr_threshold() */
-	u8 cr8;				/* [m] with a LAPIC: bits 7:4 of its TPR ... */
-	bool cr8_changed;		/* [m] ... which the hardware has yet to be told */
+	/* Each asks for something before an entry; mostly none does, as one word tells. */
+	union {
+		struct {
+			u8 want_interrupt_window; /* [m] wishes of the front end */
+			u8 want_nmi_window;
+			u8 window_requested;	/* [t] what hw->request_window() was told last */
+			u8 tpr_threshold;	/* [t] and hw->set_tpr_threshold() */
+			bool cr8_changed;	/* [m] the hardware has yet to be told cr8 */
+			bool eoi_armed;		/* [t] the guest may skip its next EOI */
+			bool stepping;		/* [m] leave behind each instruction, see vcpu_end_step() */
+		};
+		u64 before_entry;
+	};
+	u8 cr8;				/* [m] with a LAPIC: bits 7:4 of its TPR */
 	u8 guest_cr8;			/* [t] what is in the hardware; hw->enter() brings it */
 
 	unsigned long requests;		/* [a] enum vcpu_request */

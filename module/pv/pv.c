@@ -266,7 +266,7 @@ static void arm_eoi(struct vcpu *vcpu)
 
 	if (!lapic_can_skip_eoi(vcpu))
 		return;
-	vcpu->pv->eoi_armed = !memory_write(vcpu->vm, eoi_gpa(vcpu), &skip, sizeof(skip));
+	vcpu->eoi_armed = !memory_write(vcpu->vm, eoi_gpa(vcpu), &skip, sizeof(skip));
 	vcpu->pv->eoi_fresh = true;
 }
 
@@ -274,7 +274,7 @@ static void settle_eoi(struct vcpu *vcpu)
 {
 	u8 skip;
 
-	vcpu->pv->eoi_armed = false;
+	vcpu->eoi_armed = false;
 	if (memory_read(vcpu->vm, eoi_gpa(vcpu), &skip, sizeof(skip)))
 		return;
 	if (!(skip & KVM_PV_EOI_ENABLED)) {
@@ -299,7 +299,7 @@ bool pv_in_window_slow(struct vcpu *vcpu)
 	if (memory_peek(vcpu, eoi_gpa(vcpu), &skip, sizeof(skip)))
 		return false;
 	if (!(skip & KVM_PV_EOI_ENABLED)) {
-		pv->eoi_armed = false;
+		vcpu->eoi_armed = false;
 		lapic_skipped_eoi(vcpu);
 		return true;
 	}

@@ -26,7 +26,6 @@ struct vm;
 /**
  * struct pv_vcpu - what a vCPU's paravirtual parts keep between windows
  * @active: PV_*: what vcpu->msrs has switched on
- * @eoi_armed: the guest has been told that it may skip its next EOI
  * @eoi_fresh: it has not run since
  * @clock_stable: the guest was told that its vCPUs' clocks agree
  * @clock_cpu: where it was told last
@@ -38,7 +37,6 @@ struct vm;
  */
 struct pv_vcpu {
 	u32 active;
-	bool eoi_armed;
 	bool eoi_fresh;
 	bool clock_stable;
 	int clock_cpu;
@@ -122,7 +120,7 @@ static inline void pv_before_window(struct vcpu *vcpu)
  */
 static inline void pv_after_window(struct vcpu *vcpu)
 {
-	if (unlikely(vcpu->pv->eoi_armed))
+	if (unlikely(vcpu->eoi_armed))
 		pv_after_window_slow(vcpu);
 }
 
@@ -134,7 +132,7 @@ static inline void pv_after_window(struct vcpu *vcpu)
  */
 static inline bool pv_in_window(struct vcpu *vcpu)
 {
-	return likely(!vcpu->pv->eoi_armed) || pv_in_window_slow(vcpu);
+	return likely(!vcpu->eoi_armed) || pv_in_window_slow(vcpu);
 }
 
 #endif
