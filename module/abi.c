@@ -555,6 +555,8 @@ static int abi_run_locked(struct vcpu *vcpu)
 	if (sync & ~SYNC_GROUPS)
 		return -EINVAL;
 	if (unlikely(dirty)) {
+		if (vcpu->vm->mm != current->mm)
+			return -EXDEV;
 		ret = take_dirty_groups(vcpu, run, dirty);
 		if (ret)
 			return ret;
@@ -894,12 +896,12 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	struct vcpu *vcpu = file->private_data;
 	long ret;
 
+	/* The hot one first; vcpu_run() looks whose memory it is. */
+	if (likely(cmd == VMM_RUN))
+		return abi_run(vcpu, arg);
 	/* State refers to the memory of the process that created the VM. */
 	if (vcpu->vm->mm != current->mm)
 		return -EXDEV;
-	/* The hot one first */
-	if (likely(cmd == VMM_RUN))
-		return abi_run(vcpu, arg);
 	if (cmd == VMM_KICK || cmd == VMM_INJECT || cmd == VMM_GET_STATS)
 		return vcpu_ioctl_any_time(vcpu, cmd, arg);
 

@@ -70,9 +70,11 @@ static enum exit_verdict leave_io(struct vcpu *vcpu)
 
 static enum exit_verdict handle_out(struct vcpu *vcpu)
 {
+	/* By size */
+	static const u32 masks[] = { [1] = 0xff, [2] = 0xffff, [4] = 0xffffffff };
 	struct exit_io *io = &vcpu->exit.io;
 
-	io->data = vcpu->regs.gpr[CPU_RAX] & (BIT_ULL(io->size * 8) - 1);
+	io->data = vcpu->regs.gpr[CPU_RAX] & masks[io->size];
 	return irq_io_write(vcpu->vm, io->port, io->size, io->data) ? finish(vcpu) : leave_io(vcpu);
 }
 
@@ -121,16 +123,22 @@ static enum exit_verdict handle_io(struct vcpu *vcpu)
  * After a write to a register: was it the EOI of a level-triggered interrupt, which an I/O APIC of
  * the VMM's waits for?
  */
-static enum exit_verdict leave_eoi(struct vcpu *vcpu)
+static noinline enum exit_verdict leave_user_eoi(struct vcpu *vcpu)
 {
 	u8 vector;
 
-	if (likely((vcpu->vm->flags & (VMM_VM_LAPIC | VMM_VM_IOAPIC)) != VMM_VM_LAPIC) ||
-	    !lapic_take_user_eoi(vcpu, &vector))
+	if (!lapic_take_user_eoi(vcpu, &vector))
 		return VERDICT_ENTER;
 	vcpu->exit.reason = EXIT_EOI;
 	vcpu->exit.eoi.vector = vector;
 	return VERDICT_LEAVE;
+}
+
+static enum exit_verdict leave_eoi(struct vcpu *vcpu)
+{
+	if (likely((vcpu->vm->flags & (VMM_VM_LAPIC | VMM_VM_IOAPIC)) != VMM_VM_LAPIC))
+		return VERDICT_ENTER;
+	return leave_user_eoi(vcpu);
 }
 
 static enum exit_verdict leave_msr(struct vcpu *vcpu, bool unknown)
@@ -145,11 +153,24 @@ static enum exit_verdict leave_msr(struct vcpu *vcpu, bool unknown)
 	return VERDICT_LEAVE;
 }
 
+static noinline enum msr_result exec_rdmsr(struct vcpu *vcpu, u32 index)
+{
+	enum msr_result result;
+	u64 data = 0;
+
+	result = msr_read(vcpu, index, &data, false);
+	if (result == MSR_OK) {
+		vcpu->regs.gpr[CPU_RAX] = (u32)data;
+		vcpu->regs.gpr[CPU_RDX] = data >> 32;
+	}
+	return result;
+}
+
 static noinline_for_stack enum exit_verdict handle_msr(struct vcpu *vcpu)
 {
 	bool write = vcpu->exit.msr.write;
 	u32 index = vcpu->exit.msr.index;
-	u64 *gpr = vcpu->regs.gpr;
+	const u64 *gpr = vcpu->regs.gpr;
 	enum msr_result result;
 	u64 data = 0;
 
@@ -169,7 +190,7 @@ static noinline_for_stack enum exit_verdict handle_msr(struct vcpu *vcpu)
 		break;
 	}
 
-	result = write ? msr_write(vcpu, index, data, false) : msr_read(vcpu, index, &data, false);
+	result = write ? msr_write(vcpu, index, data, false) : exec_rdmsr(vcpu, index);
 	if (result == MSR_OUTSIDE)
 		return VERDICT_OUTSIDE;
 	vcpu->stats.msr_exits++;
@@ -177,10 +198,6 @@ static noinline_for_stack enum exit_verdict handle_msr(struct vcpu *vcpu)
 		return leave_msr(vcpu, true);
 	if (result != MSR_OK)
 		return fail_gp(vcpu);
-	if (!write) {
-		gpr[CPU_RAX] = (u32)data;
-		gpr[CPU_RDX] = data >> 32;
-	}
 	finish(vcpu);
 	return write ? leave_eoi(vcpu) : VERDICT_ENTER;
 }
@@ -473,7 +490,7 @@ static noinline enum exit_verdict handle_any(struct vcpu *vcpu)
  */
 enum exit_verdict vcpu_handle_exit(struct vcpu *vcpu)
 {
-	/* The VMM's devices live on the first of these: they do not wait for their turn. */
+	/* What comes often does not wait for its turn among all. */
 	if (likely(vcpu->exit.next_rip)) {
 		if (vcpu->exit.reason == EXIT_IO)
 			return handle_io(vcpu);
@@ -481,6 +498,8 @@ enum exit_verdict vcpu_handle_exit(struct vcpu *vcpu)
 			return handle_cpuid(vcpu);
 		if (vcpu->exit.reason == EXIT_MSR)
 			return handle_msr(vcpu);
+	} else if (vcpu->exit.reason == EXIT_TDP_FAULT) {
+		return handle_tdp_fault(vcpu);
 	}
 	return handle_any(vcpu);
 }

@@ -538,7 +538,8 @@ static bool none_invalidating(struct memory *memory, const struct fault *fault)
 static int try_fault(struct vm *vm, u64 gpa, u32 access, struct tdp_cache *cache)
 {
 	struct memory *memory = &vm->memory;
-	struct fault fault;
+	/* Large: what of it is used is written first. */
+	struct fault fault __uninitialized;
 	int ret;
 
 	/* Pairs with memory_changed(): read before slots and pages. */

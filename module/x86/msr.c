@@ -550,20 +550,11 @@ static enum msr_result write_plain(struct vcpu *vcpu, u32 index, u64 *slot, u64 
 	return MSR_OK;
 }
 
-enum msr_result msr_write(struct vcpu *vcpu, u32 index, u64 data, bool host)
+static noinline enum msr_result write_other(struct vcpu *vcpu, u32 index, u64 data, bool host)
 {
 	u64 *slot, now;
 
 	switch (index) {
-	case MSR_IA32_TSC_DEADLINE:
-		if (!has_tsc_deadline(vcpu, host))
-			return MSR_UNKNOWN;
-		lapic_set_tsc_deadline(vcpu, data);
-		return MSR_OK;
-	case APIC_BASE_MSR ... APIC_BASE_MSR + X2APIC_MSRS - 1:
-		if (!vcpu->lapic)
-			return MSR_UNKNOWN;
-		return lapic_msr_write(vcpu, index, data) ? MSR_FAULT : MSR_OK;
 	case MSR_IA32_APICBASE:
 		if (!vcpu->lapic)
 			return MSR_UNKNOWN;
@@ -605,6 +596,23 @@ enum msr_result msr_write(struct vcpu *vcpu, u32 index, u64 data, bool host)
 	     msr_read(vcpu, index, &now, host) == MSR_OK))
 		return data == now && (host || is_writable(index)) ? MSR_OK : MSR_FAULT;
 	return pv_msr_write(vcpu, index, data, host);
+}
+
+enum msr_result msr_write(struct vcpu *vcpu, u32 index, u64 data, bool host)
+{
+	/* These are what guests write all the time. */
+	if (index == MSR_IA32_TSC_DEADLINE) {
+		if (!has_tsc_deadline(vcpu, host))
+			return MSR_UNKNOWN;
+		lapic_set_tsc_deadline(vcpu, data);
+		return MSR_OK;
+	}
+	if (index - APIC_BASE_MSR < X2APIC_MSRS) {
+		if (!vcpu->lapic)
+			return MSR_UNKNOWN;
+		return lapic_msr_write(vcpu, index, data) ? MSR_FAULT : MSR_OK;
+	}
+	return write_other(vcpu, index, data, host);
 }
 
 /* ---- as a state group ---- */
