@@ -2,7 +2,6 @@
 /*
  * VMM_EXITS_STEP: one instruction at a time, without the guest's knowing.
  */
-/* also: amd-trinity_apu */
 #include "insn.h"
 #include "kselftest_harness.h"
 #include "vmmtest.h"
