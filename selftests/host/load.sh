@@ -76,7 +76,8 @@ refused_or_beside "KVM is on from its own load on"
 host --with-kvm --cpus 2 -- "$any_kvm"'
 	/add/hold-kvm true && modprobe vmm || exit 1
 	# Refused, where they cannot both be on
-	/add/hold-kvm true; [ $? = 3 ] || [ $? = 0 ] || exit 2
+	/add/hold-kvm true; kvm=$?
+	[ $kvm = 3 ] || [ $kvm = 0 ] || exit 2
 	hello || exit 3
 	rmmod vmm && /add/hold-kvm true'
 [ $status = 0 ] || note_files
