@@ -199,3 +199,60 @@ int write_file(const char *file, const char *text)
 	close(fd);
 	return ret;
 }
+
+/* Does each command do its work? What they say is of no interest. */
+static bool all_work(const char *const *commands, unsigned int count)
+{
+	char line[160];
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		snprintf(line, sizeof(line), "{ %s; } >/dev/null 2>&1", commands[i]);
+		if (system(line))
+			return false;
+	}
+	return true;
+}
+
+#define ALL_WORK(commands) all_work(commands, sizeof(commands) / sizeof(*(commands)))
+
+void host_disk(void)
+{
+	static const char *const there[] = { "grep ' " HOST_DISK " ' /proc/mounts" };
+	static const char *const make[] = {
+		"modprobe loop",
+		"mkdir -p " HOST_DISK,
+		"truncate -s 8M " HOST_DISK ".image",
+		"mke2fs -F " HOST_DISK ".image",
+		"mount -t ext4 -o loop " HOST_DISK ".image " HOST_DISK,
+	};
+
+	if (!ALL_WORK(there) && !ALL_WORK(make))
+		fail("no disk can be made here");
+}
+
+bool host_swap(void)
+{
+	static const char *const there[] = { "grep zram /proc/swaps" };
+	static const char *const make[] = {
+		"modprobe lzo-rle; modprobe zram",
+		"echo 256M >/sys/block/zram0/disksize",
+		"mkswap /dev/zram0",
+		"swapon /dev/zram0",
+	};
+
+	return ALL_WORK(there) || ALL_WORK(make);
+}
+
+enum page_place page_place(const void *at)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	u64 entry;
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), (uintptr_t)at / PAGE * 8) != sizeof(entry))
+		fail("/proc/self/pagemap: %s", strerror(errno));
+	close(fd);
+	if (entry >> 63)
+		return PAGE_PRESENT;
+	return entry >> 62 & 1 ? PAGE_SWAPPED : PAGE_NONE;
+}

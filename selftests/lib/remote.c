@@ -106,24 +106,30 @@ static bool handle_io(struct vcpu *vcpu)
 	return false;
 }
 
-static u64 run(struct vcpu *vcpu, u32 op, u32 address, u64 value)
+static void begin(struct vcpu *vcpu, u32 op, u32 address, u64 value)
 {
 	struct command *command = guest_ptr(vcpu->vm, DATA_GPA, 2 * sizeof(*command));
-	struct vmm_exit *e = &vcpu->run->exit;
-	int ret;
 
 	taken[0] = 0;
 	faulted = false;
 	command[0] = (struct command){ op, address, value };
 	command[1] = (struct command){ OP_DONE };
+}
+
+/* Until the list is done, or something is in the way: 0 or a negative errno */
+static int go_on(struct vcpu *vcpu)
+{
+	struct vmm_exit *e = &vcpu->run->exit;
+	int ret;
+
 	for (;;) {
 		ret = vcpu_run(vcpu);
 		if (ret)
-			fail("VMM_RUN: %s", strerror(-ret));
+			return ret;
 		switch (e->reason) {
 		case VMM_EXIT_IO:
 			if (handle_io(vcpu))
-				return command[0].value;
+				return 0;
 			break;
 		case VMM_EXIT_MMIO:
 			if (!e->mmio.write)
@@ -134,11 +140,33 @@ static u64 run(struct vcpu *vcpu, u32 op, u32 address, u64 value)
 			remote_exit = *e;
 			remote_exits++;
 			break;
+		case VMM_EXIT_FAULT:
+			return e->fault.error;
 		default:
 			vcpu_print(vcpu);
 			fail("exit %s", exit_name(e->reason));
 		}
 	}
+}
+
+static u64 answer(struct vcpu *vcpu)
+{
+	struct command *command = guest_ptr(vcpu->vm, DATA_GPA, sizeof(*command));
+
+	return command->value;
+}
+
+static u64 run(struct vcpu *vcpu, u32 op, u32 address, u64 value)
+{
+	int ret;
+
+	begin(vcpu, op, address, value);
+	ret = go_on(vcpu);
+	if (ret) {
+		vcpu_print(vcpu);
+		fail("the guest cannot go on: %s", strerror(-ret));
+	}
+	return answer(vcpu);
 }
 
 void remote_start(struct vcpu *vcpu)
@@ -178,6 +206,27 @@ READ_OP(read8, OP_READ8, u32, u8)
 READ_OP(read16, OP_READ16, u32, u16)
 READ_OP(read32, OP_READ32, u32, u32)
 READ_OP(read64, OP_READ64, u32, u64)
+
+int remote_retry(struct vcpu *vcpu, u32 *value)
+{
+	int ret = go_on(vcpu);
+
+	if (!ret && value)
+		*value = answer(vcpu);
+	return ret;
+}
+
+int remote_try_write32(struct vcpu *vcpu, u32 gpa, u32 value)
+{
+	begin(vcpu, OP_WRITE32, gpa, value);
+	return remote_retry(vcpu, NULL);
+}
+
+int remote_try_read32(struct vcpu *vcpu, u32 gpa, u32 *value)
+{
+	begin(vcpu, OP_READ32, gpa, 0);
+	return remote_retry(vcpu, value);
+}
 
 bool remote_wrmsr(struct vcpu *vcpu, u32 msr, u64 value)
 {

@@ -31,6 +31,14 @@ u16 remote_read16(struct vcpu *vcpu, u32 gpa);
 u32 remote_read32(struct vcpu *vcpu, u32 gpa);
 u64 remote_read64(struct vcpu *vcpu, u32 gpa);
 
+/*
+ * As remote_write32() and remote_read32(), where it may fail: 0, or the errno of a FAULT exit or of
+ * VMM_RUN. The guest is still at it then, and remote_retry() goes on with it.
+ */
+int remote_try_write32(struct vcpu *vcpu, u32 gpa, u32 value);
+int remote_try_read32(struct vcpu *vcpu, u32 gpa, u32 *value);
+int remote_retry(struct vcpu *vcpu, u32 *value);
+
 /* False if the guest got #GP. */
 bool remote_wrmsr(struct vcpu *vcpu, u32 msr, u64 value);
 bool remote_rdmsr(struct vcpu *vcpu, u32 msr, u64 *value);

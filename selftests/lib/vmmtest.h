@@ -397,4 +397,13 @@ long host_counter(const char *file, const char *name);
 long read_number(const char *file);
 int write_file(const char *file, const char *text);
 
+/* A disk with a file system that writes back, as most have, mounted there at the first call. */
+#define HOST_DISK	"/tmp/disk"
+void host_disk(void);
+/* Swap on a compressed RAM disk, from the first call on. False: this host has none. */
+bool host_swap(void);
+/* Where a page of this process is. */
+enum page_place { PAGE_NONE, PAGE_PRESENT, PAGE_SWAPPED };
+enum page_place page_place(const void *at);
+
 #endif

@@ -30,6 +30,8 @@ for v in amd intel; do
 done
 unset v
 HOST[amd-trinity_apu]="--vendor amd --cpu-model trinity_apu"
+# Memory enough for a page of 1 GiB
+HOST[amd-large]="--vendor amd --cpus 2 --memory 5120 --append hugepagesz=1G --append hugepages=1"
 HOST[intel-haswell]="--vendor intel --cpu-model haswell"
 HOST[intel-sandy_bridge]="--vendor intel --cpu-model sandy_bridge"
 # KVM has VMX on from its load on; before 6.12 while it has a VM.
