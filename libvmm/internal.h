@@ -73,9 +73,30 @@ struct vmm {
 struct region {
 	struct vmm_region public;
 	uint32_t slot;
-	int fd;			/* memfd, or -1 */
-	bool owned;		/* mapped by the library */
+	struct vmm_memory_object *object;	/* a reference; NULL: the caller's own mapping */
 };
+
+/**
+ * struct vmm_memory_object - memory, mapped here once
+ * @references: its creator's, and one for each region; atomic
+ * @bytes: @host: where, and how much
+ * @flags: VMM_MEMORY_* that it was made with
+ * @fd: what it is shared by, or -1
+ * @readonly: mapped for reading alone
+ */
+struct vmm_memory_object {
+	unsigned int references;
+	uint64_t bytes;
+	void *host;
+	uint32_t flags;
+	int fd;
+	bool readonly;
+};
+
+/* As vmm_memory_create(); huge pages of @gpa and of the mapping will fall together. */
+int memory_object_create(struct message *message, uint64_t gpa, uint64_t bytes, uint32_t flags,
+			 struct vmm_memory_object **object);
+void memory_object_get(struct vmm_memory_object *object);
 
 struct device {
 	uint64_t first;

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * libvmm: guest memory.
+ * libvmm: what the guest has at which address.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "internal.h"
-
-#define HUGE_SIZE	(2ULL << 20)
 
 /* Position of the first region that ends behind @gpa. With vm->lock */
 static unsigned int region_after(const struct vmm_vm *vm, uint64_t gpa)
@@ -117,117 +113,63 @@ out:
 	return err;
 }
 
-/*
- * Huge pages, the host's and those of the second-level table, need an address here that is
- * congruent to the guest's. Reserve more than that takes, and give back the rest.
- */
-static void *reserve_aligned(uint64_t gpa, uint64_t bytes)
+static int attach(struct vmm_vm *vm, uint64_t gpa, struct vmm_memory_object *object,
+		  uint64_t offset, uint64_t bytes, uint32_t flags)
 {
-	uint64_t room = bytes + HUGE_SIZE, skip;
-	uint8_t *start = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			      -1, 0);
+	struct region region = {
+		.public = {
+			.gpa = gpa, .bytes = bytes, .flags = flags,
+			.host = (uint8_t *)object->host + offset,
+		},
+		.object = object,
+	};
 
-	if (start == MAP_FAILED)
-		return start;
-	skip = (gpa - (uintptr_t)start) % HUGE_SIZE;
-	if (skip)
-		munmap(start, skip);
-	munmap(start + skip + bytes, HUGE_SIZE - skip);
-	return start + skip;
+	return add_region(vm, &region);
 }
 
-static int map_region(struct vmm_vm *vm, struct region *region)
+int vmm_memory_attach(struct vmm_vm *vm, uint64_t gpa, struct vmm_memory_object *object,
+		      uint64_t offset, uint64_t bytes, uint32_t flags)
 {
-	uint32_t flags = region->public.flags;
-	/* Huge pages are reserved: a page that is missing later would be a SIGBUS. */
-	int reserve = flags & VMM_MEMORY_HUGE ? 0 : MAP_NORESERVE;
-	int map = MAP_PRIVATE | MAP_ANONYMOUS | reserve;
-	uint64_t bytes = region->public.bytes;
-	void *place = NULL;
 	int err;
 
-	if (flags & VMM_MEMORY_SHARED) {
-		map = MAP_SHARED | reserve;
-		region->fd = memfd_create("guest memory", MFD_CLOEXEC |
-					  (flags & VMM_MEMORY_HUGE ? MFD_HUGETLB : 0));
-		if (region->fd < 0 || ftruncate(region->fd, bytes)) {
-			err = -errno;
-			if (region->fd >= 0)
-				close(region->fd);
-			return fail(&vm->message, err, "memfd of %llu bytes: %s",
-				    (unsigned long long)bytes, strerror(-err));
-		}
-	} else if (flags & VMM_MEMORY_HUGE) {
-		map |= MAP_HUGETLB;
-	}
-	/* hugetlbfs chooses an address of its own size. */
-	if (bytes >= HUGE_SIZE && !(flags & VMM_MEMORY_HUGE)) {
-		place = reserve_aligned(region->public.gpa, bytes);
-		if (place == MAP_FAILED)
-			place = NULL;
-		else
-			map |= MAP_FIXED;
-	}
-	region->public.host = mmap(place, bytes, PROT_READ | PROT_WRITE, map, region->fd, 0);
-	if (region->public.host == MAP_FAILED) {
-		err = -errno;
-		if (place)
-			munmap(place, bytes);
-		if (region->fd >= 0)
-			close(region->fd);
-		return fail(&vm->message, err, "cannot map %llu bytes of guest memory: %s%s",
-			    (unsigned long long)bytes, strerror(-err),
-			    flags & VMM_MEMORY_HUGE ? " (see /proc/sys/vm/nr_hugepages)" : "");
-	}
-	/* Advice that cannot be followed changes nothing but speed. */
-	if (flags & VMM_MEMORY_THP)
-		madvise(region->public.host, bytes, MADV_HUGEPAGE);
-	return 0;
-}
-
-static void unmap_region(struct region *region)
-{
-	if (!region->owned)
-		return;
-	munmap(region->public.host, region->public.bytes);
-	if (region->fd >= 0)
-		close(region->fd);
+	if (flags & ~VMM_MEMORY_READONLY)
+		return fail(&vm->message, -EINVAL, "unknown memory flags %#x", flags);
+	if (offset % PAGE_SIZE || offset > object->bytes || bytes > object->bytes - offset)
+		return fail(&vm->message, -EINVAL, "%llu bytes from %llu on: the memory has %llu",
+			    (unsigned long long)bytes, (unsigned long long)offset,
+			    (unsigned long long)object->bytes);
+	err = check_range(vm, gpa, bytes);
+	if (!err)
+		err = attach(vm, gpa, object, offset, bytes, flags | object->flags);
+	if (!err)
+		memory_object_get(object);
+	return err;
 }
 
 int vmm_memory_add(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, uint32_t flags, void **host)
 {
-	struct region region = {
-		.public = { .gpa = gpa, .bytes = bytes, .flags = flags },
-		.fd = -1,
-		.owned = true,
-	};
+	struct vmm_memory_object *object;
 	int err;
 
 	if (host)
 		*host = NULL;
-	if (flags & ~(VMM_MEMORY_READONLY | VMM_MEMORY_SHARED | VMM_MEMORY_HUGE | VMM_MEMORY_THP))
-		return fail(&vm->message, -EINVAL, "unknown memory flags %#x", flags);
 	err = check_range(vm, gpa, bytes);
+	if (!err)
+		err = memory_object_create(&vm->message, gpa, bytes, flags, &object);
 	if (err)
 		return err;
-	err = map_region(vm, &region);
+	err = attach(vm, gpa, object, 0, bytes, flags);
 	if (err)
-		return err;
-	err = add_region(vm, &region);
-	if (err) {
-		unmap_region(&region);
-		return err;
-	}
-	if (host)
-		*host = region.public.host;
-	return 0;
+		vmm_memory_free(object);
+	else if (host)
+		*host = object->host;
+	return err;
 }
 
 int vmm_memory_map(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, void *host, uint32_t flags)
 {
 	struct region region = {
 		.public = { .gpa = gpa, .bytes = bytes, .host = host, .flags = flags },
-		.fd = -1,
 	};
 	int err;
 
@@ -251,7 +193,7 @@ int vmm_memory_remove(struct vmm_vm *vm, uint64_t gpa)
 		vm->nr_regions--;
 		memmove(vm->regions + at, vm->regions + at + 1,
 			(vm->nr_regions - at) * sizeof(region));
-		unmap_region(&region);
+		vmm_memory_free(region.object);
 	} else {
 		fail(&vm->message, err, "no guest memory begins at %#llx",
 		     (unsigned long long)gpa);
@@ -334,8 +276,9 @@ int vmm_memory_fd(struct vmm_vm *vm, uint64_t gpa)
 
 	pthread_rwlock_rdlock(&vm->lock);
 	at = region_after(vm, gpa);
-	if (at < vm->nr_regions && vm->regions[at].public.gpa <= gpa && vm->regions[at].fd >= 0)
-		fd = vm->regions[at].fd;
+	if (at < vm->nr_regions && vm->regions[at].public.gpa <= gpa && vm->regions[at].object &&
+	    vm->regions[at].object->fd >= 0)
+		fd = vm->regions[at].object->fd;
 	pthread_rwlock_unlock(&vm->lock);
 	return fd;
 }

@@ -73,6 +73,11 @@ check "no CPUs" status 2 vmmctl run --kernel a --cpus 0
 check "real mode above 1 MiB" status 2 vmmctl run --flat a --entry 0x100000
 check "long mode above 4 GiB" status 2 vmmctl run --flat a --mode long --entry 0x8000000000000000
 check "huge pages in part" status 2 vmmctl run --flat a --memory 3M --huge
+check "huge pages of 1 GiB in part" status 2 vmmctl run --flat a --memory 512M,hugepages=1G
+check "huge pages of no size" status 2 vmmctl run --flat a --memory 8M,hugepages=3M
+check "no such kind of memory" status 2 vmmctl run --flat a --memory 8M,prefault,frobnicated
+check "it is named" has "frobnicated: not size=, hugepages=, prefault or shared" err
+check "no size at all" status 2 vmmctl run --flat a --memory size=,prefault
 check "no such file" status 8 vmmctl run --kernel /no/such/file
 check "it is named" has "/no/such/file: No such file" err
 echo "not a kernel" >text
@@ -90,6 +95,12 @@ check "no huge pages" status 8 vmmctl run --flat flat.bin --memory 8M --huge --d
 check "it says where they come from" has "nr_hugepages" err
 echo 4 >/proc/sys/vm/nr_hugepages
 check "huge pages" status 255 vmmctl run --flat flat.bin --memory 8M --huge --debug-exit 0xf4
+check "all kinds of memory" status 255 vmmctl run --flat flat.bin \
+	--memory size=8M,hugepages=2M,prefault,shared --debug-exit 0xf4
+check "and in another order" status 255 vmmctl run --flat flat.bin \
+	--memory prefault,size=4M --debug-exit 0xf4
+check "more than there is" status 8 vmmctl run --flat flat.bin \
+	--memory 16M,hugepages=2M,prefault --debug-exit 0xf4
 echo 0 >/proc/sys/vm/nr_hugepages
 
 # ---- ends ----

@@ -351,7 +351,7 @@ static int open_vm(struct machine *machine)
 static int add_memory(struct machine *machine)
 {
 	uint64_t bytes = machine->options->memory;
-	uint32_t flags = machine->options->huge ? VMM_MEMORY_HUGE : 0;
+	uint32_t flags = machine->options->memory_flags;
 	int err;
 
 	machine->low_bytes = bytes < HOLE_START ? bytes : HOLE_START;

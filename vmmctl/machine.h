@@ -29,6 +29,7 @@ enum cpu_mode { MODE_REAL, MODE_PROTECTED, MODE_LONG };
 struct options {
 	uint32_t cpus;
 	uint64_t memory;
+	uint32_t memory_flags;		/* VMM_MEMORY_* */
 	const char *kernel;
 	enum vmm_image_kind loader;	/* VMM_IMAGE_UNKNOWN: look at the image */
 	const char *initrd;
@@ -44,7 +45,6 @@ struct options {
 	int debug_exit;			/* port, or -1 */
 	bool test_device;
 	bool stats;
-	bool huge;
 };
 
 struct machine;

@@ -4,6 +4,7 @@
  */
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "machine.h"
@@ -15,7 +16,9 @@ static const char usage[] =
 	"Run a virtual machine with its serial port on the terminal. Ctrl-A x leaves.\n"
 	"\n"
 	"  --cpus N          vCPUs (1)\n"
-	"  --memory SIZE     memory, in MiB or with K, M, G, T (256M)\n"
+	"  --memory [size=]SIZE[,hugepages=2M|1G][,prefault][,shared]\n"
+	"                    memory, in MiB or with K, M, G, T (256M): from hugetlbfs, all of it\n"
+	"                    taken from the host at the start, in a memfd for other processes\n"
 	"  --kernel FILE     bzImage, PVH ELF or multiboot kernel\n"
 	"  --loader KIND     do not look at the image: linux, pvh or multiboot\n"
 	"  --initrd FILE     initial RAM disk; with PVH and multiboot the first module\n"
@@ -29,7 +32,7 @@ static const char usage[] =
 	"  --mode MODE       in which mode: real (default), protected or long\n"
 	"  --debug-exit PORT writing VALUE to this port ends with status (VALUE << 1) | 1\n"
 	"  --test-device     scratch ports and memory for test kernels, see vmmctl(1)\n"
-	"  --huge            guest memory from hugetlbfs\n"
+	"  --huge            the same as hugepages=2M in --memory\n"
 	"  --stats           at the end, print the exits by kind to stderr\n"
 	"  --help            this text\n"
 	"\n"
@@ -99,13 +102,68 @@ static bool take_mode(const char *text, enum cpu_mode *mode)
 	return true;
 }
 
-static bool take_memory(const char *text, uint64_t *bytes)
+static bool take_size(const char *text, uint64_t *bytes)
 {
 	if (!parse_size(text, bytes) || !*bytes)
 		return bad_value("memory", text, "a size");
 	if (*bytes % 4096)
 		return bad_value("memory", text, "a multiple of 4K");
 	return true;
+}
+
+static bool take_huge_pages(const char *text, struct options *options)
+{
+	uint64_t bytes;
+
+	options->memory_flags &= ~(VMM_MEMORY_HUGE | VMM_MEMORY_HUGE_1G);
+	if (!parse_size(text, &bytes))
+		bytes = 0;
+	if (bytes == 2 << 20)
+		options->memory_flags |= VMM_MEMORY_HUGE;
+	else if (bytes == 1 << 30)
+		options->memory_flags |= VMM_MEMORY_HUGE_1G;
+	else
+		return bad_value("memory", text, "a size of huge pages: 2M or 1G");
+	return true;
+}
+
+/* "SIZE,WORD,..."; the size may be the word "size=SIZE" as well, and be anywhere then. */
+static bool take_memory(char *text, struct options *options)
+{
+	enum { SIZE, HUGE_PAGES, PREFAULT, SHARED };
+	static char *const words[] = {
+		[SIZE] = "size", [HUGE_PAGES] = "hugepages", [PREFAULT] = "prefault",
+		[SHARED] = "shared", NULL
+	};
+	bool first = true;
+	char *value, *word;
+
+	for (; *text; first = false) {
+		word = text;
+		switch (getsubopt(&text, words, &value)) {
+		case SIZE:
+			if (!take_size(value ?: "", &options->memory))
+				return false;
+			break;
+		case HUGE_PAGES:
+			if (!take_huge_pages(value ?: "", options))
+				return false;
+			break;
+		case PREFAULT:
+			options->memory_flags |= VMM_MEMORY_POPULATE;
+			break;
+		case SHARED:
+			options->memory_flags |= VMM_MEMORY_SHARED;
+			break;
+		default:
+			if (!first)
+				return bad_value("memory", word,
+						 "size=, hugepages=, prefault or shared");
+			if (!take_size(word, &options->memory))
+				return false;
+		}
+	}
+	return !first || bad_value("memory", "", "a size");
 }
 
 static bool take_option(int option, struct options *options)
@@ -121,7 +179,7 @@ static bool take_option(int option, struct options *options)
 		options->cpus = number;
 		return true;
 	case OPTION_MEMORY:
-		return take_memory(optarg, &options->memory);
+		return take_memory(optarg, options);
 	case OPTION_KERNEL:
 		options->kernel = optarg;
 		return true;
@@ -158,7 +216,7 @@ static bool take_option(int option, struct options *options)
 		options->test_device = true;
 		return true;
 	case OPTION_HUGE:
-		options->huge = true;
+		options->memory_flags |= VMM_MEMORY_HUGE;
 		return true;
 	case OPTION_STATS:
 		options->stats = true;
@@ -197,8 +255,12 @@ static bool check(const struct options *options)
 		complain("run: --entry: protected and long mode begin below 4 GiB");
 		return false;
 	}
-	if (options->huge && options->memory % (2 << 20)) {
-		complain("run: --huge: --memory must be a multiple of 2M");
+	if (options->memory_flags & VMM_MEMORY_HUGE && options->memory % (2 << 20)) {
+		complain("run: huge pages: --memory must be a multiple of 2M");
+		return false;
+	}
+	if (options->memory_flags & VMM_MEMORY_HUGE_1G && options->memory % (1 << 30)) {
+		complain("run: huge pages of 1G: --memory must be a multiple of that");
 		return false;
 	}
 	return true;

@@ -87,8 +87,10 @@ uint32_t vmm_vm_flags(const struct vmm_vm *vm);
 
 #define VMM_MEMORY_READONLY	(1U << 0)	/* guest writes leave as MMIO */
 #define VMM_MEMORY_SHARED	(1U << 1)	/* a memfd, see vmm_memory_fd() */
-#define VMM_MEMORY_HUGE		(1U << 2)	/* huge pages from hugetlbfs */
+#define VMM_MEMORY_HUGE		(1U << 2)	/* huge pages of 2 MiB from hugetlbfs */
 #define VMM_MEMORY_THP		(1U << 3)	/* ask for transparent huge pages */
+#define VMM_MEMORY_HUGE_1G	(1U << 4)	/* huge pages of 1 GiB from hugetlbfs */
+#define VMM_MEMORY_POPULATE	(1U << 5)	/* take all of it from the host now */
 
 /**
  * vmm_memory_add - give the guest zeroed memory
@@ -99,7 +101,7 @@ uint32_t vmm_vm_flags(const struct vmm_vm *vm);
  * @host: out: where it is mapped here; may be NULL
  *
  * Return: 0; -EINVAL (misaligned), -EEXIST (overlaps other memory), -ENOSPC (no
- * slot is free), -ENOMEM.
+ * slot is free), -ENOMEM (huge pages included: too few are free).
  */
 int vmm_memory_add(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, uint32_t flags, void **host);
 
@@ -109,6 +111,55 @@ int vmm_memory_add(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, uint32_t fla
  * @flags: 0 or VMM_MEMORY_READONLY
  */
 int vmm_memory_map(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, void *host, uint32_t flags);
+
+/*
+ * Memory objects: memory that is made once and given to as many guests, at as many addresses, and
+ * to as many processes as need it. Reference counted: it goes with its creator's reference and
+ * with the last region that has it.
+ */
+struct vmm_memory_object;
+
+/**
+ * vmm_memory_create - new memory, all zero
+ * @vmm: the system, for the text of a failure
+ * @bytes: a multiple of its pages' size
+ * @flags: VMM_MEMORY_*. Without VMM_MEMORY_SHARED it is anonymous and this process's alone
+ * @object: out
+ *
+ * Return: 0; -EINVAL; -ENOMEM (huge pages included: too few are free).
+ */
+int vmm_memory_create(struct vmm *vmm, uint64_t bytes, uint32_t flags,
+		      struct vmm_memory_object **object);
+
+/**
+ * vmm_memory_open - memory that another process made, or a file
+ * @fd: all of it; stays the caller's. Its size must not change meanwhile: that of a memfd of
+ *      this library cannot
+ * @flags: VMM_MEMORY_READONLY (@fd may be open for reading alone; guests get it read-only),
+ *         VMM_MEMORY_POPULATE
+ * @object: out
+ *
+ * Return: 0; -EINVAL (not of whole pages), -EACCES (@fd cannot be written), -ENOMEM and others.
+ */
+int vmm_memory_open(struct vmm *vmm, int fd, uint32_t flags, struct vmm_memory_object **object);
+
+/* Give up the caller's reference. May be NULL */
+void vmm_memory_free(struct vmm_memory_object *object);
+
+/* Where it is mapped here, how long it is, and what other processes can open it by (-ENOENT) */
+void *vmm_memory_host(const struct vmm_memory_object *object);
+uint64_t vmm_memory_bytes(const struct vmm_memory_object *object);
+int vmm_memory_object_fd(const struct vmm_memory_object *object);
+
+/**
+ * vmm_memory_attach - give the guest an object, or a part of one
+ * @offset: @bytes: which part, page aligned
+ * @flags: 0 or VMM_MEMORY_READONLY
+ *
+ * Return: as vmm_memory_add().
+ */
+int vmm_memory_attach(struct vmm_vm *vm, uint64_t gpa, struct vmm_memory_object *object,
+		      uint64_t offset, uint64_t bytes, uint32_t flags);
 
 /**
  * vmm_memory_remove - take away what one call above gave
