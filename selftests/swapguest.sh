@@ -1,0 +1,86 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# A Debian guest adds up what is in its memory, again and again, in a host that
+# lets it have half of what it was given: the rest is in swap.
+#
+# hosts: smp
+# not: intel-* what the host does about memory is no matter of the CPU, and a Linux guest takes minutes there
+# timeout: 120
+
+log=/tmp/swapguest.$$
+group=/sys/fs/cgroup/half
+n=0
+
+# check NAME COMMAND...: ok if the command succeeds.
+check()
+{
+	n=$((n + 1))
+	name=$1
+	shift
+	if "$@"; then
+		echo "ok $n $name"
+	else
+		echo "not ok $n $name"
+	fi
+}
+
+swap_on()
+{
+	grep -q zram /proc/swaps && return
+	modprobe lzo-rle
+	modprobe zram && echo 256M >/sys/block/zram0/disksize &&
+		mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
+}
+
+counter()
+{
+	sed -n "s/^$1 //p" /proc/vmstat
+}
+
+boot()
+{
+	sh -c 'echo 0 >$0/cgroup.procs && exec "$@"' $group \
+		vmmctl run --memory 192M --kernel /guest/vmlinuz --initrd /guest/initrd \
+		--append "console=ttyS0 panic=-1 checksum=100" >"$log" 2>&1 </dev/null
+}
+
+right()
+{
+	[ "$(grep -c "^guest: checksum . of 100 MiB right" "$log")" = 3 ]
+}
+
+went()
+{
+	echo "# $(($(counter "$1") - $2)) pages, $1"
+	[ $(($(counter "$1") - $2)) -gt 2000 ]
+}
+
+# Half of it is 96 MiB; a Linux guest that has booted has some of those as well.
+limited()
+{
+	echo "# at most $(cat $group/memory.peak 2>/dev/null) bytes"
+	grep -q "^max [1-9]" $group/memory.events
+}
+
+echo "TAP version 13"
+if ! swap_on; then
+	echo "1..0 # SKIP no swap here"
+	exit 4
+fi
+echo "1..7"
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+mkdir $group
+echo 96M >$group/memory.max
+out=$(counter pswpout)
+in=$(counter pswpin)
+check "exit status 0" boot
+check "reaches userspace" grep -q "^guest: userspace reached" "$log"
+check "all three sums are right" right
+check "pages went out" went pswpout "$out"
+check "and came back" went pswpin "$in"
+check "it was at its limit" limited
+check "nobody was killed" grep -q "^oom_kill 0" $group/memory.events
+sed 's/^/# /' "$log" | tail -n 20
+rmdir $group
+rm -f "$log"
