@@ -812,9 +812,23 @@ static void add_stats(struct vmm_stat *stats, const struct vcpu *vcpu)
 }
 
 /* Of one vCPU, or (NULL) of all, and the VM's own behind them */
+/* Of the VM: tables, and pages mapped by level */
+static const char *const vm_stat_names[] = { "table_pages", "pages_4k", "pages_2m", "pages_1g" };
+
+static void add_vm_stats(struct vmm_stat *entries, const struct tdp *tdp)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(vm_stat_names); i++)
+		strscpy(entries[i].name, vm_stat_names[i], sizeof(entries[i].name));
+	entries[0].value = atomic_long_read(&tdp->table_pages);
+	for (i = 1; i <= TDP_MAX_LEAF; i++)
+		entries[i].value = atomic_long_read(&tdp->mapped[i]);
+}
+
 static long abi_get_stats(struct vm *vm, struct vcpu *one, void __user *arg)
 {
-	u32 i, there = NR_STATS + (one ? 0 : 1);
+	u32 i, there = NR_STATS + (one ? 0 : ARRAY_SIZE(vm_stat_names));
 	struct vmm_stat *entries;
 	struct vmm_stats stats;
 	struct vcpu *vcpu;
@@ -835,8 +849,7 @@ static long abi_get_stats(struct vm *vm, struct vcpu *one, void __user *arg)
 	} else {
 		vm_for_each_vcpu(vm, vcpu, i)
 			add_stats(entries, vcpu);
-		strscpy(entries[NR_STATS].name, "table_pages", sizeof(entries[NR_STATS].name));
-		entries[NR_STATS].value = atomic_long_read(&vm->memory.tdp->table_pages);
+		add_vm_stats(entries + NR_STATS, vm->memory.tdp);
 	}
 	ret = store_array(stats.stats, stats.count, &stats.count, entries, there, sizeof(*entries));
 	kfree(entries);

@@ -11,6 +11,7 @@
 
 #include "compat.h"
 #include "memory.h"
+#include "slots.h"
 #include "tdp.h"
 #include "vcpu.h"
 #include "vm.h"
@@ -18,12 +19,6 @@
 static struct vm *notifier_vm(struct mmu_notifier *notifier)
 {
 	return container_of(notifier, struct vm, memory.notifier);
-}
-
-/* The slots, by a notifier or with the lock held: they change with it held for writing */
-static const struct memory_slots *locked_slots(struct memory *memory)
-{
-	return rcu_dereference_protected(memory->slots, lockdep_is_held(&memory->lock));
 }
 
 /* The guest frames that @slot has between two host addresses; false: none */

@@ -13,6 +13,14 @@
 #include "hw.h"
 #include "tdp.h"
 
+/*
+ * Bits for software: EPT leaves 56:52 to it in all entries (SDM vol. 3 tables 29-1 to 29-6), NPT
+ * 58:52 (APM vol. 2 5.3).
+ *
+ * SOFT_SMALL: a table whose pages code runs in, which no huge page shall replace
+ */
+#define SOFT_SMALL	BIT_ULL(53)
+
 static unsigned int level_shift(int level)
 {
 	return TDP_BITS * (level - 1);
@@ -89,22 +97,33 @@ struct tdp *tdp_create(struct vm *vm)
 	return tdp;
 }
 
+static void count_leaves(struct tdp *tdp, int level, long count)
+{
+	atomic_long_add(count, &tdp->mapped[level]);
+}
+
 /* Take one table off the list and put its own tables on it instead. */
 static struct page *pop_table(struct tdp *tdp, struct list_head *zapped)
 {
 	struct page *page = list_first_entry(zapped, struct page, lru);
 	u64 *table = page_address(page);
 	int level = page_private(page);
-	int i;
+	int i, leaves = 0;
 
 	list_del(&page->lru);
 	atomic_long_dec(&tdp->table_pages);
-	for (i = 0; level > 1 && i < TDP_ENTRIES; i++) {
+	for (i = 0; i < TDP_ENTRIES; i++) {
 		u64 entry = READ_ONCE(table[i]);
 
-		if (is_present(tdp, entry) && !is_leaf(tdp, entry, level))
+		if (!is_present(tdp, entry))
+			continue;
+		if (is_leaf(tdp, entry, level))
+			leaves++;
+		else
 			list_add(&virt_to_page(child_table(tdp, entry))->lru, zapped);
 	}
+	if (leaves)
+		count_leaves(tdp, level, -leaves);
 	set_page_private(page, 0);
 	return page;
 }
@@ -169,28 +188,14 @@ void tdp_cache_drain(struct tdp_cache *cache)
 		__free_page(cache->pages[--cache->count]);
 }
 
-/* Hang an empty table into @entry, which was *old. False: someone was faster. */
-static bool link_table(struct tdp *tdp, u64 *entry, u64 *old, int level, struct tdp_cache *cache)
-{
-	struct page *page = cache->pages[cache->count - 1];
-	u64 new = page_to_phys(page) | tdp->format->table;
-
-	set_page_private(page, level);
-	if (!change_entry(entry, old, new))
-		return false;
-	*old = new;
-	cache->count--;
-	atomic_long_inc(&tdp->table_pages);
-	return true;
-}
-
 static u64 make_leaf(const struct tdp_format *format, int level, const struct tdp_page *page)
 {
-	u64 leaf = (page->pfn << PAGE_SHIFT) | format->read | format->user | format->exec |
-		   format->ram;
+	u64 leaf = (page->pfn << PAGE_SHIFT) | format->read | format->user | format->ram;
 
 	if (level > 1)
 		leaf |= format->leaf;
+	if (level == 1 || format->huge_exec)
+		leaf |= format->exec;
 	if (page->flags & TDP_WRITE)
 		leaf |= format->write;
 	if (page->flags & TDP_DIRTY)
@@ -200,11 +205,77 @@ static u64 make_leaf(const struct tdp_format *format, int level, const struct td
 	return leaf;
 }
 
+/* The same page and the same rights as a huge page's, in entries of @level */
+static void split_leaf(const struct tdp_format *format, u64 *table, u64 leaf, int level)
+{
+	u64 step = tdp_level_pages(level) << PAGE_SHIFT;
+	int i;
+
+	if (level == 1)
+		leaf = (leaf & ~format->leaf) | format->exec;
+	for (i = 0; i < TDP_ENTRIES; i++)
+		table[i] = leaf + i * step;
+}
+
+/*
+ * Hang a table into @entry, which was *old: an empty one for nothing, else one that maps what the
+ * huge page did. Return: 0; ENOBUFS; EAGAIN: *old is something else by now.
+ */
+static int link_table(struct tdp *tdp, u64 *entry, u64 *old, int level, bool exec,
+		      struct tdp_cache *cache)
+{
+	const struct tdp_format *format = tdp->format;
+	bool split = is_present(tdp, *old);
+	struct page *page;
+	u64 new;
+
+	if (!cache->count)
+		return -ENOBUFS;
+	page = cache->pages[cache->count - 1];
+	if (split)
+		split_leaf(format, page_address(page), *old, level);
+	set_page_private(page, level);
+	new = page_to_phys(page) | format->table;
+	if (exec && !format->huge_exec)
+		new |= SOFT_SMALL;
+	if (!change_entry(entry, old, new)) {
+		if (split)
+			clear_page(page_address(page));
+		return -EAGAIN;
+	}
+	*old = new;
+	cache->count--;
+	atomic_long_inc(&tdp->table_pages);
+	if (split) {
+		count_leaves(tdp, level + 1, -1);
+		count_leaves(tdp, level, TDP_ENTRIES);
+		/* No CPU is to hold on to the huge page, which may grant less. */
+		atomic64_inc(&tdp->flush_gen);
+	}
+	return 0;
+}
+
+/* The table behind @entry of @level, whatever is there now. ENOBUFS */
+static int get_table(struct tdp *tdp, u64 *entry, int level, bool exec, struct tdp_cache *cache,
+		     u64 **table)
+{
+	u64 old = READ_ONCE(*entry);
+	int ret;
+
+	while (!is_present(tdp, old) || is_leaf(tdp, old, level)) {
+		ret = link_table(tdp, entry, &old, level - 1, exec, cache);
+		if (ret == -ENOBUFS)
+			return ret;
+	}
+	*table = child_table(tdp, old);
+	return 0;
+}
+
 /*
  * Make *entry map what @leaf says. The same frame keeps what it granted before, so that a read
  * fault that comes late takes nothing away from a write fault.
  */
-static int set_leaf(struct tdp *tdp, u64 *entry, u64 leaf)
+static int set_leaf(struct tdp *tdp, u64 *entry, int level, u64 leaf)
 {
 	const struct tdp_format *format = tdp->format;
 	u64 kept = format->write | format->accessed | format->dirty;
@@ -221,44 +292,62 @@ static int set_leaf(struct tdp *tdp, u64 *entry, u64 leaf)
 			return 0;
 	} while (!change_entry(entry, &old, new));
 
+	if (!is_present(tdp, old))
+		count_leaves(tdp, level, 1);
 	if (other)
 		atomic64_inc(&tdp->flush_gen);
 	return other;
 }
 
-int tdp_map(struct tdp *tdp, u64 gfn, int level, const struct tdp_page *pages, int count,
-	    int wanted, struct tdp_cache *cache)
+/* Put a huge page where a table is; memory.lock is held for writing. */
+static int replace_table(struct tdp *tdp, u64 *entry, u64 old, int level, u64 leaf,
+			 struct list_head *zapped)
 {
-	u64 *table = tdp->table;
-	u64 *entry;
-	u64 old;
-	int i, l;
+	if (old & SOFT_SMALL)
+		return -EEXIST;
+	if (!zapped)
+		return -EMLINK;
+	/* Nobody else changes an entry that points to a table. */
+	if (WARN_ON_ONCE(!change_entry(entry, &old, leaf)))
+		return -EEXIST;
+	list_add(&virt_to_page(child_table(tdp, old))->lru, zapped);
+	count_leaves(tdp, level, 1);
+	atomic64_inc(&tdp->flush_gen);
+	return 1;
+}
 
-	for (l = tdp->format->levels; l > level; l--) {
-		entry = &table[entry_index(gfn, l)];
-		old = READ_ONCE(*entry);
-		while (!is_present(tdp, old)) {
-			if (!cache->count)
-				return -ENOBUFS;
-			if (link_table(tdp, entry, &old, l - 1, cache))
-				break;
-		}
-		if (is_leaf(tdp, old, l))
-			return -EEXIST;
-		table = child_table(tdp, old);
+int tdp_map(struct tdp *tdp, const struct tdp_mapping *mapping, struct tdp_cache *cache,
+	    struct list_head *zapped)
+{
+	const struct tdp_page *pages = mapping->pages;
+	const struct tdp_format *format = tdp->format;
+	int level = mapping->level;
+	u64 *table = tdp->table;
+	int i, l, ret, added = 0;
+	u64 *entry;
+	u64 leaf, old;
+
+	for (l = format->levels; l > level; l--) {
+		entry = &table[entry_index(mapping->gfn, l)];
+		ret = get_table(tdp, entry, l, mapping->exec, cache, &table);
+		if (ret)
+			return ret;
 	}
 
-	entry = &table[entry_index(gfn, level)];
+	entry = &table[entry_index(mapping->gfn, level)];
+	leaf = make_leaf(format, level, &pages[mapping->wanted]);
 	old = READ_ONCE(*entry);
-	if (is_present(tdp, old) && !is_leaf(tdp, old, level))
-		return -EEXIST;
-	for (i = 0; i < count; i++) {
+	if (level > 1 && is_present(tdp, old) && !is_leaf(tdp, old, level))
+		return replace_table(tdp, entry, old, level, leaf, zapped);
+	for (i = 0; i < mapping->count; i++) {
 		u64 none = 0;
 
-		if (i != wanted && !READ_ONCE(entry[i]))
-			change_entry(&entry[i], &none, make_leaf(tdp->format, level, &pages[i]));
+		if (i != mapping->wanted && !READ_ONCE(entry[i]))
+			added += change_entry(&entry[i], &none, make_leaf(format, level, &pages[i]));
 	}
-	return set_leaf(tdp, entry + wanted, make_leaf(tdp->format, level, pages + wanted));
+	if (added)
+		count_leaves(tdp, level, added);
+	return set_leaf(tdp, entry + mapping->wanted, level, leaf);
 }
 
 static bool zap_table(struct tdp *tdp, u64 *table, int level, u64 start, u64 end,
@@ -276,6 +365,7 @@ static bool zap_table(struct tdp *tdp, u64 *table, int level, u64 start, u64 end
 			continue;
 		if (is_leaf(tdp, old, level)) {
 			clear_entry(entry);
+			count_leaves(tdp, level, -1);
 			changed = true;
 		} else if (gfn >= start && gfn + span <= end) {
 			clear_entry(entry);

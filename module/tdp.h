@@ -5,8 +5,10 @@
  * Entries change in one function of tdp.c, by cmpxchg, since the CPU sets accessed and dirty
  * bits in them at any time. Who may do what:
  *
- *   add or widen entries	vm->memory.lock held for reading, several at a time
- *   remove entries		vm->memory.lock held for writing
+ *   add or widen entries,	vm->memory.lock held for reading, several at a time
+ *   split a huge page
+ *   remove entries, put a	vm->memory.lock held for writing
+ *   huge page for a table
  *   read entries		either of them; or interrupts off or rcu_read_lock(), with results
  *				that may be gone already. In a vCPU's window what is found stays
  *				valid until the window lets interrupts in (memory_flush())
@@ -37,6 +39,8 @@ struct vm;
  * @ram: memory type of RAM in a leaf
  * @address: mask of the frame address
  * @levels: depth: 4 or 5
+ * @max_level: largest pages that the CPU can map: 1, 2 (2 MiB) or 3 (1 GiB)
+ * @huge_exec: code may run in huge pages
  */
 struct tdp_format {
 	u64 table;
@@ -52,7 +56,12 @@ struct tdp_format {
 	u64 ram;
 	u64 address;
 	int levels;
+	int max_level;
+	bool huge_exec;
 };
+
+#define TDP_MAX_LEVELS	5
+#define TDP_MAX_LEAF	3	/* the highest level whose entries map pages */
 
 /**
  * struct tdp - a root and the view of memory that it implements
@@ -64,6 +73,7 @@ struct tdp_format {
  *             must flush this root's translations before it enters again
  * @flushed_gen: [memory.flush_lock for writing] no vCPU runs on translations older than this
  * @table_pages: pages in use for tables
+ * @mapped: leaves there are, by level
  */
 struct tdp {
 	struct vm *vm;
@@ -73,9 +83,9 @@ struct tdp {
 	atomic64_t flush_gen;
 	u64 flushed_gen;
 	atomic_long_t table_pages;
+	atomic_long_t mapped[TDP_MAX_LEAF + 1];
 };
 
-#define TDP_MAX_LEVELS	5
 #define TDP_BITS	9	/* of a frame number, per level */
 #define TDP_ENTRIES	BIT(TDP_BITS)
 
@@ -110,20 +120,43 @@ struct tdp_page {
 };
 
 /**
- * tdp_map - map a page, or widen what its mapping grants
- * @tdp: memory.lock is held for reading
+ * struct tdp_mapping - pages to be mapped together
  * @gfn: the first guest frame, aligned to @level
  * @level: 1 for 4 KiB, 2 for 2 MiB, 3 for 1 GiB
  * @pages: for @gfn and the frames behind it
  * @count: of @pages; more than one at level 1 alone, and all in one table
  * @wanted: which of them; the others are mapped only where nothing is yet
- * @cache: gives table pages
- *
- * Return: 0; 1: another frame was mapped there, so the caller must call memory_flush(); ENOBUFS:
- * @cache is empty, fill it and try again; EEXIST: mapped with a larger or smaller page size.
+ * @exec: code is to run there
  */
-int tdp_map(struct tdp *tdp, u64 gfn, int level, const struct tdp_page *pages, int count,
-	    int wanted, struct tdp_cache *cache);
+struct tdp_mapping {
+	u64 gfn;
+	int level;
+	const struct tdp_page *pages;
+	int count;
+	int wanted;
+	bool exec;
+};
+
+/* Frames that an entry maps */
+static inline u64 tdp_level_pages(int level)
+{
+	return 1ull << (TDP_BITS * (level - 1));
+}
+
+/**
+ * tdp_map - map pages, or widen what their mappings grant
+ * @tdp: memory.lock is held for reading, or for writing with @zapped
+ * @mapping: what
+ * @cache: gives table pages
+ * @zapped: collects tables that a huge page has replaced; NULL: none may be
+ *
+ * A huge page that lies in the way of smaller ones is split.
+ * Return: 0; 1: something else was mapped there, so the caller must call memory_flush(); ENOBUFS:
+ * @cache is empty, fill it and try again; EMLINK: a table is in the way of a huge page: again with
+ * @zapped; EEXIST: it has to stay, as code runs in its pages: map smaller ones.
+ */
+int tdp_map(struct tdp *tdp, const struct tdp_mapping *mapping, struct tdp_cache *cache,
+	    struct list_head *zapped);
 
 /**
  * tdp_zap - remove all mappings of a range

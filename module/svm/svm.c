@@ -131,6 +131,8 @@ static void describe_npt(struct vmm_hw_caps *caps)
 		.ram = encrypted,
 		.address = GENMASK_ULL(51, PAGE_SHIFT) & ~encrypted,
 		.levels = pgtable_l5_enabled() ? 5 : 4,
+		.max_level = boot_cpu_has(X86_FEATURE_GBPAGES) ? 3 : 2,
+		.huge_exec = true,
 	};
 	caps->tdp = &npt_format;
 	caps->gpa_bits = min(boot_cpu_data.x86_phys_bits, npt_format.levels == 5 ? 52 : 48);

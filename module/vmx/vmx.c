@@ -259,6 +259,7 @@ static int find_translation(struct vmx_features *f)
 		return -ENODEV;
 	}
 	f->ept_ad = ept_ad && (ept & VMX_EPT_AD_BIT);
+	f->max_level = ept & VMX_EPT_2MB_PAGE_BIT ? ept & VMX_EPT_1GB_PAGE_BIT ? 3 : 2 : 1;
 	f->invept_context = ept & VMX_EPT_EXTENT_CONTEXT_BIT;
 	f->invvpid_context = vpids & VMX_VPID_EXTENT_SINGLE_CONTEXT_BIT;
 	f->vpid = vpid && (f->secondary & SECONDARY_EXEC_ENABLE_VPID) &&
@@ -344,6 +345,9 @@ static void describe_ept(struct vmm_hw_caps *caps)
 		.ram = VMX_EPTP_MT_WB << VMX_EPT_MT_EPTE_SHIFT | VMX_EPT_IPAT_BIT,
 		.address = GENMASK_ULL(51, PAGE_SHIFT),
 		.levels = 4,
+		.max_level = vmx_features.max_level,
+		/* Where a guest could cause a machine check by changing the size of its code's pages */
+		.huge_exec = !boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT),
 	};
 	caps->tdp = &ept_format;
 	caps->gpa_bits = min_t(u32, boot_cpu_data.x86_phys_bits, 48);

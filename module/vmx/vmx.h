@@ -171,6 +171,7 @@ struct vmx_vcpu {
  * @cr0_fixed: @cr4_fixed: bits that must be one
  * @basic_error_codes: exceptions may be injected with an error code whatever their vector (A.1)
  * @ept_ad: accessed and dirty bits in EPT entries
+ * @max_level: of EPT entries that map pages
  * @invept_context: INVEPT of one root, else all
  * @vpid: VPIDs are in use
  * @invvpid_context: INVVPID of one VPID, else all
@@ -194,6 +195,7 @@ struct vmx_features {
 	u64 cr4_fixed;
 	bool basic_error_codes;
 	bool ept_ad;
+	int max_level;
 	bool invept_context;
 	bool vpid;
 	bool invvpid_context;

@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Second-level faults: from a guest-physical address to a page of the VMM's, and its mapping.
+ * memory.h says how faults and invalidations keep the second-level table true.
+ */
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/page-flags.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
+
+#include "compat.h"
+#include "hw.h"
+#include "memory.h"
+#include "slots.h"
+#include "tdp.h"
+#include "vcpu.h"
+#include "vm.h"
+
+static bool huge_pages = true;
+module_param(huge_pages, bool, 0444);
+MODULE_PARM_DESC(huge_pages, "map huge pages of the host as such (default on)");
+
+/*
+ * A fault also maps the other pages of an aligned group of this many, as far as the host has them
+ * already: memory that was filled by the VMM or is backed by huge pages costs a fraction of the
+ * exits.
+ */
+#define FAULT_AROUND	16
+
+/**
+ * struct fault - one try of memory_fault()
+ * @seq: invalidate_seq when it began
+ * @slot: a copy
+ * @gfn: guest frame
+ * @hva: its page
+ * @write: the guest writes
+ * @exec: the guest runs code
+ * @level: of the mapping that it is to become
+ * @before: pages got before that one
+ * @count: pages got in all, with a reference each
+ * @page: they
+ * @map: what is to be mapped of them
+ * @huge: or the huge page that the one is part of
+ */
+struct fault {
+	unsigned long seq;
+	struct memory_slot slot;
+	u64 gfn;
+	unsigned long hva;
+	bool write;
+	bool exec;
+	int level;
+	int before;
+	int count;
+	struct page *page[FAULT_AROUND];
+	struct tdp_page map[FAULT_AROUND];
+	struct tdp_page huge;
+};
+
+/*
+ * How large is the host's page at @hva, as a level, or 0 if there is none? Taken without any lock:
+ * page tables are not freed while interrupts are off, which is what fast GUP relies on too. It
+ * holds as long as no invalidation tells otherwise, and for 0 is but a hint.
+ */
+static int host_level(unsigned long hva)
+{
+	int level = 0;
+	pgd_t pgd;
+	p4d_t p4d;
+	pud_t pud;
+	pmd_t pmd;
+
+	local_irq_disable();
+	pgd = READ_ONCE(*pgd_offset(current->mm, hva));
+	if (pgd_none(pgd))
+		goto out;
+	p4d = READ_ONCE(*p4d_offset(&pgd, hva));
+	if (p4d_none(p4d))
+		goto out;
+	pud = READ_ONCE(*pud_offset(&p4d, hva));
+	if (pud_none(pud))
+		goto out;
+	level = 1;
+	if (!pud_present(pud))
+		goto out;
+	if (pud_leaf(pud)) {
+		level = 3;
+		goto out;
+	}
+	pmd = READ_ONCE(*pmd_offset(&pud, hva));
+	if (pmd_none(pmd))
+		level = 0;
+	else if (pmd_present(pmd) && pmd_leaf(pmd))
+		level = 2;
+	else if (pmd_present(pmd) && pte_none(READ_ONCE(*pte_offset_kernel(&pmd, hva))))
+		level = 0;
+out:
+	local_irq_enable();
+	return level;
+}
+
+/* The largest mapping that host, alignment and slot allow, where the host's is of @level */
+static int guest_level(const struct fault *fault, int level)
+{
+	const struct memory_slot *slot = &fault->slot;
+
+	level = min(level, hw_caps.tdp->max_level);
+	if (!huge_pages || (fault->exec && !hw_caps.tdp->huge_exec))
+		return 1;
+	for (; level > 1; level--) {
+		u64 pages = tdp_level_pages(level);
+		u64 first = round_down(fault->gfn, pages);
+
+		if (!((fault->gfn ^ fault->hva >> PAGE_SHIFT) & (pages - 1)) &&
+		    first >= slot->gfn && first + pages <= slot->gfn + slot->pages)
+			break;
+	}
+	return max(level, 1);
+}
+
+/*
+ * Have the host bring the page, as a fault of the VMM's own would: the usual way in which guest
+ * memory comes to be. Where that fails, GUP fails too and says why. Return: 0; EAGAIN: begin
+ * again, unless there is a signal (the only way in which one ends a long fault before 6.3).
+ */
+static int fault_in(const struct fault *fault)
+{
+	unsigned int flags = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE |
+			     FAULT_FLAG_INTERRUPTIBLE | (fault->write ? FAULT_FLAG_WRITE : 0);
+	unsigned long need = fault->write ? VM_WRITE : VM_READ;
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	vm_fault_t result = 0;
+
+	if (mmap_read_lock_killable(mm))
+		return -EAGAIN;
+	vma = vma_lookup(mm, fault->hva);
+	if (vma && (vma->vm_flags & need) && !(vma->vm_flags & (VM_IO | VM_PFNMAP)))
+		result = handle_mm_fault(vma, fault->hva, flags, NULL);
+	/* These two mean that the lock was dropped. */
+	if (!(result & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
+		mmap_read_unlock(mm);
+	return result & VM_FAULT_RETRY ? -EAGAIN : 0;
+}
+
+static void put_pages(struct fault *fault)
+{
+	int i, refs = 1;
+
+	for (i = 0; i < fault->count; i++, refs++) {
+		struct folio *folio = page_folio(fault->page[i]);
+
+		if (i + 1 < fault->count && page_folio(fault->page[i + 1]) == folio)
+			continue;
+		folio_put_refs(folio, refs);
+		refs = 0;
+	}
+}
+
+/*
+ * Get @before pages before the one that faulted, and what follows in its group, up to @most, as far
+ * as the host maps them for reading, or with FOLL_WRITE for writing. False: not the one that
+ * faulted.
+ */
+static bool get_group(struct fault *fault, int before, int most, unsigned int gup)
+{
+	u64 group = FAULT_AROUND - fault->gfn % FAULT_AROUND;
+	u64 slot = fault->slot.gfn + fault->slot.pages - fault->gfn;
+	int count = min_t(u64, before + min(group, slot), most);
+
+	fault->before = before;
+	fault->count = get_user_pages_fast_only(fault->hva - before * PAGE_SIZE, count,
+						gup | COMPAT_GUP_FAST, fault->page);
+	if (fault->count > before)
+		return true;
+	if (fault->count > 0)
+		put_pages(fault);
+	return false;
+}
+
+/* Where the page has just come to be, those before it hardly are there. */
+static bool get_pages_fast(struct fault *fault, bool around, unsigned int gup)
+{
+	int before = min(fault->gfn % FAULT_AROUND, fault->gfn - fault->slot.gfn);
+
+	if (fault->level > 1)
+		return get_group(fault, 0, 1, gup);
+	if (around && before && get_group(fault, before, FAULT_AROUND, gup))
+		return true;
+	return get_group(fault, 0, FAULT_AROUND, gup);
+}
+
+static int get_page_slow(struct fault *fault, unsigned int gup)
+{
+	int ret = get_user_pages_unlocked(fault->hva, 1, fault->page, gup | COMPAT_GUP_SLOW);
+
+	if (ret < 0)
+		return ret;
+	fault->before = 0;
+	fault->count = ret;
+	return ret ? 0 : -EAGAIN;
+}
+
+/*
+ * May a page that the guest has not written to be mapped writable, where the host maps it so
+ * already? That saves a second fault, but makes the page dirty: no loss where it must be written
+ * out anyway before it can go, that is where it is dirty, or anonymous without a copy in swap and
+ * without MADV_FREE.
+ */
+static bool writable_for_free(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	return folio_test_dirty(folio) || (folio_test_anon(folio) && folio_test_swapbacked(folio) &&
+					   !folio_test_swapcache(folio));
+}
+
+/* What the guest's mappings may be, where the host's are known to be @writable or not */
+static void choose_mappings(struct fault *fault, bool writable)
+{
+	int i;
+
+	if (fault->slot.flags & MEMORY_READONLY)
+		writable = false;
+	for (i = 0; i < fault->count; i++) {
+		struct tdp_page *map = &fault->map[i];
+
+		map->pfn = page_to_pfn(fault->page[i]);
+		map->flags = i == fault->before ? 0 : TDP_OLD;
+		if (i == fault->before && fault->write)
+			map->flags = TDP_WRITE | TDP_DIRTY;
+		else if (writable && writable_for_free(fault->page[i]))
+			map->flags |= TDP_WRITE;
+	}
+}
+
+/*
+ * Get the page, and those that follow. A read must not break a COW or allocate what is still the
+ * zero page: a later write faults again. Return: 0, or as memory_fault(), or EAGAIN.
+ */
+static int get_pages(struct fault *fault)
+{
+	int level = host_level(fault->hva);
+	bool absent = !level;
+	int try, ret;
+
+	fault->level = guest_level(fault, level);
+	for (try = 0; try < 2; try++) {
+		if (try || absent) {
+			ret = fault_in(fault);
+			if (ret)
+				return ret;
+		}
+		if (get_pages_fast(fault, !absent, FOLL_WRITE)) {
+			choose_mappings(fault, true);
+			return 0;
+		}
+		if (!fault->write && get_pages_fast(fault, !absent, 0)) {
+			choose_mappings(fault, false);
+			return 0;
+		}
+	}
+	ret = get_page_slow(fault, fault->write ? FOLL_WRITE : 0);
+	if (!ret)
+		choose_mappings(fault, false);
+	return ret;
+}
+
+/* The host may have had nothing there before, or something else: look again what it has now. */
+static void choose_level(struct fault *fault)
+{
+	struct page *page = fault->page[fault->before];
+
+	if (fault->level == 1 && !folio_test_large(page_folio(page)))
+		return;
+	fault->level = guest_level(fault, host_level(fault->hva));
+}
+
+static bool overlap(const struct memory_range *range, unsigned long start, unsigned long end)
+{
+	return start < range->end && end > range->start;
+}
+
+/* Does an invalidation of these addresses run? memory.lock is held for reading. */
+static bool invalidating(const struct memory *memory, unsigned long start, unsigned long end)
+{
+	return unlikely(memory->invalidate_running) &&
+	       overlap(&memory->invalidating, start, end);
+}
+
+/* Has one ended since invalidate_seq was @seq? Likewise. */
+static bool invalidated_since(const struct memory *memory, unsigned long seq,
+			      unsigned long start, unsigned long end)
+{
+	if (memory->invalidate_seq - seq > MEMORY_HISTORY)
+		return true;
+	for (; seq != memory->invalidate_seq; seq++)
+		if (overlap(&memory->invalidated[seq % MEMORY_HISTORY], start, end))
+			return true;
+	return false;
+}
+
+/*
+ * Is what was got for this mapping still what the host maps? memory.lock is held for reading.
+ * Return: 0; EAGAIN: begin again; EBUSY: but not before the invalidation is over.
+ */
+static int check_mapping(const struct memory *memory, const struct fault *fault,
+			 const struct tdp_mapping *mapping)
+{
+	unsigned long start = fault->hva - ((fault->gfn - mapping->gfn) << PAGE_SHIFT);
+	u64 pages = mapping->count * tdp_level_pages(mapping->level);
+	unsigned long end = start + (pages << PAGE_SHIFT);
+
+	if (invalidating(memory, start, end))
+		return -EBUSY;
+	return invalidated_since(memory, fault->seq, start, end) ? -EAGAIN : 0;
+}
+
+/*
+ * The guest's writes do not make the host's entries dirty, and fast GUP does not either. Whoever
+ * cleans a page zaps it first, and so finds this mark if he finds the mapping.
+ */
+static void mark_dirty(const struct fault *fault, const struct tdp_mapping *mapping)
+{
+	int first = mapping->level > 1 ? fault->before : mapping->pages - fault->map;
+	int i;
+
+	for (i = first; i < first + mapping->count; i++) {
+		struct folio *folio = page_folio(fault->page[i]);
+
+		if ((fault->map[i].flags & TDP_WRITE) && !folio_test_dirty(folio))
+			folio_set_dirty(folio);
+	}
+}
+
+/* The page that faulted alone */
+static struct tdp_mapping one_page(const struct fault *fault)
+{
+	return (struct tdp_mapping){
+		.gfn = fault->gfn,
+		.level = 1,
+		.pages = fault->map + fault->before,
+		.count = 1,
+		.exec = fault->exec,
+	};
+}
+
+/* All that was got, or the huge page around the one that faulted */
+static struct tdp_mapping whole_mapping(struct fault *fault)
+{
+	struct tdp_mapping mapping = one_page(fault);
+	u64 inside = fault->gfn & (tdp_level_pages(fault->level) - 1);
+
+	if (fault->level > 1) {
+		fault->huge = *mapping.pages;
+		fault->huge.pfn -= inside;
+		mapping.gfn -= inside;
+		mapping.level = fault->level;
+		mapping.pages = &fault->huge;
+	} else {
+		mapping.gfn -= fault->before;
+		mapping.pages -= fault->before;
+		mapping.count = fault->count;
+		mapping.wanted = fault->before;
+	}
+	return mapping;
+}
+
+/*
+ * Map it, if it is still right. memory.lock is held, for writing with @zapped. Return: as
+ * check_mapping() and tdp_map().
+ */
+static int install_locked(struct memory *memory, const struct fault *fault,
+			  const struct tdp_mapping *mapping, struct tdp_cache *cache,
+			  struct list_head *zapped)
+{
+	int ret = check_mapping(memory, fault, mapping);
+
+	if (!ret)
+		ret = tdp_map(memory->tdp, mapping, cache, zapped);
+	if (ret >= 0)
+		mark_dirty(fault, mapping);
+	return ret;
+}
+
+/* Put a huge page where its pieces were mapped. Return: as install_locked(). */
+static noinline int install_huge(struct memory *memory, const struct fault *fault,
+				 const struct tdp_mapping *mapping, struct tdp_cache *cache,
+				 struct list_head *zapped)
+{
+	int ret;
+
+	write_lock(&memory->lock);
+	ret = install_locked(memory, fault, mapping, cache, zapped);
+	write_unlock(&memory->lock);
+	return ret;
+}
+
+/* Map the pages, or the one that faulted alone. Return: as install_locked(). */
+static int install(struct memory *memory, struct fault *fault, struct tdp_cache *cache,
+		   struct list_head *zapped)
+{
+	struct tdp_mapping mapping = whole_mapping(fault);
+	bool more = mapping.count > 1;
+	int ret;
+
+	read_lock(&memory->lock);
+	ret = install_locked(memory, fault, &mapping, cache, NULL);
+	if (ret == -EBUSY || ret == -EEXIST || (more && ret == -EAGAIN)) {
+		mapping = one_page(fault);
+		ret = install_locked(memory, fault, &mapping, cache, NULL);
+	}
+	read_unlock(&memory->lock);
+	return ret == -EMLINK ? install_huge(memory, fault, &mapping, cache, zapped) : ret;
+}
+
+static bool none_invalidating(struct memory *memory, const struct fault *fault)
+{
+	struct tdp_mapping mapping = one_page(fault);
+	bool none;
+
+	read_lock(&memory->lock);
+	none = check_mapping(memory, fault, &mapping) != -EBUSY;
+	read_unlock(&memory->lock);
+	return none;
+}
+
+/* One try of memory_fault(); EAGAIN: another */
+static int try_fault(struct vm *vm, u64 gpa, u32 access, struct tdp_cache *cache)
+{
+	struct memory *memory = &vm->memory;
+	/* Large: what of it is used is written first. */
+	struct fault fault __uninitialized;
+	LIST_HEAD(zapped);
+	int ret;
+
+	/* Pairs with memory_changed(): read before slots and pages. */
+	fault.seq = smp_load_acquire(&memory->invalidate_seq);
+	fault.gfn = gpa >> PAGE_SHIFT;
+	fault.write = access & ACCESS_WRITE;
+	fault.exec = access & ACCESS_EXEC;
+	if (!find_slot(memory, fault.gfn, &fault.slot) ||
+	    (fault.write && (fault.slot.flags & MEMORY_READONLY)))
+		return MEMORY_MMIO;
+	fault.hva = slot_hva(&fault.slot, gpa) & PAGE_MASK;
+	ret = get_pages(&fault);
+	if (ret)
+		return ret;
+	choose_level(&fault);
+
+	ret = install(memory, &fault, cache, &zapped);
+	if (ret == -ENOBUFS) {
+		ret = tdp_cache_fill(cache);
+		if (!ret)
+			ret = install(memory, &fault, cache, &zapped);
+	}
+	put_pages(&fault);
+
+	if (ret == 1) {
+		memory_flush(vm);
+		tdp_free_zapped(memory->tdp, &zapped, true);
+		ret = MEMORY_MAPPED;
+	} else if (ret == -EBUSY) {
+		ret = wait_event_interruptible(memory->invalidate_wait,
+					       none_invalidating(memory, &fault));
+		ret = ret ? -EINTR : -EAGAIN;
+	}
+	return ret;
+}
+
+int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
+{
+	struct tdp_cache cache = { .count = 0 };
+	int ret;
+
+	do {
+		ret = try_fault(vcpu->vm, gpa, access, &cache);
+		if (ret == -EAGAIN && signal_pending(current))
+			ret = -EINTR;
+	} while (ret == -EAGAIN);
+	tdp_cache_drain(&cache);
+	return ret;
+}
