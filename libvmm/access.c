@@ -185,10 +185,12 @@ int vcpu_write_linear(struct vmm_vcpu *vcpu, uint64_t linear, const void *buf, s
 	if (count <= 0)
 		return count < 0 ? count : 1;
 	for (i = 0; i < count; i++) {
-		if (pieces[i].host && !readonly(vcpu->vm, pieces[i].gpa))
+		if (pieces[i].host && !readonly(vcpu->vm, pieces[i].gpa)) {
 			memcpy(pieces[i].host, buf, pieces[i].bytes);
-		else
+			memory_written(vcpu->vm, pieces[i].gpa, pieces[i].bytes);
+		} else {
 			device_piece(vcpu, &pieces[i], NULL, buf);
+		}
 		buf = (const uint8_t *)buf + pieces[i].bytes;
 	}
 	return 0;

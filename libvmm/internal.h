@@ -74,6 +74,7 @@ struct region {
 	struct vmm_region public;
 	uint32_t slot;
 	struct vmm_memory_object *object;	/* a reference; NULL: the caller's own mapping */
+	bool logged;		/* dirty pages */
 };
 
 /**
@@ -113,7 +114,8 @@ struct bus {
 
 /**
  * struct vmm_vm - a VM
- * @lock: guards @regions and @nr_regions, which are sorted by address
+ * @lock: guards @regions and @nr_regions, which are sorted by address, and @logged
+ * @logged: a region has a log of dirty pages, or had one
  * @bus: changes only while no vCPU runs
  */
 struct vmm_vm {
@@ -123,6 +125,7 @@ struct vmm_vm {
 	pthread_rwlock_t lock;
 	struct region *regions;
 	unsigned int nr_regions;
+	bool logged;
 	struct bus bus[2];
 	struct message message;
 };
@@ -148,6 +151,9 @@ struct vmm_vcpu {
 
 /* ioctl() with -errno */
 int do_ioctl(int fd, unsigned long request, void *arg);
+
+/* Memory was written to through its address here. */
+void memory_written(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes);
 
 /* Let a device answer; sets vcpu->device_result */
 void vcpu_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *access);

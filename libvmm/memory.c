@@ -47,7 +47,8 @@ static int set_slot(struct vmm_vm *vm, const struct region *region, uint64_t byt
 {
 	struct vmm_memory memory = {
 		.size = sizeof(memory),
-		.flags = region->public.flags & VMM_MEMORY_READONLY ? VMM_MEM_READONLY : 0,
+		.flags = (region->public.flags & VMM_MEMORY_READONLY ? VMM_MEM_READONLY : 0) |
+			 (region->logged ? VMM_MEM_LOG_DIRTY : 0),
 		.slot = region->slot,
 		.gpa = region->public.gpa,
 		.bytes = bytes,
@@ -255,6 +256,8 @@ static int copy(struct vmm_vm *vm, uint64_t gpa, void *to, const void *from, siz
 		else
 			memcpy(host, (const uint8_t *)from + done, length);
 	}
+	if (!err && from)
+		memory_written(vm, gpa, bytes);
 	pthread_rwlock_unlock(&vm->lock);
 	return err;
 }
@@ -267,6 +270,78 @@ int vmm_memory_read(struct vmm_vm *vm, uint64_t gpa, void *buf, size_t bytes)
 int vmm_memory_write(struct vmm_vm *vm, uint64_t gpa, const void *buf, size_t bytes)
 {
 	return copy(vm, gpa, NULL, buf, bytes);
+}
+
+int vmm_memory_log(struct vmm_vm *vm, uint64_t gpa, bool on)
+{
+	struct region *region;
+	unsigned int at;
+	int err;
+
+	pthread_rwlock_wrlock(&vm->lock);
+	at = region_after(vm, gpa);
+	if (at < vm->nr_regions && vm->regions[at].public.gpa == gpa) {
+		region = &vm->regions[at];
+		region->logged = on;
+		err = set_slot(vm, region, region->public.bytes);
+		if (err)
+			region->logged = !on;
+		if (region->logged)
+			__atomic_store_n(&vm->logged, true, __ATOMIC_RELEASE);
+	} else {
+		err = fail(&vm->message, -ENOENT, "no guest memory begins at %#llx",
+			   (unsigned long long)gpa);
+	}
+	pthread_rwlock_unlock(&vm->lock);
+	return err;
+}
+
+static int log_call(struct vmm_vm *vm, unsigned long request, uint32_t flags, uint64_t gpa,
+		    uint64_t bytes, const uint64_t *bitmap)
+{
+	struct vmm_dirty dirty = {
+		.size = sizeof(dirty),
+		.flags = flags,
+		.pages = (bytes + PAGE_SIZE - 1) / PAGE_SIZE,
+		.bitmap = (uintptr_t)bitmap,
+	};
+	unsigned int at;
+	int err = -ENOENT;
+
+	pthread_rwlock_rdlock(&vm->lock);
+	at = region_after(vm, gpa);
+	if (at < vm->nr_regions && vm->regions[at].public.gpa <= gpa) {
+		dirty.slot = vm->regions[at].slot;
+		dirty.first = (gpa - vm->regions[at].public.gpa) / PAGE_SIZE;
+		err = do_ioctl(vm->fd, request, &dirty);
+	}
+	pthread_rwlock_unlock(&vm->lock);
+	return err;
+}
+
+int vmm_memory_get_dirty(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, uint64_t *bitmap,
+			 bool clear)
+{
+	return log_call(vm, VMM_GET_DIRTY, clear ? VMM_DIRTY_CLEAR : 0, gpa, bytes, bitmap);
+}
+
+int vmm_memory_clear_dirty(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes,
+			   const uint64_t *bitmap)
+{
+	return log_call(vm, VMM_CLEAR_DIRTY, 0, gpa, bytes, bitmap);
+}
+
+int vmm_memory_mark_dirty(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
+{
+	struct vmm_range range = { .size = sizeof(range), .gpa = gpa, .bytes = bytes };
+
+	return do_ioctl(vm->fd, VMM_MARK_DIRTY, &range);
+}
+
+void memory_written(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
+{
+	if (__atomic_load_n(&vm->logged, __ATOMIC_ACQUIRE) && bytes)
+		vmm_memory_mark_dirty(vm, gpa, bytes);
 }
 
 int vmm_memory_fd(struct vmm_vm *vm, uint64_t gpa)

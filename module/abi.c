@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The ioctl front end: the only file that sees the structures of uapi/vmm.h as
+ * The ioctl front end: this file and abi_memory.c alone see the structures of uapi/vmm.h as
  * user space wrote them. It copies, checks, and calls the core; another front
  * end can stand beside it. Each call is described in Documentation/api.rst.
  */
@@ -97,12 +97,7 @@ struct head {
 	__u32 flags;
 };
 
-/*
- * Copy a structure of the caller's size into one of ours. @known are its flags.
- * Return: 0, EFAULT, EINVAL (shorter than any version, unknown flags), E2BIG (not zero where longer
- * than ours).
- */
-static int copy_in(void *to, size_t ours, const void __user *from, u32 known)
+int copy_in(void *to, size_t ours, const void __user *from, u32 known)
 {
 	struct head *head = to;
 	u32 size;
@@ -122,8 +117,7 @@ static int copy_in(void *to, size_t ours, const void __user *from, u32 known)
 	return head->flags & ~known ? -EINVAL : 0;
 }
 
-/* The way back: fills what the caller has room for and says how much that was. */
-static int copy_out(void __user *to, void *from, size_t ours)
+int copy_out(void __user *to, void *from, size_t ours)
 {
 	struct head *head = from;
 	u32 room = head->size;
@@ -1055,23 +1049,6 @@ static long abi_create_vcpu(struct vm *vm, void __user *arg)
 	return ret;
 }
 
-static long abi_set_memory(struct vm *vm, void __user *arg)
-{
-	struct vmm_memory memory;
-	long ret;
-
-	static_assert(VMM_MEM_READONLY == MEMORY_READONLY);
-	ret = copy_in(&memory, sizeof(memory), arg, VMM_MEM_READONLY);
-	if (ret)
-		return ret;
-	if (memory.reserved)
-		return -EINVAL;
-	mutex_lock(&vm->lock);
-	ret = memory_set_slot(vm, memory.slot, memory.gpa, memory.bytes, memory.hva, memory.flags);
-	mutex_unlock(&vm->lock);
-	return ret;
-}
-
 static long abi_irq_line(struct vm *vm, void __user *arg)
 {
 	struct vmm_irq_line line;
@@ -1279,8 +1256,6 @@ static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return -EXDEV;
 
 	switch (cmd) {
-	case VMM_SET_MEMORY:
-		return abi_set_memory(vm, user);
 	case VMM_CREATE_VCPU:
 		return abi_create_vcpu(vm, user);
 	case VMM_IRQ_LINE:
@@ -1302,7 +1277,7 @@ static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case VMM_GET_STATS:
 		return abi_get_stats(vm, NULL, user);
 	default:
-		return -ENOTTY;
+		return abi_memory_ioctl(vm, cmd, user);
 	}
 }
 
@@ -1336,7 +1311,8 @@ static long abi_get_info(void __user *arg)
 		.vendor = hw_caps.vendor,
 		.caps = VMM_CAP_PIC | VMM_CAP_PIT | VMM_CAP_IOAPIC | VMM_CAP_LAPIC |
 			VMM_CAP_X2APIC | VMM_CAP_TSC_DEADLINE | VMM_CAP_PVCLOCK |
-			VMM_CAP_IRQFD | VMM_CAP_IOEVENTFD | VMM_CAP_READONLY_MEM,
+			VMM_CAP_IRQFD | VMM_CAP_IOEVENTFD | VMM_CAP_READONLY_MEM |
+			VMM_CAP_DIRTY_LOG,
 		.vcpu_groups = VCPU_GROUPS,
 		.vm_groups = VMM_VM_STATE_ALL,
 		.sync_groups = SYNC_GROUPS,

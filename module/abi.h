@@ -3,8 +3,26 @@
 #define VMM_FRONT_END_H
 
 #include <linux/fs.h>
+#include <linux/types.h>
 
 /* What /dev/vmm answers to */
 extern const struct file_operations abi_system_fops;
+
+struct vm;
+
+/**
+ * copy_in - copy a structure of the caller's size into one of ours
+ * @known: its flags
+ *
+ * Return: 0, EFAULT, EINVAL (shorter than any version, unknown flags), E2BIG (not zero where longer
+ * than ours).
+ */
+int copy_in(void *to, size_t ours, const void __user *from, u32 known);
+
+/* The way back: fills what the caller has room for and says how much that was. */
+int copy_out(void __user *to, void *from, size_t ours);
+
+/* abi_memory.c: calls on a VM about its memory; ENOTTY: none of them */
+long abi_memory_ioctl(struct vm *vm, unsigned int cmd, void __user *arg);
 
 #endif

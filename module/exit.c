@@ -357,11 +357,15 @@ static enum exit_verdict handle_tdp_fault(struct vcpu *vcpu)
 	u64 gpa = vcpu->exit.fault.gpa;
 	int ret;
 
-	if (vcpu_in_window(vcpu))
-		return memory_is_mmio(vcpu->vm, gpa, access) ? handle_mmio(vcpu, gpa, access) :
-							       VERDICT_OUTSIDE;
-
-	ret = memory_fault(vcpu, gpa, access);
+	if (vcpu_in_window(vcpu)) {
+		if (memory_is_mmio(vcpu->vm, gpa, access))
+			return handle_mmio(vcpu, gpa, access);
+		if (!(access & ACCESS_WRITE) || !dirty_write(vcpu, gpa))
+			return VERDICT_OUTSIDE;
+		ret = MEMORY_MAPPED;
+	} else {
+		ret = memory_fault(vcpu, gpa, access);
+	}
 	if (ret == MEMORY_MMIO)
 		return handle_mmio(vcpu, gpa, access);
 

@@ -106,7 +106,7 @@ static int guest_level(const struct fault *fault, int level)
 	const struct memory_slot *slot = &fault->slot;
 
 	level = min(level, hw_caps.tdp->max_level);
-	if (!huge_pages || (fault->exec && !hw_caps.tdp->huge_exec))
+	if (!huge_pages || slot->log || (fault->exec && !hw_caps.tdp->huge_exec))
 		return 1;
 	for (; level > 1; level--) {
 		u64 pages = tdp_level_pages(level);
@@ -343,6 +343,7 @@ static struct tdp_mapping one_page(const struct fault *fault)
 		.pages = fault->map + fault->before,
 		.count = 1,
 		.exec = fault->exec,
+		.logged = fault->slot.log,
 	};
 }
 
@@ -379,8 +380,12 @@ static int install_locked(struct memory *memory, const struct fault *fault,
 
 	if (!ret)
 		ret = tdp_map(memory->tdp, mapping, cache, zapped);
-	if (ret >= 0)
-		mark_dirty(fault, mapping);
+	if (ret < 0)
+		return ret;
+	mark_dirty(fault, mapping);
+	/* The slot is the one that was found: the check has said so. */
+	if (fault->write)
+		dirty_note(&fault->slot, fault->gfn, 1);
 	return ret;
 }
 

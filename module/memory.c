@@ -61,6 +61,7 @@ void memory_destroy(struct vm *vm)
 {
 	struct memory *memory = &vm->memory;
 	struct memory_slots *slots;
+	u32 i;
 
 	/* What is mapped goes with its tables: the notifier's last call has nothing to zap. */
 	write_lock(&memory->lock);
@@ -70,6 +71,8 @@ void memory_destroy(struct vm *vm)
 	memory_unwatch(vm);
 	tdp_destroy(memory->tdp);
 	free_cpumask_var(memory->flush_cpus);
+	for (i = 0; slots && i < slots->count; i++)
+		kvfree(slots->slot[i].log);
 	kfree(slots);
 	cleanup_srcu_struct(&memory->srcu);
 }
@@ -122,29 +125,115 @@ static struct memory_slots *change_slots(const struct memory_slots *slots,
 	return changed;
 }
 
+static void publish_locked(struct memory *memory, struct memory_slots *changed)
+{
+	rcu_assign_pointer(memory->slots, changed);
+	memory_changed(memory, 0, ULONG_MAX);
+}
+
 /* Make @changed the slots; @old is the one that is no longer there as it was, or NULL */
 static void publish_slots(struct vm *vm, struct memory_slots *changed,
 			  const struct memory_slot *old)
 {
 	struct memory *memory = &vm->memory;
+	/* What the CPUs have logged carries guest addresses: it is read by the old array. */
+	bool drain = hw_caps.pml && old && old->log;
+	unsigned long start = drain ? old->hva : 0;
+	unsigned long end = drain ? start + (old->pages << PAGE_SHIFT) : 0;
 	LIST_HEAD(zapped);
 
+	if (drain)
+		memory_begin_change(vm, start, end, true);
 	write_lock(&memory->lock);
-	rcu_assign_pointer(memory->slots, changed);
 	if (old)
 		tdp_zap(memory->tdp, old->gfn, old->gfn + old->pages, &zapped);
-	memory_changed(memory, 0, ULONG_MAX);
+	publish_locked(memory, changed);
 	write_unlock(&memory->lock);
 
 	memory_flush(vm);
 	tdp_free_zapped(memory->tdp, &zapped, true);
+	if (drain)
+		memory_end_change(vm, start, end);
+}
+
+/* The same for one that is as it was, but that it has a log now or has none any more */
+static void publish_log(struct vm *vm, struct memory_slots *changed, const struct memory_slot *new)
+{
+	struct memory *memory = &vm->memory;
+
+	write_lock(&memory->lock);
+	publish_locked(memory, changed);
+	tdp_protect(memory->tdp, new->gfn, new->gfn + new->pages, new->log);
+	write_unlock(&memory->lock);
+	memory_flush(vm);
+}
+
+static bool same_memory(const struct memory_slot *a, const struct memory_slot *b)
+{
+	return a->hva == b->hva && a->pages == b->pages;
+}
+
+/* The log for @new, which takes the place of @old (may be NULL). ENOMEM */
+static int choose_log(const struct memory_slot *old, struct memory_slot *new)
+{
+	if (!(new->flags & MEMORY_LOG_DIRTY))
+		return 0;
+	new->log = old && same_memory(old, new) ? old->log : NULL;
+	if (!new->log)
+		new->log = dirty_log_create(new->pages);
+	return new->log ? 0 : -ENOMEM;
+}
+
+/* Before a log begins CPUs must keep theirs; when the last has ended they need not. */
+static void want_log(struct vm *vm, const struct memory_slots *slots)
+{
+	struct memory *memory = &vm->memory;
+	bool wanted = false;
+	u32 i;
+
+	for (i = 0; i < slots->count; i++)
+		wanted |= !!slots->slot[i].log;
+	if (wanted)
+		WRITE_ONCE(memory->logged, true);
+	if (memory->log_wanted == wanted)
+		return;
+	WRITE_ONCE(memory->log_wanted, wanted);
+	/* A vCPU looks when it enters a window. */
+	if (hw_caps.pml && wanted)
+		memory_leave_guests(vm);
+}
+
+static int replace_slot(struct vm *vm, struct memory_slots *slots, const struct memory_slot *old,
+			const struct memory_slot *new)
+{
+	bool same = old && new && same_memory(old, new) && old->gfn == new->gfn &&
+		    !((old->flags ^ new->flags) & ~MEMORY_LOG_DIRTY);
+	atomic64_t *old_log = old ? old->log : NULL;
+	struct memory *memory = &vm->memory;
+	struct memory_slots *changed;
+
+	changed = change_slots(slots, old, new);
+	if (!changed)
+		return -ENOMEM;
+	want_log(vm, changed);
+	if (same)
+		publish_log(vm, changed, new);
+	else
+		publish_slots(vm, changed, old);
+	if (slots) {
+		synchronize_srcu_expedited(&memory->srcu);
+		if (!new || new->log != old_log)
+			kvfree(old_log);
+		kfree(slots);
+	}
+	return 0;
 }
 
 int memory_set_slot(struct vm *vm, u32 slot, u64 gpa, u64 bytes, u64 hva, u32 flags)
 {
 	struct memory *memory = &vm->memory;
-	struct memory_slots *slots, *changed;
 	const struct memory_slot *old;
+	struct memory_slots *slots;
 	struct memory_slot new = {
 		.gfn = gpa >> PAGE_SHIFT,
 		.pages = bytes >> PAGE_SHIFT,
@@ -154,31 +243,25 @@ int memory_set_slot(struct vm *vm, u32 slot, u64 gpa, u64 bytes, u64 hva, u32 fl
 	};
 	int ret;
 
-	if (slot >= MEMORY_MAX_SLOTS || (flags & ~MEMORY_READONLY) ||
+	if (slot >= MEMORY_MAX_SLOTS || (flags & ~(MEMORY_READONLY | MEMORY_LOG_DIRTY)) ||
 	    !PAGE_ALIGNED(gpa | bytes | hva))
 		return -EINVAL;
 
 	slots = rcu_dereference_protected(memory->slots, lockdep_is_held(&vm->lock));
 	old = slot_by_number(slots, slot);
-	if (bytes) {
-		ret = check_slot(slots, &new);
-		if (ret)
-			return ret;
-		if (old && !memcmp(old, &new, sizeof(new)))
-			return 0;
-	} else if (!old) {
-		return -ENOENT;
-	}
-	changed = change_slots(slots, old, bytes ? &new : NULL);
-	if (!changed)
-		return -ENOMEM;
-
-	publish_slots(vm, changed, old);
-	if (slots) {
-		synchronize_srcu_expedited(&memory->srcu);
-		kfree(slots);
-	}
-	return 0;
+	if (!bytes)
+		return old ? replace_slot(vm, slots, old, NULL) : -ENOENT;
+	ret = check_slot(slots, &new);
+	if (!ret)
+		ret = choose_log(old, &new);
+	if (ret)
+		return ret;
+	if (old && !memcmp(old, &new, sizeof(new)))
+		return 0;
+	ret = replace_slot(vm, slots, old, &new);
+	if (ret && !(old && old->log == new.log))
+		kvfree(new.log);
+	return ret;
 }
 
 bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access)
@@ -219,6 +302,10 @@ static int copy_guest(struct vm *vm, u64 gpa, void *buf, size_t len, enum copy c
 		}
 		part = min_t(u64, len, ((slot->gfn + slot->pages) << PAGE_SHIFT) - gpa);
 		ret = copy_at(slot_hva(slot, gpa), buf, part, copy);
+		/* Some of it may have been written even if it failed. */
+		if (copy == COPY_WRITE)
+			dirty_note(slot, gpa >> PAGE_SHIFT,
+				   ((gpa + part - 1) >> PAGE_SHIFT) - (gpa >> PAGE_SHIFT) + 1);
 		gpa += part;
 		buf += part;
 		len -= part;
@@ -262,6 +349,7 @@ int memory_cmpxchg(struct vm *vm, u64 gpa, u64 old, u64 new, int size)
 			ret = cmpxchg_user8((u64 __user *)hva, old, new);
 		else
 			ret = cmpxchg_user4((u32 __user *)hva, old, new);
+		dirty_note(slot, gpa >> PAGE_SHIFT, 1);
 	}
 	srcu_read_unlock(&memory->srcu, idx);
 	return ret > 0 ? -EAGAIN : ret;

@@ -36,6 +36,7 @@ struct vm;
 
 #define MEMORY_MAX_SLOTS	512
 #define MEMORY_READONLY		1
+#define MEMORY_LOG_DIRTY	2
 
 /**
  * struct memory_slot - guest frames and the host addresses behind them
@@ -43,7 +44,8 @@ struct vm;
  * @pages: how many
  * @hva: where they are in vm->mm
  * @number: the VMM's
- * @flags: MEMORY_READONLY
+ * @flags: MEMORY_*
+ * @log: with MEMORY_LOG_DIRTY: a bit per page, see dirty.c; else NULL
  */
 struct memory_slot {
 	u64 gfn;
@@ -51,6 +53,7 @@ struct memory_slot {
 	unsigned long hva;
 	u32 number;
 	u32 flags;
+	atomic64_t *log;
 };
 
 /* Sorted by @gfn; never changed once published */
@@ -88,6 +91,8 @@ struct memory {
 	struct memory_range invalidated[MEMORY_HISTORY];/* [lock] by number, the last that ended */
 	wait_queue_head_t invalidate_wait;	/* for none to run */
 	struct tdp *tdp;			/* [I] the default view */
+	bool logged;				/* [L] read without: a slot has a log, or had one */
+	bool log_wanted;			/* [L] read without: a slot has a log */
 	spinlock_t flush_lock;
 	cpumask_var_t flush_cpus;		/* [F] */
 };
@@ -100,9 +105,10 @@ void memory_destroy(struct vm *vm);
  * @vm: the VM; vm->lock is held, current->mm is vm->mm; may sleep
  * @slot: number, below MEMORY_MAX_SLOTS
  * @gpa: @bytes, @hva: page aligned; @bytes 0 deletes
- * @flags: MEMORY_READONLY or 0
+ * @flags: MEMORY_READONLY, MEMORY_LOG_DIRTY
  *
- * When it returns, no vCPU and no memory_read() or memory_write() uses what the slot was before.
+ * When it returns, no vCPU and no memory_read() or memory_write() uses what the slot was before. A
+ * log stays with memory of the same address and size, wherever the slot moves.
  *
  * Return: 0, or EINVAL (alignment, flags, slot number), ERANGE (guest-physical width or wrap),
  * EFAULT (@hva is no user range), EEXIST (overlap), ENOENT (deletes what is not there), ENOMEM.
@@ -127,6 +133,54 @@ bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access);
  * EFAULT (nothing mapped at the host address, or no page of RAM), EHWPOISON, ENOMEM.
  */
 int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access);
+
+/* What logs of writes hold: dirty.c says what keeps them complete. */
+atomic64_t *dirty_log_create(u64 pages);
+
+/**
+ * dirty_note - pages of @slot were written to; its log cannot go away meanwhile
+ */
+void dirty_note(const struct memory_slot *slot, u64 gfn, u64 pages);
+
+/**
+ * dirty_note_logged - the CPU's log says that a vCPU has written to these pages; in the window
+ */
+void dirty_note_logged(struct vcpu *vcpu, const u64 *gpas, int count);
+
+/**
+ * dirty_write - a quick memory_fault() for writes that nothing but a log holds back
+ * @vcpu: who faulted, in the window or outside
+ * @gpa: where
+ *
+ * Return: true: enter again; false: ask memory_fault().
+ */
+bool dirty_write(struct vcpu *vcpu, u64 gpa);
+
+/**
+ * dirty_get - copy bits of a log out
+ * @vm: the VM; vm->lock is held, current->mm is vm->mm; may sleep
+ * @slot: number
+ * @first: page of the slot, a multiple of 64
+ * @pages: a multiple of 64, or up to the slot's end
+ * @bitmap: for one bit per page, from bit 0 of the first word on
+ * @clear: and take them from the log: writes that come after the call are noted again
+ *
+ * Return: 0, ENOENT (no such slot), ENODATA (it has no log), EINVAL (alignment, no pages), ERANGE
+ * (not all of them are in the slot), EFAULT.
+ */
+int dirty_get(struct vm *vm, u32 slot, u64 first, u64 pages, u64 __user *bitmap, bool clear);
+
+/**
+ * dirty_clear - take those bits from a log that are set in @bitmap; else as dirty_get()
+ */
+int dirty_clear(struct vm *vm, u32 slot, u64 first, u64 pages, const u64 __user *bitmap);
+
+/**
+ * dirty_mark - note writes that the front end has done; vm->lock is held
+ *
+ * Return: 0, EINVAL (@bytes 0), ERANGE (wraps), ENXIO (not all of it is in slots).
+ */
+int dirty_mark(struct vm *vm, u64 gpa, u64 bytes);
 
 /**
  * memory_read - copy from guest-physical memory; may sleep, current->mm is vm->mm
@@ -168,6 +222,18 @@ int memory_peek(struct vcpu *vcpu, u64 gpa, void *buf, size_t len);
  * the last time.
  */
 void memory_flush(struct vm *vm);
+
+/**
+ * memory_leave_guests - each vCPU leaves its guest once; otherwise as memory_flush()
+ */
+void memory_leave_guests(struct vm *vm);
+
+/*
+ * notifier.c, for memory.c alone: what these host addresses map in the guest goes, and does not come
+ * back before the end
+ */
+void memory_begin_change(struct vm *vm, unsigned long start, unsigned long end, bool may_sleep);
+void memory_end_change(struct vm *vm, unsigned long start, unsigned long end);
 
 /* notifier.c, for memory.c alone: the notifier's life. EINTR, ENOMEM */
 int memory_watch(struct vm *vm);

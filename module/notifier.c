@@ -47,42 +47,52 @@ static void zap_hva(struct memory *memory, unsigned long start, unsigned long en
 			tdp_zap(memory->tdp, first, last, zapped);
 }
 
-static int invalidate_range_start(struct mmu_notifier *notifier,
-				  const struct mmu_notifier_range *range)
+void memory_begin_change(struct vm *vm, unsigned long start, unsigned long end, bool may_sleep)
 {
-	struct vm *vm = notifier_vm(notifier);
 	struct memory *memory = &vm->memory;
 	struct memory_range *bounds = &memory->invalidating;
 	LIST_HEAD(zapped);
 
 	write_lock(&memory->lock);
 	if (memory->invalidate_running++) {
-		bounds->start = min(bounds->start, range->start);
-		bounds->end = max(bounds->end, range->end);
+		bounds->start = min(bounds->start, start);
+		bounds->end = max(bounds->end, end);
 	} else {
-		*bounds = (struct memory_range){ range->start, range->end };
+		*bounds = (struct memory_range){ start, end };
 	}
-	zap_hva(memory, range->start, range->end, &zapped);
+	zap_hva(memory, start, end, &zapped);
 	write_unlock(&memory->lock);
 
 	memory_flush(vm);
-	tdp_free_zapped(memory->tdp, &zapped, mmu_notifier_range_blockable(range));
+	tdp_free_zapped(memory->tdp, &zapped, may_sleep);
+}
+
+void memory_end_change(struct vm *vm, unsigned long start, unsigned long end)
+{
+	struct memory *memory = &vm->memory;
+	bool last;
+
+	write_lock(&memory->lock);
+	memory_changed(memory, start, end);
+	last = !--memory->invalidate_running;
+	write_unlock(&memory->lock);
+
+	if (last && wq_has_sleeper(&memory->invalidate_wait))
+		wake_up_all(&memory->invalidate_wait);
+}
+
+static int invalidate_range_start(struct mmu_notifier *notifier,
+				  const struct mmu_notifier_range *range)
+{
+	memory_begin_change(notifier_vm(notifier), range->start, range->end,
+			    mmu_notifier_range_blockable(range));
 	return 0;
 }
 
 static void invalidate_range_end(struct mmu_notifier *notifier,
 				 const struct mmu_notifier_range *range)
 {
-	struct memory *memory = &notifier_vm(notifier)->memory;
-	bool last;
-
-	write_lock(&memory->lock);
-	memory_changed(memory, range->start, range->end);
-	last = !--memory->invalidate_running;
-	write_unlock(&memory->lock);
-
-	if (last && wq_has_sleeper(&memory->invalidate_wait))
-		wake_up_all(&memory->invalidate_wait);
+	memory_end_change(notifier_vm(notifier), range->start, range->end);
 }
 
 static bool young(struct mmu_notifier *notifier, unsigned long start, unsigned long end,
@@ -165,13 +175,37 @@ static void leave_guest(void *unused)
 {
 }
 
+/* memory.flush_lock is held. */
+static void interrupt_guests(struct vm *vm)
+{
+	struct memory *memory = &vm->memory;
+	struct vcpu *vcpu;
+	int i;
+
+	/*
+	 * Pairs with the barrier between a vCPU's becoming VCPU_IN_WINDOW and its reading of flush_gen:
+	 * it sees what was changed before, or is seen here.
+	 */
+	smp_mb();
+	cpumask_clear(memory->flush_cpus);
+	vm_for_each_vcpu(vm, vcpu, i)
+		if (READ_ONCE(vcpu->mode) == VCPU_IN_WINDOW)
+			cpumask_set_cpu(READ_ONCE(vcpu->cpu), memory->flush_cpus);
+	on_each_cpu_mask(memory->flush_cpus, leave_guest, NULL, true);
+}
+
+void memory_leave_guests(struct vm *vm)
+{
+	spin_lock(&vm->memory.flush_lock);
+	interrupt_guests(vm);
+	spin_unlock(&vm->memory.flush_lock);
+}
+
 void memory_flush(struct vm *vm)
 {
 	struct memory *memory = &vm->memory;
 	struct tdp *tdp = memory->tdp;
-	struct vcpu *vcpu;
 	u64 gen;
-	int i;
 
 	if (READ_ONCE(tdp->flushed_gen) == atomic64_read(&tdp->flush_gen))
 		return;
@@ -179,16 +213,7 @@ void memory_flush(struct vm *vm)
 	spin_lock(&memory->flush_lock);
 	gen = atomic64_read(&tdp->flush_gen);
 	if (tdp->flushed_gen != gen) {
-		/*
-		 * Pairs with the barrier between a vCPU's becoming VCPU_IN_WINDOW and its reading
-		 * of flush_gen: it sees the new number, or is seen here.
-		 */
-		smp_mb();
-		cpumask_clear(memory->flush_cpus);
-		vm_for_each_vcpu(vm, vcpu, i)
-			if (READ_ONCE(vcpu->mode) == VCPU_IN_WINDOW)
-				cpumask_set_cpu(READ_ONCE(vcpu->cpu), memory->flush_cpus);
-		on_each_cpu_mask(memory->flush_cpus, leave_guest, NULL, true);
+		interrupt_guests(vm);
 		WRITE_ONCE(tdp->flushed_gen, gen);
 	}
 	spin_unlock(&memory->flush_lock);

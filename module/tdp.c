@@ -17,8 +17,10 @@
  * Bits for software: EPT leaves 56:52 to it in all entries (SDM vol. 3 tables 29-1 to 29-6), NPT
  * 58:52 (APM vol. 2 5.3).
  *
+ * SOFT_WRITE: a leaf that may be written to; where the write bit is clear a log holds it back
  * SOFT_SMALL: a table whose pages code runs in, which no huge page shall replace
  */
+#define SOFT_WRITE	BIT_ULL(52)
 #define SOFT_SMALL	BIT_ULL(53)
 
 static unsigned int level_shift(int level)
@@ -188,7 +190,51 @@ void tdp_cache_drain(struct tdp_cache *cache)
 		__free_page(cache->pages[--cache->count]);
 }
 
-static u64 make_leaf(const struct tdp_format *format, int level, const struct tdp_page *page)
+/*
+ * An entry below one that begins to let writes through: tables and, with a log, huge pages hold
+ * them back in its place; other leaves are armed, or have what they are entitled to.
+ */
+static u64 settled(const struct tdp *tdp, u64 entry, int level, bool logged)
+{
+	const struct tdp_format *format = tdp->format;
+
+	if (!is_leaf(tdp, entry, level) || (logged && (level > 1 || !hw_caps.pml)))
+		return entry & ~format->write;
+	if (logged)
+		entry &= ~format->dirty;
+	return entry & SOFT_WRITE ? entry | format->write : entry;
+}
+
+static void settle(const struct tdp *tdp, u64 *entry, int level, bool logged)
+{
+	u64 old = READ_ONCE(*entry), new;
+
+	do {
+		if (!is_present(tdp, old))
+			return;
+		new = settled(tdp, old, level, logged);
+	} while (new != old && !change_entry(entry, &old, new));
+}
+
+/*
+ * Let writes through @entry, which points to a table and was @old. Two that do it at once may arm a
+ * page that one of them has just let through: it is in the log, and armed once more when that is
+ * read, which flushes whatever it has changed.
+ */
+static void open_table(const struct tdp *tdp, u64 *entry, u64 old, int level, bool logged)
+{
+	u64 *table = child_table(tdp, old);
+	int i;
+
+	for (i = 0; i < TDP_ENTRIES; i++)
+		settle(tdp, &table[i], level - 1, logged);
+	while (!(old & tdp->format->write) &&
+	       !change_entry(entry, &old, old | tdp->format->write))
+		;
+}
+
+static u64 make_leaf(const struct tdp_format *format, int level, bool logged,
+		     const struct tdp_page *page)
 {
 	u64 leaf = (page->pfn << PAGE_SHIFT) | format->read | format->user | format->ram;
 
@@ -197,6 +243,8 @@ static u64 make_leaf(const struct tdp_format *format, int level, const struct td
 	if (level == 1 || format->huge_exec)
 		leaf |= format->exec;
 	if (page->flags & TDP_WRITE)
+		leaf |= SOFT_WRITE;
+	if ((page->flags & TDP_WRITE) && (!logged || hw_caps.pml || (page->flags & TDP_DIRTY)))
 		leaf |= format->write;
 	if (page->flags & TDP_DIRTY)
 		leaf |= format->dirty;
@@ -206,13 +254,14 @@ static u64 make_leaf(const struct tdp_format *format, int level, const struct td
 }
 
 /* The same page and the same rights as a huge page's, in entries of @level */
-static void split_leaf(const struct tdp_format *format, u64 *table, u64 leaf, int level)
+static void split_leaf(const struct tdp *tdp, u64 *table, u64 leaf, int level, bool logged)
 {
 	u64 step = tdp_level_pages(level) << PAGE_SHIFT;
 	int i;
 
 	if (level == 1)
-		leaf = (leaf & ~format->leaf) | format->exec;
+		leaf = (leaf & ~tdp->format->leaf) | tdp->format->exec;
+	leaf = settled(tdp, leaf, level, logged);
 	for (i = 0; i < TDP_ENTRIES; i++)
 		table[i] = leaf + i * step;
 }
@@ -221,8 +270,8 @@ static void split_leaf(const struct tdp_format *format, u64 *table, u64 leaf, in
  * Hang a table into @entry, which was *old: an empty one for nothing, else one that maps what the
  * huge page did. Return: 0; ENOBUFS; EAGAIN: *old is something else by now.
  */
-static int link_table(struct tdp *tdp, u64 *entry, u64 *old, int level, bool exec,
-		      struct tdp_cache *cache)
+static int link_table(struct tdp *tdp, u64 *entry, u64 *old, int level,
+		      const struct tdp_mapping *mapping, struct tdp_cache *cache)
 {
 	const struct tdp_format *format = tdp->format;
 	bool split = is_present(tdp, *old);
@@ -233,10 +282,10 @@ static int link_table(struct tdp *tdp, u64 *entry, u64 *old, int level, bool exe
 		return -ENOBUFS;
 	page = cache->pages[cache->count - 1];
 	if (split)
-		split_leaf(format, page_address(page), *old, level);
+		split_leaf(tdp, page_address(page), *old, level, mapping->logged);
 	set_page_private(page, level);
 	new = page_to_phys(page) | format->table;
-	if (exec && !format->huge_exec)
+	if (mapping->exec && !format->huge_exec)
 		new |= SOFT_SMALL;
 	if (!change_entry(entry, old, new)) {
 		if (split)
@@ -250,23 +299,25 @@ static int link_table(struct tdp *tdp, u64 *entry, u64 *old, int level, bool exe
 		count_leaves(tdp, level + 1, -1);
 		count_leaves(tdp, level, TDP_ENTRIES);
 		/* No CPU is to hold on to the huge page, which may grant less. */
-		atomic64_inc(&tdp->flush_gen);
+		tdp_stale(tdp);
 	}
 	return 0;
 }
 
-/* The table behind @entry of @level, whatever is there now. ENOBUFS */
-static int get_table(struct tdp *tdp, u64 *entry, int level, bool exec, struct tdp_cache *cache,
-		     u64 **table)
+/* The table behind @entry of @level, whatever is there now, open for a write. ENOBUFS */
+static int get_table(struct tdp *tdp, u64 *entry, int level, const struct tdp_mapping *mapping,
+		     struct tdp_cache *cache, u64 **table)
 {
 	u64 old = READ_ONCE(*entry);
 	int ret;
 
 	while (!is_present(tdp, old) || is_leaf(tdp, old, level)) {
-		ret = link_table(tdp, entry, &old, level - 1, exec, cache);
+		ret = link_table(tdp, entry, &old, level - 1, mapping, cache);
 		if (ret == -ENOBUFS)
 			return ret;
 	}
+	if (!(old & tdp->format->write) && (mapping->pages[mapping->wanted].flags & TDP_DIRTY))
+		open_table(tdp, entry, old, level, mapping->logged);
 	*table = child_table(tdp, old);
 	return 0;
 }
@@ -278,7 +329,7 @@ static int get_table(struct tdp *tdp, u64 *entry, int level, bool exec, struct t
 static int set_leaf(struct tdp *tdp, u64 *entry, int level, u64 leaf)
 {
 	const struct tdp_format *format = tdp->format;
-	u64 kept = format->write | format->accessed | format->dirty;
+	u64 kept = SOFT_WRITE | format->write | format->accessed | format->dirty;
 	u64 old = READ_ONCE(*entry);
 	bool other;
 	u64 new;
@@ -295,7 +346,7 @@ static int set_leaf(struct tdp *tdp, u64 *entry, int level, u64 leaf)
 	if (!is_present(tdp, old))
 		count_leaves(tdp, level, 1);
 	if (other)
-		atomic64_inc(&tdp->flush_gen);
+		tdp_stale(tdp);
 	return other;
 }
 
@@ -312,7 +363,7 @@ static int replace_table(struct tdp *tdp, u64 *entry, u64 old, int level, u64 le
 		return -EEXIST;
 	list_add(&virt_to_page(child_table(tdp, old))->lru, zapped);
 	count_leaves(tdp, level, 1);
-	atomic64_inc(&tdp->flush_gen);
+	tdp_stale(tdp);
 	return 1;
 }
 
@@ -329,13 +380,13 @@ int tdp_map(struct tdp *tdp, const struct tdp_mapping *mapping, struct tdp_cache
 
 	for (l = format->levels; l > level; l--) {
 		entry = &table[entry_index(mapping->gfn, l)];
-		ret = get_table(tdp, entry, l, mapping->exec, cache, &table);
+		ret = get_table(tdp, entry, l, mapping, cache, &table);
 		if (ret)
 			return ret;
 	}
 
 	entry = &table[entry_index(mapping->gfn, level)];
-	leaf = make_leaf(format, level, &pages[mapping->wanted]);
+	leaf = make_leaf(format, level, mapping->logged, &pages[mapping->wanted]);
 	old = READ_ONCE(*entry);
 	if (level > 1 && is_present(tdp, old) && !is_leaf(tdp, old, level))
 		return replace_table(tdp, entry, old, level, leaf, zapped);
@@ -343,7 +394,8 @@ int tdp_map(struct tdp *tdp, const struct tdp_mapping *mapping, struct tdp_cache
 		u64 none = 0;
 
 		if (i != mapping->wanted && !READ_ONCE(entry[i]))
-			added += change_entry(&entry[i], &none, make_leaf(format, level, &pages[i]));
+			added += change_entry(&entry[i], &none,
+					      make_leaf(format, level, mapping->logged, &pages[i]));
 	}
 	if (added)
 		count_leaves(tdp, level, added);
@@ -383,8 +435,104 @@ bool tdp_zap(struct tdp *tdp, u64 start, u64 end, struct list_head *zapped)
 {
 	if (!zap_table(tdp, tdp->table, tdp->format->levels, start, end, zapped))
 		return false;
-	atomic64_inc(&tdp->flush_gen);
+	tdp_stale(tdp);
 	return true;
+}
+
+bool tdp_write(struct tdp *tdp, u64 gfn, bool logged)
+{
+	const struct tdp_format *format = tdp->format;
+	int level = format->levels;
+	u64 *table = tdp->table;
+	u64 *entry;
+	u64 old;
+
+	for (;; level--) {
+		entry = &table[entry_index(gfn, level)];
+		old = READ_ONCE(*entry);
+		if (!is_present(tdp, old))
+			return false;
+		if (is_leaf(tdp, old, level))
+			break;
+		if (!(old & format->write)) {
+			/* Without a log a huge page may take its place. */
+			if (!logged)
+				return false;
+			open_table(tdp, entry, old, level, true);
+		}
+		table = child_table(tdp, old);
+	}
+	if (logged && level > 1)
+		return false;
+	do {
+		if (!(old & SOFT_WRITE))
+			return false;
+	} while (!change_entry(entry, &old,
+			       old | format->write | format->accessed | format->dirty));
+	return true;
+}
+
+static void protect_table(struct tdp *tdp, u64 *table, int level, u64 start, u64 end, bool logged)
+{
+	u64 span = tdp_level_pages(level);
+	u64 gfn = round_down(start, span);
+
+	for (; gfn < end; gfn += span) {
+		u64 *entry = &table[entry_index(gfn, level)];
+		u64 old = READ_ONCE(*entry);
+
+		if (!is_present(tdp, old))
+			continue;
+		if (level == 1)
+			settle(tdp, entry, 1, logged);
+		else if (is_leaf(tdp, old, level) || (gfn >= start && gfn + span <= end))
+			while (!change_entry(entry, &old, old & ~tdp->format->write))
+				;
+		else
+			protect_table(tdp, child_table(tdp, old), level - 1, max(start, gfn),
+				      min(end, gfn + span), logged);
+	}
+}
+
+void tdp_protect(struct tdp *tdp, u64 start, u64 end, bool logged)
+{
+	protect_table(tdp, tdp->table, tdp->format->levels, start, end, logged);
+	tdp_stale(tdp);
+}
+
+/* The entry of level 1 that maps @gfn, or NULL */
+static u64 *find_small(struct tdp *tdp, u64 gfn)
+{
+	u64 *table = tdp->table;
+	int level;
+
+	for (level = tdp->format->levels; level > 1; level--) {
+		u64 entry = READ_ONCE(table[entry_index(gfn, level)]);
+
+		if (!is_present(tdp, entry) || is_leaf(tdp, entry, level))
+			return NULL;
+		table = child_table(tdp, entry);
+	}
+	return &table[entry_index(gfn, 1)];
+}
+
+void tdp_rearm(struct tdp *tdp, u64 gfn, u64 mask)
+{
+	u64 *entry = NULL;
+	unsigned int i;
+
+	/* A huge page, or what is not there, lets no write through. */
+	for (; mask; mask &= mask - 1) {
+		i = __ffs64(mask);
+		/* The 64 may lie in two tables. */
+		if (!entry || entry_index(gfn + i, 1) < i) {
+			entry = find_small(tdp, gfn + i);
+			if (!entry)
+				continue;
+			entry -= i;
+		}
+		settle(tdp, entry + i, 1, true);
+	}
 }
 
 /*
@@ -393,24 +541,25 @@ bool tdp_zap(struct tdp *tdp, u64 start, u64 end, struct list_head *zapped)
  */
 #define AGED	BIT_ULL(62)
 
-static bool leaf_present_young(struct tdp *tdp, u64 *entry, u64 old, bool clear)
+static bool leaf_present_young(struct tdp *tdp, u64 *entry, u64 old, int level, bool clear)
 {
 	while (clear && is_present(tdp, old)) {
 		if (!change_entry(entry, &old, AGED))
 			continue;
+		count_leaves(tdp, level, -1);
 		/* Whoever unmaps the page next finds nothing here, but flushes for the number. */
-		atomic64_inc(&tdp->flush_gen);
+		tdp_stale(tdp);
 		return true;
 	}
 	return is_present(tdp, old);
 }
 
-static bool leaf_young(struct tdp *tdp, u64 *entry, u64 old, bool clear)
+static bool leaf_young(struct tdp *tdp, u64 *entry, u64 old, int level, bool clear)
 {
 	u64 accessed = tdp->format->accessed;
 
 	if (!accessed)
-		return leaf_present_young(tdp, entry, old, clear);
+		return leaf_present_young(tdp, entry, old, level, clear);
 	if (!clear)
 		return old & accessed;
 	while (old & accessed) {
@@ -433,7 +582,7 @@ static bool table_young(struct tdp *tdp, u64 *table, int level, u64 start, u64 e
 		if (!is_present(tdp, old))
 			continue;
 		if (is_leaf(tdp, old, level))
-			young |= leaf_young(tdp, entry, old, clear);
+			young |= leaf_young(tdp, entry, old, level, clear);
 		else
 			young |= table_young(tdp, child_table(tdp, old), level - 1, max(start, gfn),
 					     min(end, gfn + span), clear);

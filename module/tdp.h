@@ -7,11 +7,19 @@
  *
  *   add or widen entries,	vm->memory.lock held for reading, several at a time
  *   split a huge page
- *   remove entries, put a	vm->memory.lock held for writing
- *   huge page for a table
+ *   remove or narrow entries,	vm->memory.lock held for writing
+ *   put a huge page for a table
  *   read entries		either of them; or interrupts off or rcu_read_lock(), with results
  *				that may be gone already. In a vCPU's window what is found stays
  *				valid until the window lets interrupts in (memory_flush())
+ *
+ * A log of writes holds the right to write back, until a write comes. Leaves of 4 KiB pages are
+ * armed: with PML (hw_caps.pml) by a clear dirty bit, of whose setting the CPU keeps a log, else by a
+ * clear write bit. Above them the write bit of an entry stands for all that is below: it is cleared
+ * for as much as lies in the slot, at the highest level, and the first write there passes it on to
+ * the entries of the table behind (both manuals grant a write only where each level does: SDM vol. 3
+ * 29.3.2, APM vol. 2 15.25.5). So to begin or end a log costs some entries, not one per page.
+ * Such an entry covers pages of one slot alone.
  *
  * A table that was unlinked is still walked by CPUs until they have flushed, and by RCU readers:
  * tdp_zap() only collects it, tdp_free_zapped() frees it after both.
@@ -105,7 +113,7 @@ struct tdp_cache {
 int tdp_cache_fill(struct tdp_cache *cache);
 void tdp_cache_drain(struct tdp_cache *cache);
 
-#define TDP_WRITE	BIT(0)	/* the mapping may be written to */
+#define TDP_WRITE	BIT(0)	/* the mapping may be written to; with a log, once it is told */
 #define TDP_DIRTY	BIT(1)	/* it is about to be: spare the CPU setting the dirty bit */
 #define TDP_OLD		BIT(2)	/* not accessed yet */
 
@@ -127,6 +135,7 @@ struct tdp_page {
  * @count: of @pages; more than one at level 1 alone, and all in one table
  * @wanted: which of them; the others are mapped only where nothing is yet
  * @exec: code is to run there
+ * @logged: the slot has a log of writes
  */
 struct tdp_mapping {
 	u64 gfn;
@@ -135,6 +144,7 @@ struct tdp_mapping {
 	int count;
 	int wanted;
 	bool exec;
+	bool logged;
 };
 
 /* Frames that an entry maps */
@@ -157,6 +167,44 @@ static inline u64 tdp_level_pages(int level)
  */
 int tdp_map(struct tdp *tdp, const struct tdp_mapping *mapping, struct tdp_cache *cache,
 	    struct list_head *zapped);
+
+/**
+ * tdp_write - let a write through that nothing but a log holds back
+ * @tdp: memory.lock is held for reading
+ * @gfn: the page
+ * @logged: its slot has a log: the caller must take note of the page when this returns true
+ *
+ * Return: false: the page must be mapped first, or otherwise.
+ */
+bool tdp_write(struct tdp *tdp, u64 gfn, bool logged);
+
+/**
+ * tdp_protect - have the next write to each page of a range fault, or be logged by the CPU
+ * @tdp: memory.lock is held for writing
+ * @start: first guest frame
+ * @end: the one behind the last; all in one slot
+ * @logged: the slot has a log
+ *
+ * What holds writes back when a log has ended is undone, and huge pages are put back, by the
+ * faults to come. flush_gen has risen, so memory_flush() must follow.
+ */
+void tdp_protect(struct tdp *tdp, u64 start, u64 end, bool logged);
+
+/**
+ * tdp_rearm - arm pages whose writes were taken note of, and are to be again
+ * @tdp: memory.lock is held for writing
+ * @gfn: the first of 64 frames
+ * @mask: which of them
+ *
+ * The caller calls tdp_stale() when it is through.
+ */
+void tdp_rearm(struct tdp *tdp, u64 gfn, u64 mask);
+
+/* All that CPUs hold of @tdp is stale: memory_flush() must follow before anyone relies on it. */
+static inline void tdp_stale(struct tdp *tdp)
+{
+	atomic64_inc(&tdp->flush_gen);
+}
 
 /**
  * tdp_zap - remove all mappings of a range

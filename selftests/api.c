@@ -199,11 +199,14 @@ static const struct call {
 	  offsetof(struct vmm_stats, reserved) },
 };
 
-/* Calls without a structure */
+/* Calls without a structure, and those about a log: it must be begun first */
 static const struct {
 	unsigned int request;
 	u32 files;
-} plain_calls[] = { { VMM_RUN, VCPU }, { VMM_KICK, VCPU } };
+} plain_calls[] = {
+	{ VMM_RUN, VCPU }, { VMM_KICK, VCPU }, { VMM_GET_DIRTY, VM }, { VMM_CLEAR_DIRTY, VM },
+	{ VMM_MARK_DIRTY, VM },
+};
 
 static const u32 all_files[] = { SYSTEM, VM, VCPU };
 
@@ -409,7 +412,10 @@ static bool known(unsigned int request)
 	for (i = 0; i < ARRAY_SIZE(calls); i++)
 		if (calls[i].request == request)
 			return true;
-	return request == VMM_RUN || request == VMM_KICK;
+	for (i = 0; i < ARRAY_SIZE(plain_calls); i++)
+		if (plain_calls[i].request == request)
+			return true;
+	return false;
 }
 
 TEST_F(api, unknown_calls)

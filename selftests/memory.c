@@ -48,7 +48,7 @@ TEST_F(memory, slot_refused)
 	/* No such slot, no such flag */
 	EXPECT_EQ(-EINVAL, slot(self->vm->info.max_slots, 0x200000, PAGE, mem, 0));
 	EXPECT_EQ(-EINVAL, slot(~0, 0x200000, PAGE, mem, 0));
-	EXPECT_EQ(-EINVAL, slot(1, 0x200000, PAGE, mem, 2));
+	EXPECT_EQ(-EINVAL, slot(1, 0x200000, PAGE, mem, 4));
 	EXPECT_EQ(-EINVAL, slot(1, 0x200000, PAGE, mem, 1u << 31));
 	/* Overlapping: exactly, at the front, at the end, inside, around */
 	EXPECT_EQ(-EEXIST, slot(1, 0, 1 * MIB, mem, 0));

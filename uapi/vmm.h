@@ -42,6 +42,9 @@
 #define VMM_GET_VM_STATE	_IO(VMM_IOC, 0x17)	/* struct vmm_vm_state */
 #define VMM_SET_VM_STATE	_IO(VMM_IOC, 0x18)	/* struct vmm_vm_state */
 #define VMM_SET_MSR_POLICY	_IO(VMM_IOC, 0x19)	/* struct vmm_msr_policy */
+#define VMM_GET_DIRTY		_IO(VMM_IOC, 0x1a)	/* struct vmm_dirty */
+#define VMM_CLEAR_DIRTY		_IO(VMM_IOC, 0x1b)	/* struct vmm_dirty */
+#define VMM_MARK_DIRTY		_IO(VMM_IOC, 0x1c)	/* struct vmm_range */
 
 /* On a vCPU */
 #define VMM_RUN			_IO(VMM_IOC, 0x20)	/* no argument (0) */
@@ -81,6 +84,7 @@
 #define VMM_CAP_SINGLE_STEP	(1ULL << 13)
 #define VMM_CAP_VIRTUAL_APIC	(1ULL << 14)	/* x2APIC: TPR, EOI and SELF_IPI need no exits */
 #define VMM_CAP_PAUSE_LOOPS	(1ULL << 15)	/* vCPUs that spin with PAUSE make way for others */
+#define VMM_CAP_DIRTY_LOG	(1ULL << 16)
 
 /**
  * struct vmm_info - what this module and this host offer
@@ -165,6 +169,7 @@ struct vmm_vcpu_create {
  * VMM_SET_MEMORY
  */
 #define VMM_MEM_READONLY	(1U << 0)	/* guest writes leave as MMIO exits */
+#define VMM_MEM_LOG_DIRTY	(1U << 1)	/* note which pages are written to */
 
 /**
  * struct vmm_memory - map, move, change or (bytes = 0) delete one memory slot
@@ -184,6 +189,47 @@ struct vmm_memory {
 	__u64 gpa;
 	__u64 bytes;
 	__u64 hva;
+};
+
+/*
+ * The log of a slot with VMM_MEM_LOG_DIRTY: a bit for each page that was written to by a guest, by the
+ * module for it, or as VMM_MARK_DIRTY says, since the log began or the bit was cleared.
+ */
+#define VMM_DIRTY_CLEAR		(1U << 0)	/* VMM_GET_DIRTY: and clear the bits that are copied */
+
+/**
+ * struct vmm_dirty - pages of a slot, and a bit for each
+ * @size: size of this structure
+ * @flags: VMM_DIRTY_*
+ * @slot: slot number
+ * @reserved: zero
+ * @first: page of the slot that bit 0 stands for, a multiple of 64
+ * @pages: how many; a multiple of 64, or up to the end of the slot
+ * @bitmap: address of __u64[(pages + 63) / 64]. VMM_GET_DIRTY: out: the log. VMM_CLEAR_DIRTY: in:
+ *          which bits to clear
+ */
+struct vmm_dirty {
+	__u32 size;
+	__u32 flags;
+	__u32 slot;
+	__u32 reserved;
+	__u64 first;
+	__u64 pages;
+	__u64 bitmap;
+};
+
+/**
+ * struct vmm_range - some guest-physical memory
+ * @size: size of this structure
+ * @flags: zero
+ * @gpa: where it begins
+ * @bytes: its length, not 0
+ */
+struct vmm_range {
+	__u32 size;
+	__u32 flags;
+	__u64 gpa;
+	__u64 bytes;
 };
 
 /*

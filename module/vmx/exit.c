@@ -305,6 +305,15 @@ static void read_apic_write(struct vcpu *vcpu)
 	read_lapic(vcpu, offset, vcpu->lapic_page[offset / 4]);
 }
 
+/* The log has been emptied; the write is to be tried again. */
+static void read_log_full(struct vcpu *vcpu)
+{
+	read_interrupted(vcpu);
+	if ((read_qualification(vcpu) & EPT_NMI_UNBLOCKED) && !vcpu->events.interrupted.type)
+		block_nmis_again(vcpu);
+	set_reason(vcpu, EXIT_RESUME);
+}
+
 /* The interrupt window may stand in for that of NMIs: see vmx_prepare_windows(). */
 static void read_window(struct vcpu *vcpu)
 {
@@ -320,6 +329,8 @@ static noinline void read_other(struct vcpu *vcpu, u32 reason)
 	case EXIT_REASON_EPT_VIOLATION:
 		read_interrupted(vcpu);
 		return read_ept_violation(vcpu);
+	case EXIT_REASON_PML_FULL:
+		return read_log_full(vcpu);
 	case EXIT_REASON_MSR_READ:
 		return read_msr(vcpu, false);
 	case EXIT_REASON_HLT:

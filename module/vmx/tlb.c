@@ -8,8 +8,12 @@
  * cached under a VPID is tagged with the root as well, and a root is a page of one owner's: neither
  * can hit what the other has left.
  */
+#include <linux/io.h>
+
 #include "hw.h"
 #include "tdp.h"
+#include "vcpu.h"
+#include "vm.h"
 #include "vmx/vmx.h"
 
 #define NR_VPIDS	0x10000
@@ -107,6 +111,44 @@ void vmx_use_root(struct vcpu *vcpu)
 	/* Generations of roots begin with 1, those of VPIDs likewise. */
 	vmx->tag.flush_gen = 0;
 	vmx->tag.generation = 0;
+}
+
+/* The log is filled from its end to its beginning. */
+#define PML_ENTRIES	512
+#define PML_EMPTY	(PML_ENTRIES - 1)
+
+/**
+ * vmx_switch_pml - have the CPU log writes, or no longer
+ * @vcpu: its window opens, VMCS current
+ */
+void vmx_switch_pml(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	vmx->pml_on = !vmx->pml_on;
+	vmcs_set_control(vmx, VMCS_SECONDARY_CONTROLS, SECONDARY_EXEC_ENABLE_PML, vmx->pml_on);
+	if (vmx->pml_on) {
+		vmwrite(PML_ADDRESS, virt_to_phys(vmx->pml));
+		vmwrite(GUEST_PML_INDEX, PML_EMPTY);
+	}
+}
+
+/**
+ * vmx_drain_pml - pass on what was logged since the last exit (29.3.6)
+ * @vcpu: in its window
+ */
+void vmx_drain_pml(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	u16 next = vmread(GUEST_PML_INDEX);
+	int first;
+
+	if (likely(next == PML_EMPTY))
+		return;
+	/* A full log ends with an index below zero. */
+	first = next < PML_ENTRIES ? next + 1 : 0;
+	dirty_note_logged(vcpu, vmx->pml + first, PML_ENTRIES - first);
+	vmwrite(GUEST_PML_INDEX, PML_EMPTY);
 }
 
 void vmx_flush_tlb(struct vcpu *vcpu)

@@ -411,6 +411,8 @@ void vmx_update_exits(struct vcpu *vcpu)
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 	u32 secondary = vmx_features.secondary;
 
+	if (vmx->pml_on)
+		secondary |= SECONDARY_EXEC_ENABLE_PML;
 	if (!vcpu->features.rdtscp)
 		secondary &= ~(u32)SECONDARY_EXEC_ENABLE_RDTSCP;
 	if (!vcpu->features.xsaves)

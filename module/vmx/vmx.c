@@ -56,6 +56,10 @@ static bool ept_ad = true;
 module_param(ept_ad, bool, 0444);
 MODULE_PARM_DESC(ept_ad, "use accessed and dirty bits of EPT entries where the processor has them (default on)");
 
+static bool pml = true;
+module_param(pml, bool, 0444);
+MODULE_PARM_DESC(pml, "have the processor log writes to guest memory, where it can and a VMM asks for a log (default on)");
+
 static bool vpid = true;
 module_param(vpid, bool, 0444);
 MODULE_PARM_DESC(vpid, "use VPIDs where the processor has them (default on)");
@@ -127,7 +131,8 @@ static const struct control_set secondary_controls = {
 	SECONDARY_EXEC_WBINVD_EXITING,
 	SECONDARY_EXEC_ENABLE_RDTSCP | SECONDARY_EXEC_ENABLE_INVPCID | SECONDARY_EXEC_ENABLE_VPID |
 	SECONDARY_XSAVES | SECONDARY_EXEC_ENCLS_EXITING | VMX_APICV_CONTROLS |
-	SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | SECONDARY_EXEC_PAUSE_LOOP_EXITING,
+	SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | SECONDARY_EXEC_PAUSE_LOOP_EXITING |
+	SECONDARY_EXEC_ENABLE_PML,
 };
 
 static const struct control_set exit_controls = {
@@ -259,6 +264,9 @@ static int find_translation(struct vmx_features *f)
 		return -ENODEV;
 	}
 	f->ept_ad = ept_ad && (ept & VMX_EPT_AD_BIT);
+	/* Dirty bits are what it logs (29.3.6); turned on by vmx_switch_pml(). */
+	f->pml = pml && f->ept_ad && (f->secondary & SECONDARY_EXEC_ENABLE_PML);
+	f->secondary &= ~(u32)SECONDARY_EXEC_ENABLE_PML;
 	f->max_level = ept & VMX_EPT_2MB_PAGE_BIT ? ept & VMX_EPT_1GB_PAGE_BIT ? 3 : 2 : 1;
 	f->invept_context = ept & VMX_EPT_EXTENT_CONTEXT_BIT;
 	f->invvpid_context = vpids & VMX_VPID_EXTENT_SINGLE_CONTEXT_BIT;
@@ -429,6 +437,7 @@ static int vmx_init(struct vmm_hw_caps *caps)
 	caps->steps_by_tf = !vmx_features.monitor_trap;
 	caps->virtual_apic = vmx_features.apicv;
 	caps->pause_loops = vmx_features.pause_loops;
+	caps->pml = vmx_features.pml;
 	caps->max_tags = vmx_features.vpid ? 0xffff : 0;
 	describe_ept(caps);
 	return 0;
@@ -584,6 +593,7 @@ static void vmx_vm_destroy(struct vm *vm)
 
 static void free_vcpu(struct vcpu *vcpu, struct vmx_vcpu *vmx)
 {
+	free_page((unsigned long)vmx->pml);
 	if (!vmx_uses_apicv(vcpu))
 		free_page((unsigned long)vmx->virtual_apic);
 	free_page((unsigned long)vmx->msr_bitmap);
@@ -604,7 +614,10 @@ static int vmx_vcpu_create(struct vcpu *vcpu)
 	vmx->msr_bitmap = (u8 *)__get_free_page(GFP_KERNEL_ACCOUNT);
 	vmx->virtual_apic = vmx_uses_apicv(vcpu) ? (u8 *)vcpu->lapic_page :
 						   (u8 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!vmx->vmcs || !vmx->msr_bitmap || !vmx->virtual_apic) {
+	if (vmx_features.pml)
+		vmx->pml = (u64 *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	if (!vmx->vmcs || !vmx->msr_bitmap || !vmx->virtual_apic ||
+	    (vmx_features.pml && !vmx->pml)) {
 		free_vcpu(vcpu, vmx);
 		return -ENOMEM;
 	}
@@ -641,6 +654,8 @@ static void vmx_load(struct vcpu *vcpu)
 	} else if (unlikely(vmx->root != vcpu->tdp->root)) {
 		vmx_use_root(vcpu);
 	}
+	if (unlikely(vmx->pml_on != READ_ONCE(vcpu->vm->memory.log_wanted)) && vmx_features.pml)
+		vmx_switch_pml(vcpu);
 	if (likely(vmx_features.timer))
 		vmwrite(VMX_PREEMPTION_TIMER_VALUE, vmx_features.timer);
 	vmx_load_host(vmx, cpu->found_cr4);
@@ -871,6 +886,8 @@ static void vmx_enter(struct vcpu *vcpu)
 		entry_failed(vcpu, vmx_explain_state(reason));
 		return;
 	}
+	if (unlikely(vmx->pml_on))
+		vmx_drain_pml(vcpu);
 	read_state(vcpu);
 	vmx_read_exit(vcpu, reason);
 	if (unlikely(steps_by_tf(vcpu)))

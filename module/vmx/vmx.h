@@ -90,6 +90,7 @@ struct vmx_found {
  * @launched: VMRESUME, not VMLAUNCH, is next
  * @failure: why there is no VMX in this window, where not @current_here
  * @cpu: whose host state the VMCS holds; NULL before
+ * @pml: where the CPU logs pages that the guest writes to, if @pml_on
  * @cache: of the VMCS's fields
  * @rip: @rflags: @interruptibility: as they are in the VMCS
  * @rsp: likewise, if @rsp_known; else the VMCS has a newer one than vcpu->regs
@@ -126,6 +127,8 @@ struct vmx_vcpu {
 	u64 vmcs_pa;
 	u8 *msr_bitmap;
 	u8 *virtual_apic;
+	u64 *pml;
+	bool pml_on;
 	bool constructed;
 	bool current_here;
 	bool launched;
@@ -171,6 +174,7 @@ struct vmx_vcpu {
  * @cr0_fixed: @cr4_fixed: bits that must be one
  * @basic_error_codes: exceptions may be injected with an error code whatever their vector (A.1)
  * @ept_ad: accessed and dirty bits in EPT entries
+ * @pml: writes can be logged
  * @max_level: of EPT entries that map pages
  * @invept_context: INVEPT of one root, else all
  * @vpid: VPIDs are in use
@@ -195,6 +199,7 @@ struct vmx_features {
 	u64 cr4_fixed;
 	bool basic_error_codes;
 	bool ept_ad;
+	bool pml;
 	int max_level;
 	bool invept_context;
 	bool vpid;
@@ -251,6 +256,8 @@ void vmx_allow_split_locks(struct vmx_vcpu *vmx);
 
 /* tlb.c */
 void vmx_begin_vpids(struct vmx_cpu *cpu);
+void vmx_switch_pml(struct vcpu *vcpu);
+void vmx_drain_pml(struct vcpu *vcpu);
 void vmx_renew_translations(struct vcpu *vcpu, u64 flush_gen);
 #ifdef VMM_DEBUG
 void vmx_check_numbers(struct vcpu *vcpu, u64 flush_gen);

@@ -181,6 +181,37 @@ void *vmm_memory_at(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes);
 int vmm_memory_read(struct vmm_vm *vm, uint64_t gpa, void *buf, size_t bytes);
 int vmm_memory_write(struct vmm_vm *vm, uint64_t gpa, const void *buf, size_t bytes);
 
+/**
+ * vmm_memory_log - begin or end the log of dirty pages of what one call above gave
+ * @gpa: its first address
+ * @on: an empty log begins; false: it ends
+ *
+ * Writes by guests, by the module, by this library's emulator and by vmm_memory_write() are in it;
+ * for others, through vmm_memory_at(), there is vmm_memory_mark_dirty().
+ * Return: 0; -ENOENT; -ENOMEM.
+ */
+int vmm_memory_log(struct vmm_vm *vm, uint64_t gpa, bool on);
+
+/**
+ * vmm_memory_get_dirty - read the log
+ * @gpa: @bytes: a part of what one call above gave, from its beginning in steps of 64 pages; the
+ *               last step may be shorter
+ * @bitmap: out: a bit per page, (pages + 63) / 64 words
+ * @clear: and begin anew with these pages
+ *
+ * Any thread. Return: 0; -ENOENT (no memory there); -ENODATA (it has no log); -EINVAL (steps);
+ * -ERANGE (more than one call gave).
+ */
+int vmm_memory_get_dirty(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, uint64_t *bitmap,
+			 bool clear);
+
+/* Begin anew with those pages whose bits are set; otherwise as above. Any thread */
+int vmm_memory_clear_dirty(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes,
+			   const uint64_t *bitmap);
+
+/* Put pages into their logs. Any thread. Return: 0; -ENXIO (not all of it is memory), -EINVAL */
+int vmm_memory_mark_dirty(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes);
+
 /* The memfd behind VMM_MEMORY_SHARED memory that contains @gpa; -ENOENT */
 int vmm_memory_fd(struct vmm_vm *vm, uint64_t gpa);
 

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The ioctl front end's calls about guest memory.
+ */
+#include <linux/mutex.h>
+#include <linux/uaccess.h>
+
+#include "../uapi/vmm.h"
+
+#include "abi.h"
+#include "memory.h"
+#include "vm.h"
+
+static long set_memory(struct vm *vm, void __user *arg)
+{
+	struct vmm_memory memory;
+	long ret;
+
+	static_assert(VMM_MEM_READONLY == MEMORY_READONLY);
+	static_assert(VMM_MEM_LOG_DIRTY == MEMORY_LOG_DIRTY);
+	ret = copy_in(&memory, sizeof(memory), arg, VMM_MEM_READONLY | VMM_MEM_LOG_DIRTY);
+	if (ret)
+		return ret;
+	if (memory.reserved)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	ret = memory_set_slot(vm, memory.slot, memory.gpa, memory.bytes, memory.hva, memory.flags);
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+static long get_dirty(struct vm *vm, void __user *arg)
+{
+	struct vmm_dirty dirty;
+	long ret;
+
+	ret = copy_in(&dirty, sizeof(dirty), arg, VMM_DIRTY_CLEAR);
+	if (ret)
+		return ret;
+	if (dirty.reserved)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	ret = dirty_get(vm, dirty.slot, dirty.first, dirty.pages, u64_to_user_ptr(dirty.bitmap),
+			dirty.flags & VMM_DIRTY_CLEAR);
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+static long clear_dirty(struct vm *vm, void __user *arg)
+{
+	struct vmm_dirty dirty;
+	long ret;
+
+	ret = copy_in(&dirty, sizeof(dirty), arg, 0);
+	if (ret)
+		return ret;
+	if (dirty.reserved)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	ret = dirty_clear(vm, dirty.slot, dirty.first, dirty.pages, u64_to_user_ptr(dirty.bitmap));
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+static long mark_dirty(struct vm *vm, void __user *arg)
+{
+	struct vmm_range range;
+	long ret;
+
+	ret = copy_in(&range, sizeof(range), arg, 0);
+	if (ret)
+		return ret;
+	mutex_lock(&vm->lock);
+	ret = dirty_mark(vm, range.gpa, range.bytes);
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+long abi_memory_ioctl(struct vm *vm, unsigned int cmd, void __user *arg)
+{
+	switch (cmd) {
+	case VMM_SET_MEMORY:
+		return set_memory(vm, arg);
+	case VMM_GET_DIRTY:
+		return get_dirty(vm, arg);
+	case VMM_CLEAR_DIRTY:
+		return clear_dirty(vm, arg);
+	case VMM_MARK_DIRTY:
+		return mark_dirty(vm, arg);
+	default:
+		return -ENOTTY;
+	}
+}

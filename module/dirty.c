@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Logs of what was written to guest memory: a bit per page of a slot.
+ *
+ * What a log rests on: a page that can be written to without a fault, and without the CPU keeping a
+ * log of it, has its bit set, or is about to have it by who let the write through. Therefore
+ *
+ *  - who lets a write through does it first, and sets the bit then, with memory.lock held for
+ *    reading;
+ *  - who reads the log takes bits first, then arms their pages with the lock held for writing, and
+ *    flushes before the call returns: writes up to then are in the pages that the caller reads
+ *    afterwards, later ones set the bit again;
+ *  - what the kernel writes itself is in the page before its bit is set.
+ *
+ * With PML, what a vCPU's CPU has logged reaches the bits at its next exit: a reader first has all
+ * vCPUs leave their guests. A clear dirty bit counts only behind a flush: the CPU may have
+ * cached a set one, and does not log what it does not set (SDM vol. 3 29.3.5, 29.3.6, 29.4.3.4).
+ */
+#include <linux/bitmap.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/uaccess.h>
+
+#include "hw.h"
+#include "memory.h"
+#include "slots.h"
+#include "tdp.h"
+#include "vcpu.h"
+#include "vm.h"
+
+/* Words that are taken at a time, between which writers and the scheduler have their turn */
+#define CHUNK		64
+#define TABLE_WORDS	(TDP_ENTRIES / 64)
+
+/* From this many dirty pages of a table on, all of its pages are armed by the entry above. */
+#define DIRTY_TABLE	64
+
+/**
+ * dirty_log_create - a log without a bit set
+ * @pages: of the slot
+ *
+ * Return: the log, to be freed by kvfree(), or NULL.
+ */
+atomic64_t *dirty_log_create(u64 pages)
+{
+	u64 bytes = BITS_TO_LONGS(pages) * sizeof(atomic64_t);
+
+	return kvzalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+}
+
+static void note(const struct memory_slot *slot, u64 gfn)
+{
+	unsigned long *bits = (unsigned long *)slot->log;
+	u64 page = gfn - slot->gfn;
+
+	if (!test_bit(page, bits))
+		set_bit(page, bits);
+}
+
+void dirty_note(const struct memory_slot *slot, u64 gfn, u64 pages)
+{
+	for (; slot->log && pages; gfn++, pages--)
+		note(slot, gfn);
+}
+
+void dirty_note_logged(struct vcpu *vcpu, const u64 *gpas, int count)
+{
+	struct memory *memory = &vcpu->vm->memory;
+	const struct memory_slot *slot = NULL;
+	const struct memory_slots *slots;
+	int idx = srcu_read_lock(&memory->srcu);
+	int i;
+
+	slots = srcu_dereference(memory->slots, &memory->srcu);
+	for (i = 0; i < count; i++) {
+		u64 gfn = gpas[i] >> PAGE_SHIFT;
+
+		if (!slot || gfn - slot->gfn >= slot->pages)
+			slot = slot_at(slots, gfn);
+		if (slot)
+			dirty_note(slot, gfn, 1);
+	}
+	srcu_read_unlock(&memory->srcu, idx);
+	vcpu->stats.pages_logged += count;
+}
+
+bool dirty_write(struct vcpu *vcpu, u64 gpa)
+{
+	struct memory *memory = &vcpu->vm->memory;
+	const struct memory_slot *slot;
+	u64 gfn = gpa >> PAGE_SHIFT;
+	bool done = false;
+
+	if (!READ_ONCE(memory->logged) || !read_trylock(&memory->lock))
+		return false;
+	slot = slot_at(locked_slots(memory), gfn);
+	if (slot && !(slot->flags & MEMORY_READONLY))
+		done = tdp_write(memory->tdp, gfn, slot->log);
+	if (done)
+		dirty_note(slot, gfn, 1);
+	read_unlock(&memory->lock);
+	return done;
+}
+
+/* The slot, if it has a log of all of these pages. vm->lock is held. */
+static const struct memory_slot *find_log(struct vm *vm, u32 number, u64 first, u64 pages)
+{
+	const struct memory_slot *slot;
+
+	slot = slot_by_number(rcu_dereference_protected(vm->memory.slots,
+							lockdep_is_held(&vm->lock)), number);
+	if (!slot)
+		return ERR_PTR(-ENOENT);
+	if (!slot->log)
+		return ERR_PTR(-ENODATA);
+	if (!pages || first % 64)
+		return ERR_PTR(-EINVAL);
+	if (first >= slot->pages || pages > slot->pages - first)
+		return ERR_PTR(-ERANGE);
+	if (pages % 64 && first + pages != slot->pages)
+		return ERR_PTR(-EINVAL);
+	return slot;
+}
+
+static unsigned int weight(const u64 *words)
+{
+	return bitmap_weight((const unsigned long *)words, TDP_ENTRIES);
+}
+
+/* Arm the pages of the bits that were taken; @gfn is that of the first. */
+static void arm(struct memory *memory, u64 gfn, const u64 *words, int count)
+{
+	int i;
+
+	write_lock(&memory->lock);
+	for (i = 0; i < count; i++, gfn += 64) {
+		if (gfn % TDP_ENTRIES == 0 && i + TABLE_WORDS <= count &&
+		    weight(words + i) >= DIRTY_TABLE) {
+			tdp_protect(memory->tdp, gfn, gfn + TDP_ENTRIES, true);
+			gfn += TDP_ENTRIES - 64;
+			i += TABLE_WORDS - 1;
+		} else if (words[i]) {
+			tdp_rearm(memory->tdp, gfn, words[i]);
+		}
+	}
+	/* Even if nothing has changed: another fault may have armed these pages (open_table()). */
+	tdp_stale(memory->tdp);
+	write_unlock(&memory->lock);
+}
+
+/* Take all bits of some words, or those that are set in @words. Return: were there any? */
+static bool take(atomic64_t *log, u64 *words, int count, bool all)
+{
+	u64 any = 0;
+	int i;
+
+	for (i = 0; i < count; i++) {
+		if (all)
+			words[i] = atomic64_read(&log[i]) ? atomic64_xchg(&log[i], 0) : 0;
+		else if (words[i])
+			words[i] &= atomic64_fetch_andnot(words[i], &log[i]);
+		any |= words[i];
+	}
+	return any;
+}
+
+static void put_back(atomic64_t *log, const u64 *words, int count)
+{
+	int i;
+
+	for (i = 0; i < count; i++)
+		if (words[i])
+			atomic64_or(words[i], &log[i]);
+}
+
+/* The caller has not got all of them: those that he has got are to be there again, too. */
+static void put_all_back(atomic64_t *log, const u64 __user *bitmap, u64 words)
+{
+	u64 buf[CHUNK];
+	u64 done;
+
+	for (done = 0; done < words; done += CHUNK) {
+		int count = min_t(u64, CHUNK, words - done);
+
+		if (copy_from_user(buf, bitmap + done, count * sizeof(u64)))
+			memset(buf, 0xff, sizeof(buf));
+		put_back(log + done, buf, count);
+	}
+}
+
+static noinline_for_stack int get_and_clear(struct memory *memory, const struct memory_slot *slot,
+					    u64 first, u64 words, u64 __user *bitmap)
+{
+	atomic64_t *log = slot->log + first / 64;
+	u64 buf[CHUNK];
+	u64 done;
+
+	for (done = 0; done < words; done += CHUNK) {
+		int count = min_t(u64, CHUNK, words - done);
+		bool any = take(log + done, buf, count, true);
+
+		if (copy_to_user(bitmap + done, buf, count * sizeof(u64))) {
+			put_back(log + done, buf, count);
+			put_all_back(log, bitmap, done);
+			return -EFAULT;
+		}
+		if (any)
+			arm(memory, slot->gfn + first + done * 64, buf, count);
+		cond_resched();
+	}
+	return 0;
+}
+
+static noinline_for_stack int get(const struct memory_slot *slot, u64 first, u64 words,
+				  u64 __user *bitmap)
+{
+	if (copy_to_user(bitmap, slot->log + first / 64, words * sizeof(u64)))
+		return -EFAULT;
+	return 0;
+}
+
+static noinline_for_stack int clear(struct memory *memory, const struct memory_slot *slot,
+				    u64 first, u64 pages, const u64 __user *bitmap)
+{
+	u64 words = DIV_ROUND_UP(pages, 64);
+	u64 buf[CHUNK];
+	u64 done;
+
+	for (done = 0; done < words; done += CHUNK) {
+		int count = min_t(u64, CHUNK, words - done);
+
+		/* What was cleared so far is what the caller wanted cleared. */
+		if (copy_from_user(buf, bitmap + done, count * sizeof(u64)))
+			return -EFAULT;
+		if (done + count == words && pages % 64)
+			buf[count - 1] &= GENMASK_ULL(pages % 64 - 1, 0);
+		if (take(slot->log + first / 64 + done, buf, count, false))
+			arm(memory, slot->gfn + first + done * 64, buf, count);
+		cond_resched();
+	}
+	return 0;
+}
+
+int dirty_get(struct vm *vm, u32 number, u64 first, u64 pages, u64 __user *bitmap, bool and_clear)
+{
+	struct memory *memory = &vm->memory;
+	u64 words = DIV_ROUND_UP(pages, 64);
+	const struct memory_slot *slot;
+	int ret;
+
+	slot = find_log(vm, number, first, pages);
+	if (IS_ERR(slot))
+		return PTR_ERR(slot);
+	if (hw_caps.pml)
+		memory_leave_guests(vm);
+	if (!and_clear)
+		return get(slot, first, words, bitmap);
+	ret = get_and_clear(memory, slot, first, words, bitmap);
+	memory_flush(vm);
+	return ret;
+}
+
+int dirty_clear(struct vm *vm, u32 number, u64 first, u64 pages, const u64 __user *bitmap)
+{
+	const struct memory_slot *slot;
+	int ret;
+
+	slot = find_log(vm, number, first, pages);
+	if (IS_ERR(slot))
+		return PTR_ERR(slot);
+	ret = clear(&vm->memory, slot, first, pages, bitmap);
+	memory_flush(vm);
+	return ret;
+}
+
+int dirty_mark(struct vm *vm, u64 gpa, u64 bytes)
+{
+	struct memory *memory = &vm->memory;
+	const struct memory_slots *slots;
+	const struct memory_slot *slot;
+	u64 gfn, end, part;
+
+	if (!bytes)
+		return -EINVAL;
+	if (gpa + bytes < gpa)
+		return -ERANGE;
+	slots = rcu_dereference_protected(memory->slots, lockdep_is_held(&vm->lock));
+	end = ((gpa + bytes - 1) >> PAGE_SHIFT) + 1;
+	for (gfn = gpa >> PAGE_SHIFT; gfn < end; gfn += part) {
+		slot = slot_at(slots, gfn);
+		if (!slot)
+			return -ENXIO;
+		part = min(end, slot->gfn + slot->pages) - gfn;
+	}
+	for (gfn = gpa >> PAGE_SHIFT; gfn < end; gfn += part) {
+		slot = slot_at(slots, gfn);
+		part = min(end, slot->gfn + slot->pages) - gfn;
+		dirty_note(slot, gfn, part);
+		cond_resched();
+	}
+	return 0;
+}
