@@ -162,7 +162,7 @@ const char *vmm_cap_name(uint64_t cap)
 	static const char *const names[] = {
 		"pic", "pit", "ioapic", "lapic", "x2apic", "tsc-deadline", "pvclock", "irqfd",
 		"ioeventfd", "readonly-memory", "xsave", "la57", "next-rip", "single-step",
-		"dirty-log",
+		"dirty-log", "touched",
 	};
 	unsigned int i;
 

@@ -1330,6 +1330,8 @@ static long abi_get_info(void __user *arg)
 		info.caps |= VMM_CAP_XSAVE;
 	if (info.gva_bits == 57)
 		info.caps |= VMM_CAP_LA57;
+	if (hw_caps.tdp->accessed)
+		info.caps |= VMM_CAP_TOUCHED;
 	if (hw_caps.next_rip)
 		info.caps |= VMM_CAP_NEXT_RIP;
 	if (hw_caps.single_step)

@@ -76,6 +76,31 @@ static long mark_dirty(struct vm *vm, void __user *arg)
 	return ret;
 }
 
+static long prefault(struct vm *vm, void __user *arg)
+{
+	struct vmm_prefault prefault;
+	long ret;
+
+	ret = copy_in(&prefault, sizeof(prefault), arg, VMM_PREFAULT_WRITE);
+	if (ret)
+		return ret;
+	ret = memory_prefault(vm, prefault.gpa, prefault.bytes, prefault.flags & VMM_PREFAULT_WRITE,
+			      &prefault.done);
+	return copy_out(arg, &prefault, sizeof(prefault)) ?: ret;
+}
+
+static long get_touched(struct vm *vm, void __user *arg)
+{
+	struct vmm_touched touched;
+	long ret;
+
+	ret = copy_in(&touched, sizeof(touched), arg, VMM_TOUCHED_CLEAR);
+	if (ret)
+		return ret;
+	return memory_touched(vm, touched.gpa, touched.bytes, u64_to_user_ptr(touched.bitmap),
+			      touched.flags & VMM_TOUCHED_CLEAR);
+}
+
 long abi_memory_ioctl(struct vm *vm, unsigned int cmd, void __user *arg)
 {
 	switch (cmd) {
@@ -87,6 +112,10 @@ long abi_memory_ioctl(struct vm *vm, unsigned int cmd, void __user *arg)
 		return clear_dirty(vm, arg);
 	case VMM_MARK_DIRTY:
 		return mark_dirty(vm, arg);
+	case VMM_PREFAULT:
+		return prefault(vm, arg);
+	case VMM_GET_TOUCHED:
+		return get_touched(vm, arg);
 	default:
 		return -ENOTTY;
 	}

@@ -29,33 +29,39 @@ MODULE_PARM_DESC(huge_pages, "map huge pages of the host as such (default on)");
 #define FAULT_AROUND	16
 
 /**
- * struct fault - one try of memory_fault()
- * @seq: invalidate_seq when it began
- * @slot: a copy
+ * struct fault - what is to be mapped, and one try of it
  * @gfn: guest frame
- * @hva: its page
  * @write: the guest writes
  * @exec: the guest runs code
+ * @early: it does nothing there yet
+ *
+ * @seq: invalidate_seq when the try began
+ * @slot: a copy
+ * @hva: the frame's page
  * @level: of the mapping that it is to become
  * @before: pages got before that one
  * @count: pages got in all, with a reference each
  * @page: they
  * @map: what is to be mapped of them
  * @huge: or the huge page that the one is part of
+ * @end: guest frame behind what was mapped
  */
 struct fault {
-	unsigned long seq;
-	struct memory_slot slot;
 	u64 gfn;
-	unsigned long hva;
 	bool write;
 	bool exec;
+	bool early;
+
+	unsigned long seq;
+	struct memory_slot slot;
+	unsigned long hva;
 	int level;
 	int before;
 	int count;
 	struct page *page[FAULT_AROUND];
 	struct tdp_page map[FAULT_AROUND];
 	struct tdp_page huge;
+	u64 end;
 };
 
 /*
@@ -227,9 +233,9 @@ static void choose_mappings(struct fault *fault, bool writable)
 		struct tdp_page *map = &fault->map[i];
 
 		map->pfn = page_to_pfn(fault->page[i]);
-		map->flags = i == fault->before ? 0 : TDP_OLD;
+		map->flags = i == fault->before && !fault->early ? 0 : TDP_OLD;
 		if (i == fault->before && fault->write)
-			map->flags = TDP_WRITE | TDP_DIRTY;
+			map->flags |= fault->early ? TDP_WRITE : TDP_WRITE | TDP_DIRTY;
 		else if (writable && writable_for_free(fault->page[i]))
 			map->flags |= TDP_WRITE;
 	}
@@ -372,7 +378,7 @@ static struct tdp_mapping whole_mapping(struct fault *fault)
  * Map it, if it is still right. memory.lock is held, for writing with @zapped. Return: as
  * check_mapping() and tdp_map().
  */
-static int install_locked(struct memory *memory, const struct fault *fault,
+static int install_locked(struct memory *memory, struct fault *fault,
 			  const struct tdp_mapping *mapping, struct tdp_cache *cache,
 			  struct list_head *zapped)
 {
@@ -383,14 +389,15 @@ static int install_locked(struct memory *memory, const struct fault *fault,
 	if (ret < 0)
 		return ret;
 	mark_dirty(fault, mapping);
+	fault->end = mapping->gfn + mapping->count * tdp_level_pages(mapping->level);
 	/* The slot is the one that was found: the check has said so. */
-	if (fault->write)
+	if (fault->write && !fault->early)
 		dirty_note(&fault->slot, fault->gfn, 1);
 	return ret;
 }
 
 /* Put a huge page where its pieces were mapped. Return: as install_locked(). */
-static noinline int install_huge(struct memory *memory, const struct fault *fault,
+static noinline int install_huge(struct memory *memory, struct fault *fault,
 				 const struct tdp_mapping *mapping, struct tdp_cache *cache,
 				 struct list_head *zapped)
 {
@@ -431,36 +438,35 @@ static bool none_invalidating(struct memory *memory, const struct fault *fault)
 	return none;
 }
 
-/* One try of memory_fault(); EAGAIN: another */
-static int try_fault(struct vm *vm, u64 gpa, u32 access, struct tdp_cache *cache)
+/* One try; EAGAIN: another */
+static int try_fault(struct vm *vm, struct fault *fault, struct tdp_cache *cache)
 {
 	struct memory *memory = &vm->memory;
-	/* Large: what of it is used is written first. */
-	struct fault fault __uninitialized;
 	LIST_HEAD(zapped);
 	int ret;
 
 	/* Pairs with memory_changed(): read before slots and pages. */
-	fault.seq = smp_load_acquire(&memory->invalidate_seq);
-	fault.gfn = gpa >> PAGE_SHIFT;
-	fault.write = access & ACCESS_WRITE;
-	fault.exec = access & ACCESS_EXEC;
-	if (!find_slot(memory, fault.gfn, &fault.slot) ||
-	    (fault.write && (fault.slot.flags & MEMORY_READONLY)))
+	fault->seq = smp_load_acquire(&memory->invalidate_seq);
+	if (!find_slot(memory, fault->gfn, &fault->slot))
 		return MEMORY_MMIO;
-	fault.hva = slot_hva(&fault.slot, gpa) & PAGE_MASK;
-	ret = get_pages(&fault);
+	if (fault->slot.flags & MEMORY_READONLY) {
+		if (fault->write && !fault->early)
+			return MEMORY_MMIO;
+		fault->write = false;
+	}
+	fault->hva = slot_hva(&fault->slot, fault->gfn << PAGE_SHIFT);
+	ret = get_pages(fault);
 	if (ret)
 		return ret;
-	choose_level(&fault);
+	choose_level(fault);
 
-	ret = install(memory, &fault, cache, &zapped);
+	ret = install(memory, fault, cache, &zapped);
 	if (ret == -ENOBUFS) {
 		ret = tdp_cache_fill(cache);
 		if (!ret)
-			ret = install(memory, &fault, cache, &zapped);
+			ret = install(memory, fault, cache, &zapped);
 	}
-	put_pages(&fault);
+	put_pages(fault);
 
 	if (ret == 1) {
 		memory_flush(vm);
@@ -468,22 +474,64 @@ static int try_fault(struct vm *vm, u64 gpa, u32 access, struct tdp_cache *cache
 		ret = MEMORY_MAPPED;
 	} else if (ret == -EBUSY) {
 		ret = wait_event_interruptible(memory->invalidate_wait,
-					       none_invalidating(memory, &fault));
+					       none_invalidating(memory, fault));
 		ret = ret ? -EINTR : -EAGAIN;
 	}
+	return ret;
+}
+
+static int map_fault(struct vm *vm, struct fault *fault, struct tdp_cache *cache)
+{
+	int ret;
+
+	do {
+		ret = try_fault(vm, fault, cache);
+		if (ret == -EAGAIN && signal_pending(current))
+			ret = -EINTR;
+	} while (ret == -EAGAIN);
 	return ret;
 }
 
 int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 {
 	struct tdp_cache cache = { .count = 0 };
+	/* Large: what of it is used is written first. */
+	struct fault fault __uninitialized;
 	int ret;
 
-	do {
-		ret = try_fault(vcpu->vm, gpa, access, &cache);
-		if (ret == -EAGAIN && signal_pending(current))
-			ret = -EINTR;
-	} while (ret == -EAGAIN);
+	fault.gfn = gpa >> PAGE_SHIFT;
+	fault.write = access & ACCESS_WRITE;
+	fault.exec = access & ACCESS_EXEC;
+	fault.early = false;
+	ret = map_fault(vcpu->vm, &fault, &cache);
 	tdp_cache_drain(&cache);
 	return ret;
+}
+
+int memory_prefault(struct vm *vm, u64 gpa, u64 bytes, bool write, u64 *done)
+{
+	struct tdp_cache cache = { .count = 0 };
+	u64 end = (gpa + bytes) >> PAGE_SHIFT;
+	struct fault fault = { .gfn = gpa >> PAGE_SHIFT };
+	int ret = 0;
+
+	*done = 0;
+	if (!bytes || !PAGE_ALIGNED(gpa | bytes))
+		return -EINVAL;
+	if (gpa + bytes < gpa)
+		return -ERANGE;
+	while (fault.gfn < end) {
+		fault.write = write;
+		fault.early = true;
+		ret = map_fault(vm, &fault, &cache);
+		if (!ret && signal_pending(current))
+			ret = -EINTR;
+		if (ret)
+			break;
+		fault.gfn = min(fault.end, end);
+		*done = (fault.gfn << PAGE_SHIFT) - gpa;
+		cond_resched();
+	}
+	tdp_cache_drain(&cache);
+	return ret == MEMORY_MMIO ? -ENXIO : ret;
 }

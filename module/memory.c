@@ -3,7 +3,9 @@
  * Guest memory: slots and copies. memory.h says how slots, faults and invalidations keep the
  * second-level table true.
  */
+#include <linux/bitops.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -271,6 +273,45 @@ bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access)
 	if (!find_slot(&vm->memory, gpa >> PAGE_SHIFT, &slot))
 		return true;
 	return (access & ACCESS_WRITE) && (slot.flags & MEMORY_READONLY);
+}
+
+/* Pages at a time */
+#define TOUCHED_CHUNK	4096
+
+int memory_touched(struct vm *vm, u64 gpa, u64 bytes, u64 __user *bitmap, bool clear)
+{
+	u64 bits[BITS_TO_LONGS(TOUCHED_CHUNK)];
+	struct memory *memory = &vm->memory;
+	u64 gfn = gpa >> PAGE_SHIFT;
+	u64 end = gfn + (bytes >> PAGE_SHIFT);
+	bool cleared = false;
+	int ret = 0;
+
+	if (!hw_caps.tdp->accessed)
+		return -EOPNOTSUPP;
+	if (!bytes || !PAGE_ALIGNED(gpa | bytes))
+		return -EINVAL;
+	if (gpa + bytes < gpa || (gpa + bytes - 1) >> hw_caps.gpa_bits)
+		return -ERANGE;
+	for (; gfn < end && !ret; gfn += TOUCHED_CHUNK) {
+		u64 pages = min_t(u64, TOUCHED_CHUNK, end - gfn);
+		u64 words = BITS_TO_LONGS(pages);
+
+		memset(bits, 0, sizeof(bits));
+		read_lock(&memory->lock);
+		cleared |= tdp_touched(memory->tdp, gfn, gfn + pages, bits, clear);
+		read_unlock(&memory->lock);
+		if (copy_to_user(bitmap, bits, words * sizeof(u64)))
+			ret = -EFAULT;
+		bitmap += words;
+		cond_resched();
+	}
+	/* Else the next access may go through a translation that is cached, and unseen. */
+	if (cleared) {
+		tdp_stale(memory->tdp);
+		memory_flush(vm);
+	}
+	return ret;
 }
 
 enum copy { COPY_READ, COPY_WRITE };

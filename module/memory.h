@@ -134,6 +134,29 @@ bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access);
  */
 int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access);
 
+/**
+ * memory_prefault - do the work of later faults now
+ * @vm: the VM; current->mm is vm->mm; may sleep
+ * @gpa: @bytes: page aligned
+ * @write: for writing, where the slot allows it; marks nothing dirty
+ * @done: out, always: bytes from @gpa on that are mapped
+ *
+ * Return: 0, or why no more: EINVAL (alignment, no bytes), ERANGE (wraps), ENXIO (no slot there),
+ * or as memory_fault().
+ */
+int memory_prefault(struct vm *vm, u64 gpa, u64 bytes, bool write, u64 *done);
+
+/**
+ * memory_touched - which pages were accessed by guests since they were forgotten
+ * @vm: the VM; current->mm is vm->mm; may sleep
+ * @gpa: @bytes: page aligned
+ * @bitmap: a bit per page
+ * @clear: and forget it
+ *
+ * Return: 0, EOPNOTSUPP (the CPU has no accessed bits), EINVAL, ERANGE, EFAULT.
+ */
+int memory_touched(struct vm *vm, u64 gpa, u64 bytes, u64 __user *bitmap, bool clear);
+
 /* What logs of writes hold: dirty.c says what keeps them complete. */
 atomic64_t *dirty_log_create(u64 pages);
 

@@ -2,6 +2,7 @@
 /*
  * The second-level page table. Its levels are counted from 1, whose entries map 4 KiB each.
  */
+#include <linux/bitmap.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/mm.h>
@@ -19,9 +20,13 @@
  *
  * SOFT_WRITE: a leaf that may be written to; where the write bit is clear a log holds it back
  * SOFT_SMALL: a table whose pages code runs in, which no huge page shall replace
+ * SOFT_YOUNG: an accessed bit was there when tdp_touched() cleared it; tdp_young() has not seen it
+ * SOFT_TOUCHED: the other way round
  */
 #define SOFT_WRITE	BIT_ULL(52)
 #define SOFT_SMALL	BIT_ULL(53)
+#define SOFT_YOUNG	BIT_ULL(54)
+#define SOFT_TOUCHED	BIT_ULL(55)
 
 static unsigned int level_shift(int level)
 {
@@ -329,7 +334,8 @@ static int get_table(struct tdp *tdp, u64 *entry, int level, const struct tdp_ma
 static int set_leaf(struct tdp *tdp, u64 *entry, int level, u64 leaf)
 {
 	const struct tdp_format *format = tdp->format;
-	u64 kept = SOFT_WRITE | format->write | format->accessed | format->dirty;
+	u64 kept = SOFT_WRITE | SOFT_YOUNG | SOFT_TOUCHED | format->write | format->accessed |
+		   format->dirty;
 	u64 old = READ_ONCE(*entry);
 	bool other;
 	u64 new;
@@ -554,16 +560,20 @@ static bool leaf_present_young(struct tdp *tdp, u64 *entry, u64 old, int level, 
 	return is_present(tdp, old);
 }
 
-static bool leaf_young(struct tdp *tdp, u64 *entry, u64 old, int level, bool clear)
+/*
+ * Was there an access since the reader with the bit @mine last cleared it? What the CPU has noted is
+ * kept for the other one.
+ */
+static bool leaf_accessed(struct tdp *tdp, u64 *entry, u64 old, u64 mine, u64 others, bool clear)
 {
 	u64 accessed = tdp->format->accessed;
 
-	if (!accessed)
-		return leaf_present_young(tdp, entry, old, level, clear);
-	if (!clear)
-		return old & accessed;
-	while (old & accessed) {
-		if (change_entry(entry, &old, old & ~accessed))
+	while (old & (accessed | mine)) {
+		u64 new = old & ~(accessed | mine);
+
+		if (old & accessed)
+			new |= others;
+		if (!clear || change_entry(entry, &old, new))
 			return true;
 	}
 	return false;
@@ -582,7 +592,9 @@ static bool table_young(struct tdp *tdp, u64 *table, int level, u64 start, u64 e
 		if (!is_present(tdp, old))
 			continue;
 		if (is_leaf(tdp, old, level))
-			young |= leaf_young(tdp, entry, old, level, clear);
+			young |= tdp->format->accessed ?
+				 leaf_accessed(tdp, entry, old, SOFT_YOUNG, SOFT_TOUCHED, clear) :
+				 leaf_present_young(tdp, entry, old, level, clear);
 		else
 			young |= table_young(tdp, child_table(tdp, old), level - 1, max(start, gfn),
 					     min(end, gfn + span), clear);
@@ -593,6 +605,37 @@ static bool table_young(struct tdp *tdp, u64 *table, int level, u64 start, u64 e
 bool tdp_young(struct tdp *tdp, u64 start, u64 end, bool clear)
 {
 	return table_young(tdp, tdp->table, tdp->format->levels, start, end, clear);
+}
+
+static bool table_touched(struct tdp *tdp, u64 *table, int level, u64 start, u64 end, u64 first,
+			  u64 *bits, bool clear)
+{
+	u64 span = tdp_level_pages(level);
+	u64 gfn = round_down(start, span);
+	bool touched = false;
+
+	for (; gfn < end; gfn += span) {
+		u64 *entry = &table[entry_index(gfn, level)];
+		u64 from = max(start, gfn), to = min(end, gfn + span);
+		u64 old = READ_ONCE(*entry);
+
+		if (!is_present(tdp, old))
+			continue;
+		if (!is_leaf(tdp, old, level)) {
+			touched |= table_touched(tdp, child_table(tdp, old), level - 1, from, to,
+						 first, bits, clear);
+		} else if (leaf_accessed(tdp, entry, old, SOFT_TOUCHED, SOFT_YOUNG, clear)) {
+			bitmap_set((unsigned long *)bits, from - first, to - from);
+			touched = true;
+		}
+	}
+	return touched;
+}
+
+bool tdp_touched(struct tdp *tdp, u64 start, u64 end, u64 *bits, bool clear)
+{
+	return table_touched(tdp, tdp->table, tdp->format->levels, start, end, start, bits,
+			     clear) && clear;
 }
 
 u64 tdp_translate(const struct tdp *tdp, u64 gpa)

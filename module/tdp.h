@@ -236,6 +236,19 @@ void tdp_free_zapped(struct tdp *tdp, struct list_head *zapped, bool may_sleep);
  */
 bool tdp_young(struct tdp *tdp, u64 start, u64 end, bool clear);
 
+/**
+ * tdp_touched - which pages of a range were accessed since they were forgotten here
+ * @tdp: memory.lock is held
+ * @start: first guest frame
+ * @end: the one behind the last
+ * @bits: one is set for each page that was, from that of @start on; a huge page is one with all its
+ *        pages
+ * @clear: forget it. tdp_young() does not, nor is it the other way round
+ *
+ * Return: true: something was forgotten, so tdp_stale() and memory_flush() should follow.
+ */
+bool tdp_touched(struct tdp *tdp, u64 start, u64 end, u64 *bits, bool clear);
+
 #define TDP_UNMAPPED	(~0ull)
 
 /**

@@ -205,7 +205,7 @@ static const struct {
 	u32 files;
 } plain_calls[] = {
 	{ VMM_RUN, VCPU }, { VMM_KICK, VCPU }, { VMM_GET_DIRTY, VM }, { VMM_CLEAR_DIRTY, VM },
-	{ VMM_MARK_DIRTY, VM },
+	{ VMM_MARK_DIRTY, VM }, { VMM_PREFAULT, VM }, { VMM_GET_TOUCHED, VM },
 };
 
 static const u32 all_files[] = { SYSTEM, VM, VCPU };

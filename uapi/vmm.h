@@ -45,6 +45,8 @@
 #define VMM_GET_DIRTY		_IO(VMM_IOC, 0x1a)	/* struct vmm_dirty */
 #define VMM_CLEAR_DIRTY		_IO(VMM_IOC, 0x1b)	/* struct vmm_dirty */
 #define VMM_MARK_DIRTY		_IO(VMM_IOC, 0x1c)	/* struct vmm_range */
+#define VMM_PREFAULT		_IO(VMM_IOC, 0x1d)	/* struct vmm_prefault */
+#define VMM_GET_TOUCHED		_IO(VMM_IOC, 0x1e)	/* struct vmm_touched */
 
 /* On a vCPU */
 #define VMM_RUN			_IO(VMM_IOC, 0x20)	/* no argument (0) */
@@ -85,6 +87,7 @@
 #define VMM_CAP_VIRTUAL_APIC	(1ULL << 14)	/* x2APIC: TPR, EOI and SELF_IPI need no exits */
 #define VMM_CAP_PAUSE_LOOPS	(1ULL << 15)	/* vCPUs that spin with PAUSE make way for others */
 #define VMM_CAP_DIRTY_LOG	(1ULL << 16)
+#define VMM_CAP_TOUCHED		(1ULL << 17)	/* VMM_GET_TOUCHED: the CPU has accessed bits */
 
 /**
  * struct vmm_info - what this module and this host offer
@@ -230,6 +233,42 @@ struct vmm_range {
 	__u32 flags;
 	__u64 gpa;
 	__u64 bytes;
+};
+
+#define VMM_PREFAULT_WRITE	(1U << 0)	/* for writing, where the slot allows it */
+
+/**
+ * struct vmm_prefault - memory that is to be mapped before the guest touches it
+ * @size: size of this structure
+ * @flags: VMM_PREFAULT_*
+ * @gpa: where it begins, page aligned
+ * @bytes: its length, page aligned
+ * @done: out: how much of it is through, also if the call fails
+ */
+struct vmm_prefault {
+	__u32 size;
+	__u32 flags;
+	__u64 gpa;
+	__u64 bytes;
+	__u64 done;
+};
+
+#define VMM_TOUCHED_CLEAR	(1U << 0)	/* and forget it */
+
+/**
+ * struct vmm_touched - pages that guests have read, written or run since that was forgotten
+ * @size: size of this structure
+ * @flags: VMM_TOUCHED_*
+ * @gpa: where they begin, page aligned
+ * @bytes: page aligned
+ * @bitmap: address of __u64[(pages + 63) / 64]: out: bit 0 is the page at @gpa
+ */
+struct vmm_touched {
+	__u32 size;
+	__u32 flags;
+	__u64 gpa;
+	__u64 bytes;
+	__u64 bitmap;
 };
 
 /*
