@@ -152,6 +152,7 @@ const char *vmm_exit_name(uint32_t reason)
 		[VMM_EXIT_EOI] = "EOI",
 		[VMM_EXIT_FAIL_ENTRY] = "FAIL_ENTRY",
 		[VMM_EXIT_INTERNAL] = "INTERNAL",
+		[VMM_EXIT_RING_FULL] = "RING_FULL",
 	};
 
 	return reason < VMM_NR_EXITS ? names[reason] : "unknown";
@@ -162,7 +163,7 @@ const char *vmm_cap_name(uint64_t cap)
 	static const char *const names[] = {
 		"pic", "pit", "ioapic", "lapic", "x2apic", "tsc-deadline", "pvclock", "irqfd",
 		"ioeventfd", "readonly-memory", "xsave", "la57", "next-rip", "single-step",
-		"dirty-log", "touched",
+		"dirty-log", "touched", "dirty-ring",
 	};
 	unsigned int i;
 

@@ -19,6 +19,7 @@
 #include "hw.h"
 #include "irq/irq.h"
 #include "memory.h"
+#include "ring.h"
 #include "pv/pv.h"
 #include "tdp.h"
 #include "vcpu.h"
@@ -514,7 +515,7 @@ static void store_exit(struct vcpu *vcpu, struct vmm_run *run, u64 groups)
 	struct vmm_exit *to = &run->exit;
 
 	/* Reasons that leave the core have the ABI's numbers. */
-	static_assert((int)EXIT_INTERNAL == VMM_EXIT_INTERNAL && (int)EXIT_IO == VMM_EXIT_IO &&
+	static_assert((int)EXIT_RING_FULL == VMM_EXIT_RING_FULL && (int)EXIT_IO == VMM_EXIT_IO &&
 		      (int)EXIT_EMULATE == VMM_EXIT_EMULATE && (int)EXIT_PAUSE == VMM_EXIT_PAUSE);
 	to->reason = from->reason < VMM_NR_EXITS ? (u32)from->reason : VMM_EXIT_INTERNAL;
 	to->hw_reason = from->hw_reason;
@@ -785,6 +786,17 @@ static long abi_set_exits(struct vcpu *vcpu, void __user *arg)
 	return 0;
 }
 
+static long abi_set_ring(struct vcpu *vcpu, void __user *arg)
+{
+	struct vmm_ring ring;
+	int ret;
+
+	ret = copy_in(&ring, sizeof(ring), arg, 0);
+	if (ret)
+		return ret;
+	return ring.reserved ? -EINVAL : dirty_ring_create(vcpu, ring.entries);
+}
+
 /* ---- statistics ---- */
 
 static const char *const stat_names[] = {
@@ -874,6 +886,8 @@ static noinline_for_stack long vcpu_ioctl_locked(struct vcpu *vcpu, unsigned int
 		return abi_translate(vcpu, user);
 	case VMM_SET_EXITS:
 		return abi_set_exits(vcpu, user);
+	case VMM_SET_RING:
+		return abi_set_ring(vcpu, user);
 	default:
 		return -ENOTTY;
 	}
@@ -938,9 +952,11 @@ static const struct vm_operations_struct run_area_ops = {
 
 static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	if (vma->vm_pgoff || vma->vm_end - vma->vm_start > PAGE_SIZE)
-		return -EINVAL;
 	if (!(vma->vm_flags & VM_SHARED) || (vma->vm_flags & VM_EXEC))
+		return -EINVAL;
+	if (vma->vm_pgoff >= VMM_RING_OFFSET / PAGE_SIZE)
+		return dirty_ring_mmap(file->private_data, vma);
+	if (vma->vm_pgoff || vma->vm_end - vma->vm_start > PAGE_SIZE)
 		return -EINVAL;
 	vma->vm_ops = &run_area_ops;
 	return 0;
@@ -1312,7 +1328,7 @@ static long abi_get_info(void __user *arg)
 		.caps = VMM_CAP_PIC | VMM_CAP_PIT | VMM_CAP_IOAPIC | VMM_CAP_LAPIC |
 			VMM_CAP_X2APIC | VMM_CAP_TSC_DEADLINE | VMM_CAP_PVCLOCK |
 			VMM_CAP_IRQFD | VMM_CAP_IOEVENTFD | VMM_CAP_READONLY_MEM |
-			VMM_CAP_DIRTY_LOG,
+			VMM_CAP_DIRTY_LOG | VMM_CAP_DIRTY_RING,
 		.vcpu_groups = VCPU_GROUPS,
 		.vm_groups = VMM_VM_STATE_ALL,
 		.sync_groups = SYNC_GROUPS,

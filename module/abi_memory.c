@@ -9,6 +9,7 @@
 
 #include "abi.h"
 #include "memory.h"
+#include "ring.h"
 #include "vm.h"
 
 static long set_memory(struct vm *vm, void __user *arg)
@@ -101,6 +102,18 @@ static long get_touched(struct vm *vm, void __user *arg)
 			      touched.flags & VMM_TOUCHED_CLEAR);
 }
 
+static long reset_rings(struct vm *vm, unsigned long arg)
+{
+	long ret;
+
+	if (arg)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	ret = dirty_rings_reset(vm);
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
 long abi_memory_ioctl(struct vm *vm, unsigned int cmd, void __user *arg)
 {
 	switch (cmd) {
@@ -116,6 +129,8 @@ long abi_memory_ioctl(struct vm *vm, unsigned int cmd, void __user *arg)
 		return prefault(vm, arg);
 	case VMM_GET_TOUCHED:
 		return get_touched(vm, arg);
+	case VMM_RESET_RINGS:
+		return reset_rings(vm, (unsigned long)arg);
 	default:
 		return -ENOTTY;
 	}

@@ -12,6 +12,8 @@
  *    afterwards, later ones set the bit again;
  *  - what the kernel writes itself is in the page before its bit is set.
  *
+ * Where a vCPU has a ring (ring.c) what it writes to is there instead of in the bits.
+ *
  * With PML, what a vCPU's CPU has logged reaches the bits at its next exit: a reader first has all
  * vCPUs leave their guests. A clear dirty bit counts only behind a flush: the CPU may have
  * cached a set one, and does not log what it does not set (SDM vol. 3 29.3.5, 29.3.6, 29.4.3.4).
@@ -23,6 +25,7 @@
 
 #include "hw.h"
 #include "memory.h"
+#include "ring.h"
 #include "slots.h"
 #include "tdp.h"
 #include "vcpu.h"
@@ -63,6 +66,12 @@ void dirty_note(const struct memory_slot *slot, u64 gfn, u64 pages)
 		note(slot, gfn);
 }
 
+void dirty_note_vcpu(struct vcpu *vcpu, const struct memory_slot *slot, u64 gfn)
+{
+	if (slot->log && !dirty_ring_push(vcpu, gfn))
+		note(slot, gfn);
+}
+
 void dirty_note_logged(struct vcpu *vcpu, const u64 *gpas, int count)
 {
 	struct memory *memory = &vcpu->vm->memory;
@@ -78,7 +87,7 @@ void dirty_note_logged(struct vcpu *vcpu, const u64 *gpas, int count)
 		if (!slot || gfn - slot->gfn >= slot->pages)
 			slot = slot_at(slots, gfn);
 		if (slot)
-			dirty_note(slot, gfn, 1);
+			dirty_note_vcpu(vcpu, slot, gfn);
 	}
 	srcu_read_unlock(&memory->srcu, idx);
 	vcpu->stats.pages_logged += count;
@@ -97,7 +106,7 @@ bool dirty_write(struct vcpu *vcpu, u64 gpa)
 	if (slot && !(slot->flags & MEMORY_READONLY))
 		done = tdp_write(memory->tdp, gfn, slot->log);
 	if (done)
-		dirty_note(slot, gfn, 1);
+		dirty_note_vcpu(vcpu, slot, gfn);
 	read_unlock(&memory->lock);
 	return done;
 }

@@ -34,6 +34,7 @@ MODULE_PARM_DESC(huge_pages, "map huge pages of the host as such (default on)");
  * @write: the guest writes
  * @exec: the guest runs code
  * @early: it does nothing there yet
+ * @vcpu: whose guest it is; NULL: @early
  *
  * @seq: invalidate_seq when the try began
  * @slot: a copy
@@ -51,6 +52,7 @@ struct fault {
 	bool write;
 	bool exec;
 	bool early;
+	struct vcpu *vcpu;
 
 	unsigned long seq;
 	struct memory_slot slot;
@@ -392,7 +394,7 @@ static int install_locked(struct memory *memory, struct fault *fault,
 	fault->end = mapping->gfn + mapping->count * tdp_level_pages(mapping->level);
 	/* The slot is the one that was found: the check has said so. */
 	if (fault->write && !fault->early)
-		dirty_note(&fault->slot, fault->gfn, 1);
+		dirty_note_vcpu(fault->vcpu, &fault->slot, fault->gfn);
 	return ret;
 }
 
@@ -503,6 +505,7 @@ int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 	fault.write = access & ACCESS_WRITE;
 	fault.exec = access & ACCESS_EXEC;
 	fault.early = false;
+	fault.vcpu = vcpu;
 	ret = map_fault(vcpu->vm, &fault, &cache);
 	tdp_cache_drain(&cache);
 	return ret;

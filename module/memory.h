@@ -161,7 +161,12 @@ int memory_touched(struct vm *vm, u64 gpa, u64 bytes, u64 __user *bitmap, bool c
 atomic64_t *dirty_log_create(u64 pages);
 
 /**
- * dirty_note - pages of @slot were written to; its log cannot go away meanwhile
+ * dirty_note_vcpu - a vCPU has written to a page of @slot, which cannot go away meanwhile
+ */
+void dirty_note_vcpu(struct vcpu *vcpu, const struct memory_slot *slot, u64 gfn);
+
+/**
+ * dirty_note - somebody else has written to pages of @slot
  */
 void dirty_note(const struct memory_slot *slot, u64 gfn, u64 pages);
 
@@ -252,8 +257,8 @@ void memory_flush(struct vm *vm);
 void memory_leave_guests(struct vm *vm);
 
 /*
- * notifier.c, for memory.c alone: what these host addresses map in the guest goes, and does not come
- * back before the end
+ * notifier.c, for memory.c alone: what these host addresses map in the guest goes, and does not
+ * come back before the end
  */
 void memory_begin_change(struct vm *vm, unsigned long start, unsigned long end, bool may_sleep);
 void memory_end_change(struct vm *vm, unsigned long start, unsigned long end);

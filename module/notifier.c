@@ -183,8 +183,8 @@ static void interrupt_guests(struct vm *vm)
 	int i;
 
 	/*
-	 * Pairs with the barrier between a vCPU's becoming VCPU_IN_WINDOW and its reading of flush_gen:
-	 * it sees what was changed before, or is seen here.
+	 * Pairs with the barrier between a vCPU's becoming VCPU_IN_WINDOW and its reading of
+	 * flush_gen: it sees what was changed before, or is seen here.
 	 */
 	smp_mb();
 	cpumask_clear(memory->flush_cpus);

@@ -27,8 +27,8 @@ static inline const struct memory_slot *slot_at(const struct memory_slots *slots
 }
 
 /* The one with the VMM's @number, or NULL */
-static inline const struct memory_slot *slot_by_number(const struct memory_slots *slots,
-							u32 number)
+static inline const struct memory_slot *
+slot_by_number(const struct memory_slots *slots, u32 number)
 {
 	u32 i;
 

@@ -561,8 +561,8 @@ static bool leaf_present_young(struct tdp *tdp, u64 *entry, u64 old, int level, 
 }
 
 /*
- * Was there an access since the reader with the bit @mine last cleared it? What the CPU has noted is
- * kept for the other one.
+ * Was there an access since the reader with the bit @mine last cleared it? What the CPU has noted
+ * is kept for the other one.
  */
 static bool leaf_accessed(struct tdp *tdp, u64 *entry, u64 old, u64 mine, u64 others, bool clear)
 {

@@ -23,6 +23,7 @@
 #include "irq/irq.h"
 #include "memory.h"
 #include "pv/pv.h"
+#include "ring.h"
 #include "vcpu.h"
 #include "vm.h"
 #include "vmm_abi.h"
@@ -100,6 +101,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 	if (vcpu->front_free)
 		vcpu->front_free(vcpu);
 	lapic_destroy(vcpu);
+	dirty_ring_destroy(vcpu);
 	hw->vcpu_destroy(vcpu);
 	cpuid_free(vcpu);
 	pv_destroy(vcpu);
@@ -256,13 +258,20 @@ static void take_init_sipi(struct vcpu *vcpu)
 	}
 }
 
-/* All of them. Return: 0, or why the run ends. */
+/* All of them. Return: 0, or why the run ends (1: vcpu->exit says it). */
 static noinline int take_requests(struct vcpu *vcpu)
 {
 	if (test_bit(VCPU_REQ_DEAD, &vcpu->requests))
 		return -EIO;
 	if (vcpu_take_request(vcpu, VCPU_REQ_EXIT))
 		return -EINTR;
+	if (test_bit(VCPU_REQ_RING, &vcpu->requests)) {
+		if (dirty_ring_is_full(vcpu)) {
+			vcpu->exit.reason = EXIT_RING_FULL;
+			return 1;
+		}
+		clear_bit(VCPU_REQ_RING, &vcpu->requests);
+	}
 	if (vcpu_take_request(vcpu, VCPU_REQ_CLOCK))
 		pv_clock_update(vcpu);
 	if (vcpu_take_request(vcpu, VCPU_REQ_EXITS)) {

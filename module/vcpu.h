@@ -20,6 +20,7 @@
 #include "x86/types.h"
 
 struct cpuid_table;
+struct dirty_ring;
 struct lapic;
 struct pv_vcpu;
 struct tdp;
@@ -27,7 +28,7 @@ struct vm;
 
 /*
  * Why the guest was left, in words that both vendors and any front end share.
- * Down to EXIT_INTERNAL they can leave the core; the others end in it.
+ * Down to EXIT_RING_FULL they can leave the core; the others end in it.
  */
 enum exit_reason {
 	EXIT_NONE,
@@ -48,6 +49,7 @@ enum exit_reason {
 	EXIT_EOI,
 	EXIT_FAIL_ENTRY,
 	EXIT_INTERNAL,
+	EXIT_RING_FULL,
 
 	EXIT_HOST,		/* host interrupt, NMI or SMI: nothing of the guest's */
 	EXIT_TDP_FAULT,		/* .fault */
@@ -202,6 +204,7 @@ enum vcpu_request {
 	VCPU_REQ_FLUSH,		/* TLB */
 	VCPU_REQ_TIMER,		/* the LAPIC timer's callback has fired */
 	VCPU_REQ_EXITS,		/* what decides about intercepts has changed: choose them anew */
+	VCPU_REQ_RING,		/* leave with EXIT_RING_FULL, if it still is */
 	VCPU_REQ_DEAD,		/* the VM is going: leave with EIO */
 };
 
@@ -241,6 +244,7 @@ struct vcpu {
 	struct cpuid_table *cpuid;	/* [m] */
 	struct cpu_features features;	/* [m] what follows from cpuid */
 	struct tdp *tdp;		/* [m] the view of memory it runs on */
+	struct dirty_ring *ring;	/* [m] set once, released to readers without; NULL: none */
 	struct lapic *lapic;		/* [I] NULL if the VMM has its own */
 	u32 *lapic_page;		/* [I] its registers, NULL likewise */
 	bool x2apic;			/* [m] they are MSRs */

@@ -206,6 +206,7 @@ static const struct {
 } plain_calls[] = {
 	{ VMM_RUN, VCPU }, { VMM_KICK, VCPU }, { VMM_GET_DIRTY, VM }, { VMM_CLEAR_DIRTY, VM },
 	{ VMM_MARK_DIRTY, VM }, { VMM_PREFAULT, VM }, { VMM_GET_TOUCHED, VM },
+	{ VMM_RESET_RINGS, VM }, { VMM_SET_RING, VCPU },
 };
 
 static const u32 all_files[] = { SYSTEM, VM, VCPU };

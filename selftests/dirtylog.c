@@ -317,7 +317,8 @@ TEST_F(dirtylog, neighbours)
 	u64 *bits = self->bits, faults;
 
 	ASSERT_EQ(0, slot(1, BASE, HUGE + 5 * PAGE, self->mem, VMM_MEM_LOG_DIRTY));
-	ASSERT_EQ(0, slot(2, BASE + HUGE + 5 * PAGE, HUGE - 5 * PAGE, self->mem + HUGE + 5 * PAGE, 0));
+	ASSERT_EQ(0, slot(2, BASE + HUGE + 5 * PAGE, HUGE - 5 * PAGE,
+			  self->mem + HUGE + 5 * PAGE, 0));
 	vcpu_load(self->vcpu, MODE_LONG, writer);
 	guest_writes(516);
 	guest_writes(517);
@@ -550,7 +551,8 @@ static void compare_copy(struct __test_metadata *_metadata, struct vm *vm, struc
 		harvest(vm, how, shadow, mem);
 		rounds++;
 		if (toggle && rounds % 2) {
-			ASSERT_EQ(0, vm_set_slot(vm, 1, 4 * BASE, 2 * HUGE, mem, VMM_MEM_LOG_DIRTY));
+			ASSERT_EQ(0, vm_set_slot(vm, 1, 4 * BASE, 2 * HUGE, mem,
+						 VMM_MEM_LOG_DIRTY));
 			ASSERT_EQ(0, vm_set_slot(vm, 1, BASE, 2 * HUGE, mem, VMM_MEM_LOG_DIRTY));
 		}
 		if (reclaim)

@@ -47,6 +47,7 @@
 #define VMM_MARK_DIRTY		_IO(VMM_IOC, 0x1c)	/* struct vmm_range */
 #define VMM_PREFAULT		_IO(VMM_IOC, 0x1d)	/* struct vmm_prefault */
 #define VMM_GET_TOUCHED		_IO(VMM_IOC, 0x1e)	/* struct vmm_touched */
+#define VMM_RESET_RINGS		_IO(VMM_IOC, 0x1f)	/* no argument (0) */
 
 /* On a vCPU */
 #define VMM_RUN			_IO(VMM_IOC, 0x20)	/* no argument (0) */
@@ -59,6 +60,7 @@
 #define VMM_KICK		_IO(VMM_IOC, 0x27)	/* no argument (0) */
 #define VMM_TRANSLATE		_IO(VMM_IOC, 0x28)	/* struct vmm_translate */
 #define VMM_SET_EXITS		_IO(VMM_IOC, 0x29)	/* struct vmm_exits */
+#define VMM_SET_RING		_IO(VMM_IOC, 0x2a)	/* struct vmm_ring */
 
 /* On a VM or a vCPU */
 #define VMM_GET_STATS		_IO(VMM_IOC, 0x30)	/* struct vmm_stats */
@@ -88,6 +90,7 @@
 #define VMM_CAP_PAUSE_LOOPS	(1ULL << 15)	/* vCPUs that spin with PAUSE make way for others */
 #define VMM_CAP_DIRTY_LOG	(1ULL << 16)
 #define VMM_CAP_TOUCHED		(1ULL << 17)	/* VMM_GET_TOUCHED: the CPU has accessed bits */
+#define VMM_CAP_DIRTY_RING	(1ULL << 18)
 
 /**
  * struct vmm_info - what this module and this host offer
@@ -269,6 +272,46 @@ struct vmm_touched {
 	__u64 gpa;
 	__u64 bytes;
 	__u64 bitmap;
+};
+
+/*
+ * Dirty rings. A page that the guest of a vCPU with a ring writes to, in a slot with
+ * VMM_MEM_LOG_DIRTY, is an entry of the ring instead of a bit of the slot's log; what the module and
+ * VMM_MARK_DIRTY write is in the log as before.
+ */
+#define VMM_RING_MIN		1024
+#define VMM_RING_MAX		65536
+#define VMM_RING_OFFSET		0x10000		/* in the vCPU's fd: one page of the structure, then the entries */
+
+/**
+ * struct vmm_ring - give a vCPU a dirty ring
+ * @size: size of this structure
+ * @flags: zero
+ * @entries: how many, a power of two from VMM_RING_MIN to VMM_RING_MAX
+ * @reserved: zero
+ */
+struct vmm_ring {
+	__u32 size;
+	__u32 flags;
+	__u32 entries;
+	__u32 reserved;
+};
+
+/**
+ * struct vmm_dirty_ring - the head of a ring
+ * @entries: out: of the ring
+ * @reserved: zero
+ * @produced: out: entries stored so far, modulo 2^32; read with acquire semantics
+ * @collected: in: entries read so far by the VMM, likewise; seen by VMM_RESET_RINGS
+ *
+ * Behind its page follow the entries, __u64 each: guest-physical addresses of pages. Entry number n is
+ * at n modulo @entries.
+ */
+struct vmm_dirty_ring {
+	__u32 entries;
+	__u32 reserved;
+	__u32 produced;
+	__u32 collected;
 };
 
 /*
@@ -999,7 +1042,8 @@ struct vmm_stats {
 #define VMM_EXIT_EOI		15	/* exit.eoi: level interrupt, where the I/O APIC is the VMM's */
 #define VMM_EXIT_FAIL_ENTRY	16	/* exit.fail_entry: the CPU or the module refused the state */
 #define VMM_EXIT_INTERNAL	17	/* an exit that the module does not know; hw_* say which */
-#define VMM_NR_EXITS		18
+#define VMM_EXIT_RING_FULL	18	/* collect entries of the vCPU's dirty ring, then VMM_RESET_RINGS */
+#define VMM_NR_EXITS		19
 
 struct vmm_exit_io {
 	__u16 port;

@@ -354,7 +354,7 @@ static void describe_ept(struct vmm_hw_caps *caps)
 		.address = GENMASK_ULL(51, PAGE_SHIFT),
 		.levels = 4,
 		.max_level = vmx_features.max_level,
-		/* Where a guest could cause a machine check by changing the size of its code's pages */
+		/* Where changing the size of its code's pages could cause a machine check */
 		.huge_exec = !boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT),
 	};
 	caps->tdp = &ept_format;

@@ -31,6 +31,7 @@ static const char *const exit_names[NR_EXIT_REASONS] = {
 	[EXIT_PAUSE] = "pause",
 	[EXIT_FAIL_ENTRY] = "fail_entry",
 	[EXIT_INTERNAL] = "internal",
+	[EXIT_RING_FULL] = "ring_full",
 	[EXIT_HOST] = "host",
 	[EXIT_TDP_FAULT] = "tdp_fault",
 	[EXIT_EXCEPTION] = "exception",
