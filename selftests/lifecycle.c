@@ -385,17 +385,6 @@ static int unload(void)
 	return syscall(SYS_delete_module, "vmm", O_NONBLOCK) ? -errno : 0;
 }
 
-static int load(void)
-{
-	int fd = open("/lib/modules/vmm.ko", O_RDONLY | O_CLOEXEC), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
 TEST(unload_refused_in_use)
 {
 	struct vm *vm;
@@ -416,7 +405,7 @@ TEST(unload_refused_in_use)
 	munmap(vcpu->run, vm->info.run_size);
 	EXPECT_EQ(0, unload());
 	EXPECT_EQ(-1, access("/dev/vmm", F_OK));
-	EXPECT_EQ(0, load());
+	EXPECT_EQ(0, host_load_vmm());
 	close(open_dev());
 }
 
@@ -427,7 +416,7 @@ TEST(load_and_unload)
 
 	for (i = 0; i < rounds; i++) {
 		ASSERT_EQ(0, unload());
-		ASSERT_EQ(0, load());
+		ASSERT_EQ(0, host_load_vmm());
 		one_life(VMM_VM_IRQCHIPS);
 	}
 	EXPECT_EQ(0, host_log_count(mark, "WARNING"));
@@ -449,7 +438,7 @@ TEST(unloaded_leaves_no_trace)
 	for (cpu = 0; cpu < cpus; cpu++)
 		if (!error[cpu][0])
 			EXPECT_EQ(0, without[cpu][0] & EFER_SVME);
-	ASSERT_EQ(0, load());
+	ASSERT_EQ(0, host_load_vmm());
 	for (cpu = 0; cpu < cpus; cpu++) {
 		pin_to_cpu(cpu);
 		one_life(VMM_VM_IRQCHIPS);
@@ -462,7 +451,7 @@ TEST(unloaded_leaves_no_trace)
 			EXPECT_EQ(without[cpu][i], again) TH_LOG("CPU %d, MSR %#x", cpu, msrs[i]);
 		}
 	}
-	ASSERT_EQ(0, load());
+	ASSERT_EQ(0, host_load_vmm());
 }
 
 TEST_HARNESS_MAIN

@@ -79,36 +79,6 @@ static const char *check_name(u64 number)
 
 /* ---- modules ---- */
 
-/* The parameters that the host's command line has for it */
-static void module_parameters(char *to, size_t size)
-{
-	char line[2048] = "", *word, *rest = line;
-	int fd = open("/proc/cmdline", O_RDONLY);
-
-	if (fd < 0 || read(fd, line, sizeof(line) - 1) < 0)
-		fail("/proc/cmdline");
-	close(fd);
-	*to = 0;
-	while ((word = strsep(&rest, "\n "))) {
-		if (strncmp(word, "vmm.", 4))
-			continue;
-		strncat(to, word + 4, size - strlen(to) - 2);
-		strcat(to, " ");
-	}
-}
-
-/* 0 or a negative errno */
-static int load_vmm(void)
-{
-	int fd = open("/lib/modules/vmm.ko", O_RDONLY), ret;
-	char parameters[512];
-
-	module_parameters(parameters, sizeof(parameters));
-	ret = syscall(SYS_finit_module, fd, parameters, 0) ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
 static int unload(const char *name)
 {
 	int i;
@@ -387,7 +357,7 @@ FIXTURE_TEARDOWN(neighbour)
 
 #define need_vmm()								\
 	do {									\
-		int error = load_vmm();						\
+		int error = host_load_vmm();						\
 										\
 		if (error == -EBUSY)						\
 			SKIP(return, NOT_SHARED);				\
@@ -513,7 +483,7 @@ TEST_F_TIMEOUT(neighbour, we_come_and_go, 300)
 	pin_to_cpu(1);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, run_guest, &theirs));
 	for (i = 0; i < 2; i++) {
-		int error = load_vmm();
+		int error = host_load_vmm();
 
 		if (error == -EBUSY)
 			break;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <time.h>
 
@@ -255,4 +256,35 @@ enum page_place page_place(const void *at)
 	if (entry >> 63)
 		return PAGE_PRESENT;
 	return entry >> 62 & 1 ? PAGE_SWAPPED : PAGE_NONE;
+}
+
+/* The parameters that the host's command line has for it */
+static void module_parameters(char *to, size_t size)
+{
+	char line[2048] = "", *word, *rest = line;
+	int fd = open("/proc/cmdline", O_RDONLY);
+
+	if (fd < 0 || read(fd, line, sizeof(line) - 1) < 0)
+		fail("/proc/cmdline");
+	close(fd);
+	*to = 0;
+	while ((word = strsep(&rest, "\n "))) {
+		if (strncmp(word, "vmm.", 4))
+			continue;
+		strncat(to, word + 4, size - strlen(to) - 2);
+		strcat(to, " ");
+	}
+}
+
+int host_load_vmm(void)
+{
+	int fd = open("/lib/modules/vmm.ko", O_RDONLY | O_CLOEXEC), ret;
+	char parameters[512];
+
+	if (fd < 0)
+		return -errno;
+	module_parameters(parameters, sizeof(parameters));
+	ret = syscall(SYS_finit_module, fd, parameters, 0) ? -errno : 0;
+	close(fd);
+	return ret;
 }

@@ -391,6 +391,8 @@ int host_log_count(int mark, const char *text);
 
 /* An MSR of the host by /dev/cpu/N/msr: 0, or a negative errno (ENOENT: no such device). */
 int host_msr(int cpu, u32 index, u64 *data);
+/* Load the module as this host has it, with its parameters; 0 or a negative errno. */
+int host_load_vmm(void);
 /* A number after @name in @file ("/proc/vmstat", "/proc/meminfo"), or -1. */
 long host_counter(const char *file, const char *name);
 /* The first word of a small file as a number, or -1; and writing one: 0 or a negative errno. */
