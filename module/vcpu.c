@@ -209,9 +209,10 @@ static bool yield_to_vcpu(struct vcpu *vcpu)
 void vcpu_yield(struct vcpu *vcpu)
 {
 	struct vm *vm = vcpu->vm;
-	int nr = smp_load_acquire(&vm->nr_vcpus);
-	int i;
+	int nr, i;
 
+	/* Pairs with vm_add_vcpu(). */
+	nr = smp_load_acquire(&vm->nr_vcpus);
 	for (i = 0; i < min(nr, YIELD_TRIES); i++) {
 		vcpu->yielded_to = (vcpu->yielded_to + 1) % nr;
 		if (vcpu->yielded_to != vcpu->index && yield_to_vcpu(vm->vcpus[vcpu->yielded_to]))

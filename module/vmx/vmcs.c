@@ -188,7 +188,7 @@ void vmcs_init(struct vmx_vcpu *vmx)
  * (26.1.3). Far more than a lock is held by one who runs, far less than a time slice.
  */
 #define PAUSE_LOOP_GAP		128
-#define PAUSE_LOOP_WINDOW	4096
+#define PAUSE_LOOP_WINDOW	2048
 
 /**
  * vmcs_construct - write the fields that have neither a copy nor another value, ever

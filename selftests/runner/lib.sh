@@ -37,7 +37,8 @@ HOST[intel-sandy_bridge]="--vendor intel --cpu-model sandy_bridge"
 # KVM has VMX on from its load on; before 6.12 while it has a VM.
 HOST[intel-kvm-6.12]="--vendor intel --cpus 2 --with-kvm --kernel 6.12"
 # What can be turned off by a parameter
-HOST[intel-plain]="--vendor intel --cpus 2 --append vmm.ept_ad=0 --append vmm.vpid=0 --append vmm.apicv=0"
+HOST[intel-plain]="--vendor intel --cpus 2 --append vmm.ept_ad=0 --append vmm.vpid=0"
+HOST[intel-plain]+=" --append vmm.apicv=0"
 
 # slower HOST: how many times longer a test may take there than the seconds that
 # it asks for. Bochs does some 30 million instructions a second, for all CPUs
