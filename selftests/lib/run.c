@@ -227,14 +227,8 @@ struct guest_trap *run_vector_at(struct vcpu *vcpu, u8 vector, const char *file,
 
 void vcpu_touch_handlers(struct vcpu *vcpu)
 {
-	struct vmm_regs regs;
-
-	vcpu_get(vcpu, VMM_STATE_REGS);
-	regs = vcpu->state.regs;
 	if (vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 6, false, 0, 0))
 		fail("no exception");
 	run_vector(vcpu, 6);
-	vcpu->state.regs = regs;
-	vcpu_set(vcpu, VMM_STATE_REGS);
 	guest_trap(vcpu->vm)->count = 0;
 }
