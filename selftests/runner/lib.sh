@@ -83,8 +83,8 @@ tag()
 tags()
 {
 	head -n 40 "$2" |
-	sed -n 's,^[ \t]*[/#*]\+[ \t]*'"$1"': *\([^*]*\).*,\1,p' | head -n 1 |
-	sed 's/ *$//'
+	sed -n 's,^[ \t]*[/#*]\+[ \t]*'"$1"': *\(.*\),\1,p' | head -n 1 |
+	sed -e 's, *\*/.*,,' -e 's/ *$//'
 }
 
 # unpack_kernel VMLINUZ ELF: write the kernel that VMLINUZ unpacks when it starts.
