@@ -16,10 +16,10 @@
  * A log of writes holds the right to write back, until a write comes. Leaves of 4 KiB pages are
  * armed: with PML (hw_caps.pml) by a clear dirty bit, of whose setting the CPU keeps a log, else by
  * a clear write bit. Above them the write bit of an entry stands for all that is below: it is
- * cleared for as much as lies in the slot, at the highest level, and the first write there passes it
- * on to the entries of the table behind (both manuals grant a write only where each level does: SDM
- * vol. 3 29.3.2, APM vol. 2 15.25.5). So to begin or end a log costs some entries, not one per page.
- * Such an entry covers pages of one slot alone.
+ * cleared for as much as lies in the slot, at the highest level, and the first write there passes
+ * it on to the entries of the table behind (both manuals grant a write only where each level does:
+ * SDM vol. 3 29.3.2, APM vol. 2 15.25.5). So to begin or end a log costs some entries, not one per
+ * page. Such an entry covers pages of one slot alone.
  *
  * A table that was unlinked is still walked by CPUs until they have flushed, and by RCU readers:
  * tdp_zap() only collects it, tdp_free_zapped() frees it after both.

@@ -273,7 +273,7 @@ struct vcpu {
 			u8 tpr_threshold;	/* [t] and hw->set_tpr_threshold() */
 			bool cr8_changed;	/* [m] the hardware has yet to be told cr8 */
 			bool eoi_armed;		/* [t] the guest may skip its next EOI */
-			bool stepping;		/* [m] leave behind each instruction, see vcpu_end_step() */
+			bool stepping;		/* [m] leave behind each instruction: exit.c */
 		};
 		u64 before_entry;
 	};

@@ -163,76 +163,94 @@ static void fill_cpuid(struct thread *t, void *to, u32 count)
 }
 
 static const struct field info_fields[] = { HEAD(vmm_info, 0) };
+
 static const struct field create_vm_fields[] = { HEAD(vmm_vm_create, VMM_VM_IRQCHIPS) };
+
 static const struct field cpuid_fields[] = {
 	HEAD(vmm_cpuid, 0), F(vmm_cpuid, count, COUNT, sizeof(struct vmm_cpuid_entry)),
 	F(vmm_cpuid, reserved, ZERO, 0), F(vmm_cpuid, entries, POINTER, 0),
 };
+
 static const struct field msr_list_fields[] = {
 	HEAD(vmm_msr_list, 0), F(vmm_msr_list, count, COUNT, sizeof(u32)),
 	F(vmm_msr_list, reserved, ZERO, 0), F(vmm_msr_list, indices, POINTER, 0),
 };
+
 static const struct field memory_fields[] = {
 	HEAD(vmm_memory, VMM_MEM_READONLY), F(vmm_memory, slot, NUMBER, 6),
 	F(vmm_memory, reserved, ZERO, 0), F(vmm_memory, gpa, ADDRESS, 0),
 	F(vmm_memory, bytes, BYTES, 0), F(vmm_memory, hva, MEMORY, 0),
 };
+
 static const struct field create_vcpu_fields[] = {
 	HEAD(vmm_vcpu_create, 0), F(vmm_vcpu_create, id, NUMBER, 20),
 	F(vmm_vcpu_create, reserved, ZERO, 0),
 };
+
 static const struct field irq_line_fields[] = {
 	HEAD(vmm_irq_line, 0), F(vmm_irq_line, gsi, NUMBER, 26),
 	F(vmm_irq_line, level, NUMBER, 2),
 };
+
 static const struct field msi_fields[] = {
 	HEAD(vmm_msi, 0), F(vmm_msi, address, ADDRESS, 0), F(vmm_msi, data, NUMBER, 0x7ff),
 	F(vmm_msi, reserved, ZERO, 0),
 };
+
 static const struct field routes_fields[] = {
 	HEAD(vmm_routes, 0), F(vmm_routes, count, COUNT, sizeof(struct vmm_route)),
 	F(vmm_routes, reserved, ZERO, 0), F(vmm_routes, routes, POINTER, 0),
 };
+
 static const struct field irqfd_fields[] = {
 	HEAD(vmm_irqfd, VMM_IRQFD_DEASSIGN | VMM_IRQFD_RESAMPLE),
 	F(vmm_irqfd, fd, FILE_EVENT, 0), F(vmm_irqfd, gsi, NUMBER, 26),
 	F(vmm_irqfd, resample_fd, FILE_EVENT, 0), F(vmm_irqfd, reserved, ZERO, 0),
 };
+
 static const struct field ioeventfd_fields[] = {
 	HEAD(vmm_ioeventfd, 7), F(vmm_ioeventfd, address, ADDRESS, 0),
 	F(vmm_ioeventfd, length, NUMBER, 4), F(vmm_ioeventfd, fd, FILE_EVENT, 0),
 	F(vmm_ioeventfd, match, ANY, 0),
 };
+
 static const struct field vm_state_fields[] = {
 	HEAD(vmm_vm_state, 0), F(vmm_vm_state, groups, FLAGS, VMM_VM_STATE_ALL),
 };
+
 static const struct field policy_fields[] = {
 	HEAD(vmm_msr_policy, VMM_MSR_POLICY_UNKNOWN_EXIT),
 	F(vmm_msr_policy, count, COUNT, sizeof(struct vmm_msr_range)),
 	F(vmm_msr_policy, reserved, ZERO, 0), F(vmm_msr_policy, ranges, POINTER, 0),
 };
+
 static const struct field state_fields[] = {
 	HEAD(vmm_state, 0), F(vmm_state, groups, FLAGS, VMM_STATE_ALL),
 	F(vmm_state, xsave.area, POINTER, 0), F(vmm_state, xsave.area_size, NUMBER, 0x3000),
 };
+
 static const struct field msrs_fields[] = {
 	HEAD(vmm_msrs, 0), F(vmm_msrs, count, COUNT, sizeof(struct vmm_msr_entry)),
 	F(vmm_msrs, reserved, ZERO, 0), F(vmm_msrs, entries, POINTER, 0),
 };
+
 static const struct field inject_fields[] = {
 	HEAD(vmm_inject, 0), F(vmm_inject, event.type, NUMBER, 6),
 	F(vmm_inject, event.vector, NUMBER, 256), F(vmm_inject, event.has_error, NUMBER, 2),
 	F(vmm_inject, event.insn_len, ZERO, 0), F(vmm_inject, event.error, NUMBER, 0x10000),
 	F(vmm_inject, event.payload, ZERO, 0),
 };
+
 static const struct field translate_fields[] = {
 	HEAD(vmm_translate, 0), F(vmm_translate, access, FLAGS, 15),
 	F(vmm_translate, gva, ADDRESS, 0),
 };
+
 static const struct field exits_fields[] = {
 	HEAD(vmm_exits, 0), F(vmm_exits, exits, NUMBER, 0x7f), F(vmm_exits, dr[0], ZERO, 0),
 	F(vmm_exits, dr7, ZERO, 0),
 };
+
 static const struct field stats_fields[] = {
 	HEAD(vmm_stats, 0), F(vmm_stats, count, COUNT, sizeof(struct vmm_stat)),
 	F(vmm_stats, reserved, ZERO, 0), F(vmm_stats, stats, POINTER, 0),
@@ -689,7 +707,9 @@ static void run_round(u64 seed, u64 round, unsigned int threads)
 	_exit(0);
 }
 
-GUEST_CODE(hello, 64, "mov $0x1234, %eax\n" "out %eax, $PORT_VALUE\n");
+GUEST_CODE(hello, 64,
+	   "mov $0x1234, %eax\n"
+	   "out %eax, $PORT_VALUE\n");
 
 static bool vm_works(void)
 {
@@ -759,7 +779,8 @@ int main(int argc, char **argv)
 			break;
 	}
 	if (i < argc) {
-		fprintf(stderr, "usage: fuzz_abi [--seed N] [--calls N] [--seconds N] [--threads 1-%d] [--round N]\n",
+		fprintf(stderr, "usage: fuzz_abi [--seed N] [--calls N] [--seconds N] [--threads 1-%d]"
+			" [--round N]\n",
 			MAX_THREADS);
 		return 2;
 	}

@@ -114,7 +114,7 @@ static void give_state_back(struct vcpu *vcpu)
 	if (vcpu_try_set(vcpu, groups)) {
 		for (; groups; groups &= groups - 1)
 			if (vcpu_try_set(vcpu, groups & -groups))
-				printf("# refused: group %llx, dr6 %llx dr7 %llx\n", groups & -groups, before.debug.dr6, before.debug.dr7);
+				printf("# refused: group %llx\n", groups & -groups);
 		note("its own state was refused");
 		return;
 	}
@@ -231,7 +231,9 @@ static void answer(struct vcpu *vcpu)
 		place(vcpu);
 }
 
-GUEST_CODE(write_cr3, 64, "mov $0x4000000000008000, %rax\n" "mov %rax, %cr3\n"
+GUEST_CODE(write_cr3, 64,
+	   "mov $0x4000000000008000, %rax\n"
+	   "mov %rax, %cr3\n"
 	   "out %al, $PORT_DONE\n");
 
 /*
@@ -265,7 +267,6 @@ static bool cpu_refused(struct vcpu *vcpu)
 static void check_exit(struct vcpu *vcpu)
 {
 	const struct vmm_exit *e = &vcpu->run->exit;
-
 
 	if (e->reason == VMM_EXIT_NONE || e->reason >= VMM_NR_EXITS) {
 		note("a reason that there is not");
@@ -404,8 +405,8 @@ int main(int argc, char **argv)
 			break;
 	}
 	if (i < argc) {
-		fputs("usage: fuzz_guest [--seed N] [--cases N] [--seconds N] [--case N] [--verbose 1]\n",
-		      stderr);
+		fputs("usage: fuzz_guest [--seed N] [--cases N] [--seconds N] [--case N]"
+		      " [--verbose 1]\n", stderr);
 		return 2;
 	}
 

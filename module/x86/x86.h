@@ -173,7 +173,7 @@ const char *state_check(struct vcpu *vcpu);
 /* Power-on (init false) or INIT (true) values. At rest */
 void state_reset(struct vcpu *vcpu, bool init);
 
-/* The address that a CPU with @bits of linear address makes of this one, if it looks at no others */
+/* What a CPU that looks at @bits of a linear address makes of this one */
 static inline u64 cpu_sign_extend(u64 address, u8 bits)
 {
 	return (s64)(address << (64 - bits)) >> (64 - bits);

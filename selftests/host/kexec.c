@@ -106,7 +106,7 @@ static uint64_t load_kernel(const char *path, struct kexec_segment *segment)
 	return elf->e_entry - first + (uint64_t)segment->mem;
 }
 
-/* What the running kernel was started with; for a crash, with no other memory than is kept for it. */
+/* What the running kernel was started with; for a crash, with the memory alone that is kept for it */
 static void fill_params(struct boot_params *params, uint64_t crash_start, uint64_t crash_end)
 {
 	struct boot_e820_entry *entry;

@@ -170,7 +170,7 @@ unsigned int emit_instruction(struct random *random, u8 *to)
 		u8 byte = code->bytes[i];
 
 		switch (byte) {
-		case 0xf0:	/* M; without a SIB byte or a displacement that might not be there */
+		case 0xf0:	/* M; what it asks for behind it may be missing */
 			to[used++] = next_random(random);
 			break;
 		case 0xf1:

@@ -173,8 +173,8 @@ void remote_start(struct vcpu *vcpu)
 {
 	vcpu_load(vcpu, MODE_LONG, remote_code);
 	/*
-	 * What an interrupt touches is there afterwards: none that is waited for pays for the host's
-	 * clearing of huge pages, which takes long on an emulated CPU.
+	 * What an interrupt touches is there afterwards: none that is waited for pays for the
+	 * host's clearing of huge pages, which takes long on an emulated CPU.
 	 */
 	run(vcpu, OP_INT, 0, 0);
 	remote_exits = 0;
