@@ -449,13 +449,12 @@ static void one_call(struct thread *t, const struct call *call)
 	int fd = pick_file(t, chance(&t->random, 64) ? below(&t->random, NR_FILE_KINDS) : call->on);
 	long ret;
 
-	if (!call->size) {
+	if (!call->size)
 		arg = chance(&t->random, 16) ? t->arena : NULL;
-	} else if (coverage_mutate(&t->coverage, &t->random, call - calls, arg, call->size)) {
+	else if (coverage_mutate(&t->coverage, &t->random, call - calls, arg, call->size))
 		renew_references(t, call, arg);
-	} else {
+	else
 		make_argument(t, call, fd, arg);
-	}
 	if (chance(&t->random, 64))
 		arg = (u8 *)pointer(t);
 	coverage_start(&t->coverage, call - calls, arg, call->size);

@@ -106,7 +106,7 @@ static uint64_t load_kernel(const char *path, struct kexec_segment *segment)
 	return elf->e_entry - first + (uint64_t)segment->mem;
 }
 
-/* What the running kernel was started with; for a crash, with the memory alone that is kept for it */
+/* What the running kernel was started with; for a crash, with the memory that is kept for it */
 static void fill_params(struct boot_params *params, uint64_t crash_start, uint64_t crash_end)
 {
 	struct boot_e820_entry *entry;
@@ -139,7 +139,9 @@ int main(int argc, char **argv)
 {
 	/* lea params(%rip), %rsi; mov $entry, %rax; jmp *%rax */
 	static const unsigned char code[] = {
-		0x48, 0x8d, 0x35, 0xf9, 0x0f, 0, 0,  0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0,  0xff, 0xe0,
+		0x48, 0x8d, 0x35, 0xf9, 0x0f, 0, 0,
+		0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0,
+		0xff, 0xe0,
 	};
 	static struct start start;
 	struct kexec_segment segments[3] = {};
@@ -170,7 +172,7 @@ int main(int argc, char **argv)
 
 	memcpy(start.code, code, sizeof(code));
 	memcpy(start.code + 9, &entry, sizeof(entry));
-	strcpy(start.command_line, argv[3]);
+	snprintf(start.command_line, sizeof(start.command_line), "%s", argv[3]);
 	fill_params(&start.params, base, crash ? end : 0);
 	start.params.hdr.cmd_line_ptr = base + offsetof(struct start, command_line);
 	start.params.hdr.ramdisk_image = at;
