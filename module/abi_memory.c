@@ -30,16 +30,23 @@ static long set_memory(struct vm *vm, void __user *arg)
 	return ret;
 }
 
+static int take_dirty(struct vmm_dirty *dirty, void __user *arg, u32 flags)
+{
+	int ret = copy_in(dirty, sizeof(*dirty), arg, flags);
+
+	if (ret)
+		return ret;
+	return dirty->reserved ? -EINVAL : 0;
+}
+
 static long get_dirty(struct vm *vm, void __user *arg)
 {
 	struct vmm_dirty dirty;
 	long ret;
 
-	ret = copy_in(&dirty, sizeof(dirty), arg, VMM_DIRTY_CLEAR);
+	ret = take_dirty(&dirty, arg, VMM_DIRTY_CLEAR);
 	if (ret)
 		return ret;
-	if (dirty.reserved)
-		return -EINVAL;
 	mutex_lock(&vm->lock);
 	ret = dirty_get(vm, dirty.slot, dirty.first, dirty.pages, u64_to_user_ptr(dirty.bitmap),
 			dirty.flags & VMM_DIRTY_CLEAR);
@@ -52,11 +59,9 @@ static long clear_dirty(struct vm *vm, void __user *arg)
 	struct vmm_dirty dirty;
 	long ret;
 
-	ret = copy_in(&dirty, sizeof(dirty), arg, 0);
+	ret = take_dirty(&dirty, arg, 0);
 	if (ret)
 		return ret;
-	if (dirty.reserved)
-		return -EINVAL;
 	mutex_lock(&vm->lock);
 	ret = dirty_clear(vm, dirty.slot, dirty.first, dirty.pages, u64_to_user_ptr(dirty.bitmap));
 	mutex_unlock(&vm->lock);
