@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "kselftest_harness.h"
+#include "scatter.h"
 #include "vmmtest.h"
 
 #define HUGE	(2 * MIB)
@@ -474,33 +475,6 @@ TEST_F(dirtylog, moved_and_changed)
 }
 
 /* ---- read while the guest writes ---- */
-
-/* Adds one to a quadword of a page that a sequence known to it alone chooses, without end */
-GUEST_CODE(scatter, 64,
-	   "mov $12345, %eax\n"
-	   "1: imul $1664525, %eax, %eax; add $1013904223, %eax\n"
-	   "mov %eax, %ecx; shr $22, %ecx; shl $12, %ecx; lea 0x800000(%rcx), %rbx\n"
-	   "mov %eax, %ecx; shr $9, %ecx; and $0xff8, %ecx; incq (%rbx,%rcx)\n"
-	   "jmp 1b\n");
-
-struct writer_thread {
-	struct vcpu *vcpu;
-	bool stop;
-};
-
-static void *run_writer(void *arg)
-{
-	struct writer_thread *w = arg;
-
-	while (!__atomic_load_n(&w->stop, __ATOMIC_SEQ_CST)) {
-		int ret = vcpu_run_raw(w->vcpu);
-
-		/* Where the slot is away the guest's write leaves. */
-		if (ret && ret != -EINTR)
-			fail("VMM_RUN: %s", strerror(-ret));
-	}
-	return NULL;
-}
 
 static void copy_dirty(const u64 *bits, u8 *shadow, const u8 *mem)
 {

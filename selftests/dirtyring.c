@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "kselftest_harness.h"
+#include "scatter.h"
 #include "vmmtest.h"
 
 #define BASE	0x800000
@@ -211,33 +212,6 @@ TEST_F(dirtyring, scribbled)
 }
 
 /* ---- collected while the guest writes ---- */
-
-GUEST_CODE(scatter, 64,
-	   "mov $12345, %eax\n"
-	   "1: imul $1664525, %eax, %eax; add $1013904223, %eax\n"
-	   "mov %eax, %ecx; shr $22, %ecx; shl $12, %ecx; lea 0x800000(%rcx), %rbx\n"
-	   "mov %eax, %ecx; shr $9, %ecx; and $0xff8, %ecx; incq (%rbx,%rcx)\n"
-	   "jmp 1b\n");
-
-struct writer_thread {
-	struct vcpu *vcpu;
-	bool stop;
-};
-
-static void *run_writer(void *arg)
-{
-	struct writer_thread *w = arg;
-
-	while (!__atomic_load_n(&w->stop, __ATOMIC_SEQ_CST)) {
-		int ret = vcpu_run_raw(w->vcpu);
-
-		if (ret && ret != -EINTR)
-			fail("VMM_RUN: %s", strerror(-ret));
-		if (!ret && w->vcpu->run->exit.reason == VMM_EXIT_RING_FULL)
-			usleep(1000);
-	}
-	return NULL;
-}
 
 TEST_F(dirtyring, while_written)
 {
