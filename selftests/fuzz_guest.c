@@ -103,6 +103,18 @@ static void change_state(struct vcpu *vcpu)
 		taken_states++;
 }
 
+static void print_segments(const struct vmm_segments *segments)
+{
+	const struct vmm_segment *seg;
+	int i;
+
+	for (i = 0; i < VMM_NR_SEGMENTS; i++) {
+		seg = &segments->seg[i];
+		printf("# segment %d: %04x base %llx limit %x attr %x\n", i, seg->selector,
+		       seg->base, seg->limit, seg->attr);
+	}
+}
+
 /* What the guest has come to is what it can be given back. */
 static void give_state_back(struct vcpu *vcpu)
 {
@@ -115,6 +127,7 @@ static void give_state_back(struct vcpu *vcpu)
 		for (; groups; groups &= groups - 1)
 			if (vcpu_try_set(vcpu, groups & -groups))
 				printf("# refused: group %llx\n", groups & -groups);
+		print_segments(&before.segments);
 		note("its own state was refused");
 		return;
 	}
@@ -297,6 +310,8 @@ static void print_guest(struct vcpu *vcpu)
 	int i;
 
 	vcpu_print(vcpu);
+	vcpu_get(vcpu, VMM_STATE_SEGMENTS);
+	print_segments(&vcpu->state.segments);
 	at = vcpu->state.segments.seg[VMM_CS].base + vcpu->state.regs.rip;
 	printf("# code at %llx:", at);
 	for (i = 0; i < 16 && at + i < MEMORY; i++)

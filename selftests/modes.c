@@ -279,6 +279,40 @@ TEST_F(modes, real_with_large_segments)
 	EXPECT_EQ(0x600dcafe, guest_u32(self->vm, 0x200000));
 }
 
+/* Registers that hold no segment do once real mode has loaded them. */
+GUEST_CODE(real_loads, 16,
+	   "mov $(DATA_GPA >> 4), %ax; mov %ax, %es; mov %ax, %fs; mov %ax, %gs\n"
+	   "out %al, $PORT_VALUE\n"
+	   "movw $0x1e5, %es:0; movw $0x1f5, %fs:2; movw $0x165, %gs:4\n"
+	   "out %al, $PORT_DONE\n");
+
+TEST_F(modes, real_mode_loads_what_was_unusable)
+{
+	static const u8 registers[] = { VMM_ES, VMM_FS, VMM_GS };
+	struct vcpu *vcpu = self->vcpu;
+	struct vmm_segment *seg;
+	int i;
+
+	vcpu_load(vcpu, MODE_REAL, real_loads);
+	/* What is left in them has a limit that is in pages, and says it no more. */
+	for (i = 0; i < 3; i++) {
+		seg = &vcpu->state.segments.seg[registers[i]];
+		seg->limit = ~0;
+		seg->attr = 0;
+	}
+	vcpu_set(vcpu, VMM_STATE_SEGMENTS);
+	run_value(vcpu);
+	run_done(vcpu);
+	EXPECT_EQ(0x1e5, guest_u16(self->vm, DATA_GPA));
+	EXPECT_EQ(0x1f5, guest_u16(self->vm, DATA_GPA + 2));
+	EXPECT_EQ(0x165, guest_u16(self->vm, DATA_GPA + 4));
+
+	vcpu_get(vcpu, VMM_STATE_SYNC);
+	EXPECT_EQ(0, vcpu_try_set(vcpu, VMM_STATE_SYNC));
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(DATA_GPA, vcpu->state.segments.seg[registers[i]].base);
+}
+
 /* Virtual-8086 mode runs, and HLT there is a #GP to the protected-mode handler. */
 GUEST_CODE(virtual_8086, 16,
 	   "mov %cs, %ax; mov %ax, 0x20\n"

@@ -798,7 +798,7 @@ static bool steps_by_tf(const struct vcpu *vcpu)
 }
 
 /* Nothing of the guest ran. The VMCS still has the event, which the next entry may not want. */
-static void entry_failed(struct vcpu *vcpu, const char *message)
+static void undo_entry(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
@@ -812,6 +812,11 @@ static void entry_failed(struct vcpu *vcpu, const char *message)
 	vmx->rflags = vcpu->regs.rflags;
 	if (vmx->rsp_known)
 		vmx->rsp = vcpu->regs.gpr[CPU_RSP];
+}
+
+static void entry_failed(struct vcpu *vcpu, const char *message)
+{
+	undo_entry(vcpu);
 	vcpu->exit.reason = EXIT_FAIL_ENTRY;
 	vcpu->exit.rip = vcpu->regs.rip;
 	vcpu->exit.message = message;
@@ -876,16 +881,22 @@ static void vmx_enter(struct vcpu *vcpu)
 		entry_failed(vcpu, vmx_explain_refusal());
 		return;
 	}
-	vmx->launched = true;
 	reason = vmread(VM_EXIT_REASON);
 	vcpu->exit.hw_reason = reason;
 	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
 		vcpu->exit.hw_info1 = vmread(EXIT_QUALIFICATION);
 		if ((u16)reason == EXIT_REASON_MCE_DURING_VMENTRY)
 			vmx->host_event = X86_TRAP_MC;
+		if ((u16)reason == EXIT_REASON_INVALID_STATE && state_mend_segments(vcpu)) {
+			undo_entry(vcpu);
+			vcpu->exit.reason = EXIT_RESUME;
+			return;
+		}
 		entry_failed(vcpu, vmx_explain_state(reason));
 		return;
 	}
+	/* An entry that fails leaves the VMCS as it was (31.3, VMLAUNCH). */
+	vmx->launched = true;
 	if (unlikely(vmx->pml_on))
 		vmx_drain_pml(vcpu);
 	read_state(vcpu);

@@ -165,10 +165,61 @@ int state_check_segments(struct vcpu *vcpu, const struct cpu_segments *segs)
 	return 0;
 }
 
+static bool readable(const struct cpu_segment *seg)
+{
+	return (seg->attr & SEG_S) && (seg->attr & (TYPE_CODE | TYPE_WRITE)) != TYPE_CODE;
+}
+
+static bool writable(const struct cpu_segment *seg)
+{
+	return (seg->attr & SEG_S) && (seg->attr & (TYPE_CODE | TYPE_WRITE)) == TYPE_WRITE;
+}
+
+/**
+ * state_mend_segments - make of segments what an entry takes
+ * @vcpu: the vCPU, whose segments may be what its guest has made of them
+ *
+ * A load in real mode need change no more of a register than its selector and base, and makes it
+ * usable. What an unusable register held besides is not defined (SDM vol. 3 27.3.2, 28.3.2): its
+ * type and limit can be what no entry takes from a usable one (27.3.1.2), although the guest may
+ * go on with it. It becomes what real mode takes it for, data that can be written.
+ *
+ * Return: whether there was something to mend.
+ */
+bool state_mend_segments(struct vcpu *vcpu)
+{
+	struct cpu_segment seg, mended;
+	bool any = false;
+	int i;
+
+	if (vcpu->cr0 & X86_CR0_PE)
+		return false;
+	for (i = CPU_ES; i <= CPU_GS; i++) {
+		if (i == CPU_CS)
+			continue;
+		hw->get_segment(vcpu, i, &seg);
+		if (!(seg.attr & SEG_P))
+			continue;
+		mended = seg;
+		if (!(seg.attr & TYPE_ACCESSED) || !(i == CPU_SS ? writable(&seg) : readable(&seg)))
+			mended.attr = (seg.attr & ~SEG_TYPE) | PRESENT(TYPE_WRITE | TYPE_ACCESSED);
+		if (!valid_limit(&seg)) {
+			mended.attr |= SEG_G;
+			mended.limit |= 0xfff;
+		}
+		if (mended.attr == seg.attr && mended.limit == seg.limit)
+			continue;
+		hw->set_segment(vcpu, i, &mended);
+		any = true;
+	}
+	return any;
+}
+
 void state_get_segments(struct vcpu *vcpu, struct cpu_segments *segs)
 {
 	int i;
 
+	state_mend_segments(vcpu);
 	for (i = 0; i < CPU_NR_SEGMENTS; i++)
 		hw->get_segment(vcpu, i, &segs->seg[i]);
 }
@@ -381,9 +432,7 @@ static const char *wrong_stack_segment(struct vcpu *vcpu, const struct cpu_segme
 {
 	if (!(ss->attr & SEG_P))
 		return vcpu->efer & EFER_LMA ? NULL : "SS is not present outside long mode";
-	if (!(ss->attr & SEG_S) || (ss->attr & (TYPE_CODE | TYPE_WRITE)) != TYPE_WRITE)
-		return "SS is not a writable data segment";
-	return NULL;
+	return writable(ss) ? NULL : "SS is not a writable data segment";
 }
 
 static const char *wrong_data_segments(struct vcpu *vcpu)
@@ -394,9 +443,7 @@ static const char *wrong_data_segments(struct vcpu *vcpu)
 
 	for (i = 0; i < ARRAY_SIZE(indices); i++) {
 		hw->get_segment(vcpu, indices[i], &seg);
-		if ((seg.attr & SEG_P) &&
-		    (!(seg.attr & SEG_S) ||
-		     (seg.attr & (TYPE_CODE | TYPE_WRITE)) == TYPE_CODE))
+		if ((seg.attr & SEG_P) && !readable(&seg))
 			return "ES, DS, FS or GS is not a segment that can be read";
 	}
 	return NULL;

@@ -159,6 +159,7 @@ int state_check_msrs(struct vcpu *vcpu, const struct cpu_msrs *msrs);
 void state_get_regs(struct vcpu *vcpu, struct cpu_regs *regs);
 void state_set_regs(struct vcpu *vcpu, const struct cpu_regs *regs);
 void state_get_segments(struct vcpu *vcpu, struct cpu_segments *segs);
+bool state_mend_segments(struct vcpu *vcpu);
 void state_set_segments(struct vcpu *vcpu, const struct cpu_segments *segs);
 void state_get_control(struct vcpu *vcpu, struct cpu_control *ctl);
 void state_set_control(struct vcpu *vcpu, const struct cpu_control *ctl);
