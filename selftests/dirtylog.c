@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 
 #include "kselftest_harness.h"
-#include "scatter.h"
+#include "pages.h"
 #include "vmmtest.h"
 
 #define HUGE	(2 * MIB)
@@ -87,40 +87,13 @@ static int mark_dirty(struct vm *vm, u64 gpa, u64 bytes)
 	return do_ioctl(vm->fd, VMM_MARK_DIRTY, &range);
 }
 
-static bool is_dirty(const u64 *bits, u64 page)
-{
-	return bits[page / 64] >> (page % 64) & 1;
-}
+#define count(bits)	count_pages(bits, PAGES)
 
-static u32 count(const u64 *bits)
-{
-	u32 i, n = 0;
-
-	for (i = 0; i < PAGES; i++)
-		n += is_dirty(bits, i);
-	return n;
-}
-
-/* Adds one to the doubleword at the address that it gets, and says the sum */
-GUEST_CODE(writer, 64,
-	   "1: in $PORT_VALUE, %eax; incl (%rax); mov (%rax), %eax; out %eax, $PORT_VALUE; jmp 1b\n");
-GUEST_CODE(reader, 64,
-	   "1: in $PORT_VALUE, %eax; mov (%rax), %eax; out %eax, $PORT_VALUE; jmp 1b\n");
 /* Adds one to a doubleword in each page from BASE on, up to RBP */
 GUEST_CODE(sweep, 64,
 	   "mov $0x800000, %ebx\n"
 	   "2: incl (%rbx); add $0x1000, %rbx; cmp %rbp, %rbx; jb 2b\n"
 	   "out %al, $PORT_DONE\n");
-
-static u32 guest_does(struct vcpu *vcpu, u64 address)
-{
-	struct vmm_exit *e = run_until(vcpu, VMM_EXIT_IO);
-
-	if (!e->io.in)
-		fail("the guest was to ask");
-	e->io.data = address;
-	return run_value(vcpu);
-}
 
 #define guest_writes(page) guest_does(self->vcpu, BASE + (page) * PAGE + 8)
 
@@ -187,8 +160,8 @@ TEST_F(dirtylog, fault_while_copying)
 	ASSERT_EQ(0, mark_dirty(self->vm, BASE + (pages - 5) * PAGE, 1));
 	EXPECT_EQ(-EFAULT, take_dirty(self->vm, 0, pages, bits + PAGE / 8 - 70));
 	EXPECT_EQ(0, get_dirty(self->vm, 0, pages, bits));
-	EXPECT_EQ(1, is_dirty(bits, 5));
-	EXPECT_EQ(1, is_dirty(bits, pages - 5));
+	EXPECT_EQ(1, page_is_set(bits, 5));
+	EXPECT_EQ(1, page_is_set(bits, pages - 5));
 }
 
 /* ---- what is noted ---- */
@@ -198,13 +171,13 @@ TEST_F(dirtylog, get_and_clear)
 	u64 *bits = self->bits;
 
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, self->mem, VMM_MEM_LOG_DIRTY));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	guest_writes(3);
 	guest_writes(4);
 	guest_writes(700);
 	ASSERT_EQ(0, get_dirty(self->vm, 0, PAGES, bits));
 	EXPECT_EQ(3, count(bits));
-	EXPECT_TRUE(is_dirty(bits, 3) && is_dirty(bits, 4) && is_dirty(bits, 700));
+	EXPECT_TRUE(page_is_set(bits, 3) && page_is_set(bits, 4) && page_is_set(bits, 700));
 	/* To look takes nothing away. */
 	ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, bits));
 	EXPECT_EQ(3, count(bits));
@@ -214,11 +187,11 @@ TEST_F(dirtylog, get_and_clear)
 	guest_writes(5);
 	ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, bits));
 	EXPECT_EQ(2, count(bits));
-	EXPECT_TRUE(is_dirty(bits, 4) && is_dirty(bits, 5));
+	EXPECT_TRUE(page_is_set(bits, 4) && page_is_set(bits, 5));
 	/* Reads do not count, and a part of the range leaves the rest alone. */
 	guest_writes(64);
 	guest_writes(640);
-	vcpu_load(self->vcpu, MODE_LONG, reader);
+	vcpu_load(self->vcpu, MODE_LONG, page_reader);
 	guest_does(self->vcpu, BASE + 70 * PAGE);
 	guest_does(self->vcpu, BASE + 3 * PAGE);
 	ASSERT_EQ(0, take_dirty(self->vm, 64, 128, bits));
@@ -226,7 +199,7 @@ TEST_F(dirtylog, get_and_clear)
 	EXPECT_EQ(0, bits[1]);
 	ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, bits));
 	EXPECT_EQ(1, count(bits));
-	EXPECT_TRUE(is_dirty(bits, 640));
+	EXPECT_TRUE(page_is_set(bits, 640));
 }
 
 TEST_F(dirtylog, clear_by_hand)
@@ -234,7 +207,7 @@ TEST_F(dirtylog, clear_by_hand)
 	u64 *bits = self->bits, some[WORDS] = { 0 };
 
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, self->mem, VMM_MEM_LOG_DIRTY));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	guest_writes(1);
 	guest_writes(2);
 	guest_writes(513);
@@ -242,7 +215,7 @@ TEST_F(dirtylog, clear_by_hand)
 	ASSERT_EQ(0, clear_dirty(self->vm, 0, PAGES, some));
 	ASSERT_EQ(0, get_dirty(self->vm, 0, PAGES, bits));
 	EXPECT_EQ(2, count(bits));
-	EXPECT_FALSE(is_dirty(bits, 2));
+	EXPECT_FALSE(page_is_set(bits, 2));
 	guest_writes(1);
 	guest_writes(2);
 	ASSERT_EQ(0, get_dirty(self->vm, 0, PAGES, bits));
@@ -271,7 +244,7 @@ TEST_F(dirtylog, all_pages)
 		EXPECT_EQ(PAGES, count(bits));
 		ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, bits));
 		EXPECT_EQ(0, count(bits));
-		vcpu_load(self->vcpu, MODE_LONG, writer);
+		vcpu_load(self->vcpu, MODE_LONG, page_writer);
 		guest_writes(17);
 		guest_writes(999);
 		ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, bits));
@@ -291,7 +264,7 @@ TEST_F(dirtylog, odd_slot)
 
 	ASSERT_EQ(0, slot(1, BASE + 37 * PAGE, pages * PAGE, self->mem, VMM_MEM_LOG_DIRTY));
 	EXPECT_EQ(-EINVAL, take_dirty(self->vm, 64, 64 * 11 + 5, bits));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	for (i = 0; i < 2; i++) {
 		guest_writes(37);
 		guest_writes(37 + 26);
@@ -303,9 +276,9 @@ TEST_F(dirtylog, odd_slot)
 		ASSERT_EQ(0, take_dirty(self->vm, 0, pages, bits));
 		memset(bits + 13, 0, sizeof(self->bits) - 13 * 8);
 		EXPECT_EQ(6, count(bits));
-		EXPECT_TRUE(is_dirty(bits, 0) && is_dirty(bits, 26) && is_dirty(bits, 27));
-		EXPECT_TRUE(is_dirty(bits, 511 - 37) && is_dirty(bits, 512 - 37));
-		EXPECT_TRUE(is_dirty(bits, 776));
+		EXPECT_TRUE(page_is_set(bits, 0) && page_is_set(bits, 26) && page_is_set(bits, 27));
+		EXPECT_TRUE(page_is_set(bits, 511 - 37) && page_is_set(bits, 512 - 37));
+		EXPECT_TRUE(page_is_set(bits, 776));
 	}
 	guest_writes(37 + 770);
 	ASSERT_EQ(0, take_dirty(self->vm, 768, 9, bits));
@@ -320,7 +293,7 @@ TEST_F(dirtylog, neighbours)
 	ASSERT_EQ(0, slot(1, BASE, HUGE + 5 * PAGE, self->mem, VMM_MEM_LOG_DIRTY));
 	ASSERT_EQ(0, slot(2, BASE + HUGE + 5 * PAGE, HUGE - 5 * PAGE,
 			  self->mem + HUGE + 5 * PAGE, 0));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	guest_writes(516);
 	guest_writes(517);
 	ASSERT_EQ(0, take_dirty(self->vm, 0, 517, bits));
@@ -346,7 +319,7 @@ TEST_F(dirtylog, marked)
 	ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, bits));
 	EXPECT_EQ(5, count(bits));
 	EXPECT_EQ(1 | 7 << 9, bits[0]);
-	EXPECT_TRUE(is_dirty(bits, PAGES - 1));
+	EXPECT_TRUE(page_is_set(bits, PAGES - 1));
 }
 
 /* What the module writes for the guest: its clock, and a page that the guest is told by it */
@@ -355,17 +328,17 @@ TEST_F(dirtylog, kernel_writes)
 	u64 *bits = self->bits;
 
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, self->mem, VMM_MEM_LOG_DIRTY));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	ASSERT_EQ(0, vcpu_set_msr(self->vcpu, 0x4b564d01, (BASE + 30 * PAGE) | 1));
 	guest_writes(1);
 	ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, bits));
-	EXPECT_TRUE(is_dirty(bits, 30));
-	EXPECT_TRUE(is_dirty(bits, 1));
+	EXPECT_TRUE(page_is_set(bits, 30));
+	EXPECT_TRUE(page_is_set(bits, 1));
 	/* Published again, as after a new clock of the VM */
 	ASSERT_EQ(0, vcpu_set_msr(self->vcpu, 0x4b564d01, (BASE + 31 * PAGE) | 1));
 	guest_writes(2);
 	ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, bits));
-	EXPECT_TRUE(is_dirty(bits, 31));
+	EXPECT_TRUE(page_is_set(bits, 31));
 }
 
 /* The accessed and dirty bits of the guest's own page tables are writes, too. */
@@ -374,7 +347,7 @@ TEST_F(dirtylog, guest_page_tables)
 	struct vm *vm = self->vm;
 	u64 low[4];
 
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, self->mem, 0));
 	guest_map(vm, BASE, BASE, PTE_P | PTE_RW);
 	/* Slot 0 has the tables. */
@@ -398,7 +371,7 @@ TEST_F(dirtylog, huge_pages)
 	mem[0] = 0;
 	mem[HUGE] = 0;
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, mem, 0));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	guest_writes(0);
 	guest_writes(600);
 	if (get_stat(self->vm->fd, "pages_2m") != 2)
@@ -414,7 +387,7 @@ TEST_F(dirtylog, huge_pages)
 		EXPECT_EQ(0, get_stat(self->vm->fd, "pages_2m"));
 		ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, bits));
 		EXPECT_EQ(3, count(bits));
-		EXPECT_TRUE(is_dirty(bits, 5) && is_dirty(bits, 6) && is_dirty(bits, 800));
+		EXPECT_TRUE(page_is_set(bits, 5) && page_is_set(bits, 6) && page_is_set(bits, 800));
 		/* The first write after the end brings them back. */
 		ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, mem, 0));
 		guest_writes(40);
@@ -451,7 +424,7 @@ TEST_F(dirtylog, moved_and_changed)
 	u64 *bits = self->bits;
 
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, self->mem, VMM_MEM_LOG_DIRTY));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	guest_writes(77);
 	ASSERT_EQ(0, slot(1, 4 * BASE, 2 * HUGE, self->mem, VMM_MEM_LOG_DIRTY));
 	guest_does(self->vcpu, 4 * BASE + 78 * PAGE);
@@ -460,7 +433,7 @@ TEST_F(dirtylog, moved_and_changed)
 	guest_writes(79);
 	ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, bits));
 	EXPECT_EQ(3, count(bits));
-	EXPECT_TRUE(is_dirty(bits, 77) && is_dirty(bits, 78) && is_dirty(bits, 79));
+	EXPECT_TRUE(page_is_set(bits, 77) && page_is_set(bits, 78) && page_is_set(bits, 79));
 	/* Other memory has another log, and one that was ended is gone. */
 	guest_writes(80);
 	ASSERT_EQ(0, slot(1, BASE, HUGE, self->mem, VMM_MEM_LOG_DIRTY));
@@ -481,7 +454,7 @@ static void copy_dirty(const u64 *bits, u8 *shadow, const u8 *mem)
 	u32 i;
 
 	for (i = 0; i < PAGES; i++)
-		if (is_dirty(bits, i))
+		if (page_is_set(bits, i))
 			memcpy(shadow + i * PAGE, mem + i * PAGE, PAGE);
 }
 

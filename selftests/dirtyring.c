@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 
 #include "kselftest_harness.h"
-#include "scatter.h"
+#include "pages.h"
 #include "vmmtest.h"
 
 #define BASE	0x800000
@@ -80,32 +80,15 @@ static int reset(struct vm *vm)
 	return do_ioctl(vm->fd, VMM_RESET_RINGS, NULL);
 }
 
-static u32 count(const u64 *bits)
-{
-	u32 i, n = 0;
+#define count(bits)	count_pages(bits, PAGES)
 
-	for (i = 0; i < PAGES / 64; i++)
-		n += __builtin_popcountll(bits[i]);
-	return n;
-}
-
-GUEST_CODE(writer, 64,
-	   "1: in $PORT_VALUE, %eax; incl (%rax); mov (%rax), %eax; out %eax, $PORT_VALUE; jmp 1b\n");
 /* Adds one to a doubleword in each of the 1,024 pages from BASE on */
 GUEST_CODE(sweep, 64,
 	   "mov $0x800000, %ebx\n"
 	   "2: incl (%rbx); add $0x1000, %rbx; cmp $0xc00000, %rbx; jb 2b\n"
 	   "out %al, $PORT_DONE\n");
 
-static void guest_writes(struct vcpu *vcpu, u64 page)
-{
-	struct vmm_exit *e = run_until(vcpu, VMM_EXIT_IO);
-
-	if (!e->io.in)
-		fail("the guest was to ask");
-	e->io.data = BASE + page * PAGE;
-	run_value(vcpu);
-}
+#define writes(page)	guest_does(self->vcpu, BASE + (page) * PAGE)
 
 TEST_F(dirtyring, refused)
 {
@@ -139,20 +122,20 @@ TEST_F(dirtyring, once_until_reset)
 	};
 	struct vmm_range range = { .size = sizeof(range), .gpa = BASE + 9 * PAGE, .bytes = 1 };
 
-	vcpu_load(self->vcpu, MODE_LONG, writer);
-	guest_writes(self->vcpu, 5);
-	guest_writes(self->vcpu, 800);
-	guest_writes(self->vcpu, 5);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
+	writes(5);
+	writes(800);
+	writes(5);
 	EXPECT_EQ(2, collect(self->ring, self->entries, self->bits));
 	EXPECT_EQ(2, count(self->bits));
 	EXPECT_EQ(1 << 5, self->bits[0]);
 	/* Collected is not reset. */
-	guest_writes(self->vcpu, 5);
+	writes(5);
 	EXPECT_EQ(0, collect(self->ring, self->entries, self->bits));
 	EXPECT_EQ(2, reset(self->vm));
 	EXPECT_EQ(0, reset(self->vm));
-	guest_writes(self->vcpu, 5);
-	guest_writes(self->vcpu, 6);
+	writes(5);
+	writes(6);
 	EXPECT_EQ(2, collect(self->ring, self->entries, self->bits));
 	/* The log has what others write, and that alone. */
 	ASSERT_EQ(0, do_ioctl(self->vm->fd, VMM_MARK_DIRTY, &range));
@@ -196,17 +179,17 @@ TEST_F(dirtyring, scribbled)
 {
 	u32 i;
 
-	vcpu_load(self->vcpu, MODE_LONG, writer);
-	guest_writes(self->vcpu, 1);
-	guest_writes(self->vcpu, 2);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
+	writes(1);
+	writes(2);
 	for (i = 0; i < ENTRIES; i++)
 		self->entries[i] = i % 2 ? ~0ULL : 0x123456789abcdef0ULL * i;
 	self->ring->entries = 7;
 	self->ring->produced = 77;
 	self->ring->collected = 2;
 	EXPECT_EQ(2, reset(self->vm));
-	guest_writes(self->vcpu, 1);
-	guest_writes(self->vcpu, 3);
+	writes(1);
+	writes(3);
 	EXPECT_EQ(3, self->ring->produced);
 	EXPECT_EQ(BASE + 3 * PAGE, self->entries[2]);
 }

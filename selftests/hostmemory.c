@@ -15,6 +15,7 @@
 #include <sys/time.h>
 
 #include "kselftest_harness.h"
+#include "pages.h"
 #include "vmmtest.h"
 
 #define HUGE	(2 * MIB)
@@ -34,20 +35,6 @@ FIXTURE_SETUP(hostmemory)
 FIXTURE_TEARDOWN(hostmemory)
 {
 	vm_destroy(self->vm);
-}
-
-/* Adds one to the doubleword at the address that it gets, and says the sum */
-GUEST_CODE(writer, 64,
-	   "1: in $PORT_VALUE, %eax; incl (%rax); mov (%rax), %eax; out %eax, $PORT_VALUE; jmp 1b\n");
-
-static u32 guest_increments(struct vcpu *vcpu, u64 address)
-{
-	struct vmm_exit *e = run_until(vcpu, VMM_EXIT_IO);
-
-	if (!e->io.in)
-		fail("the guest was to ask");
-	e->io.data = address;
-	return run_value(vcpu);
 }
 
 /* Adds one to a doubleword in each page from BASE on, up to RBP, over and over */
@@ -96,17 +83,17 @@ TEST_F(hostmemory, transparent_huge_pages)
 	if (huge_kib(mem) < 4096)
 		SKIP(return, "no transparent huge pages here");
 	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 2 * HUGE, mem, 0));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	for (i = 0; i < 2 * HUGE / PAGE; i += 37)
-		EXPECT_EQ(1, guest_increments(self->vcpu, BASE + i * PAGE));
+		EXPECT_EQ(1, guest_does(self->vcpu, BASE + i * PAGE));
 	/* One small page of it goes, and the huge page is split; the rest stays. */
 	ASSERT_EQ(0, madvise(mem + 37 * PAGE, PAGE, MADV_DONTNEED));
-	EXPECT_EQ(1, guest_increments(self->vcpu, BASE + 37 * PAGE));
-	EXPECT_EQ(2, guest_increments(self->vcpu, BASE + 74 * PAGE));
-	EXPECT_EQ(2, guest_increments(self->vcpu, BASE));
+	EXPECT_EQ(1, guest_does(self->vcpu, BASE + 37 * PAGE));
+	EXPECT_EQ(2, guest_does(self->vcpu, BASE + 74 * PAGE));
+	EXPECT_EQ(2, guest_does(self->vcpu, BASE));
 	/* All of it goes at once. */
 	ASSERT_EQ(0, madvise(mem, HUGE, MADV_DONTNEED));
-	EXPECT_EQ(1, guest_increments(self->vcpu, BASE + 74 * PAGE));
+	EXPECT_EQ(1, guest_does(self->vcpu, BASE + 74 * PAGE));
 }
 
 /* A slot that is not aligned as the host's huge page is */
@@ -119,9 +106,9 @@ TEST_F(hostmemory, huge_pages_out_of_step)
 	for (i = 0; i < 2 * HUGE / PAGE; i++)
 		*(u32 *)(mem + i * PAGE) = 1000 + i;
 	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, HUGE, mem + 5 * PAGE, 0));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	for (i = 0; i < HUGE / PAGE; i += 29)
-		EXPECT_EQ(1000 + i + 6, guest_increments(self->vcpu, BASE + i * PAGE));
+		EXPECT_EQ(1000 + i + 6, guest_does(self->vcpu, BASE + i * PAGE));
 	for (i = 0; i < HUGE / PAGE; i++)
 		EXPECT_EQ(1000 + i + 5 + !(i % 29), *(u32 *)(mem + (i + 5) * PAGE));
 }
@@ -158,9 +145,9 @@ TEST_F_TIMEOUT(hostmemory, used_by_the_guest, 60)
 	for (i = 0; i < 2 * HUGE / PAGE; i++)
 		*(u32 *)(mem + i * PAGE) = i;
 	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 2 * HUGE, mem, 0));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	for (i = 0; i < HUGE / PAGE; i += 16)
-		EXPECT_EQ(i + 1, guest_increments(self->vcpu, BASE + i * PAGE));
+		EXPECT_EQ(i + 1, guest_does(self->vcpu, BASE + i * PAGE));
 	/* The process itself has used nothing since. */
 	if (write_file("/proc/self/clear_refs", "1"))
 		SKIP(return, "no clear_refs here");
@@ -181,7 +168,7 @@ TEST_F_TIMEOUT(hostmemory, used_by_the_guest, 60)
 	write_file(THP("khugepaged/pages_to_scan"), "4096");
 	write_file(THP("enabled"), "always");
 	for (i = 0; i < HUGE / PAGE; i += 16)
-		EXPECT_EQ(i + 2, guest_increments(self->vcpu, BASE + i * PAGE));
+		EXPECT_EQ(i + 2, guest_does(self->vcpu, BASE + i * PAGE));
 }
 
 TEST_F(hostmemory, hugetlb)
@@ -196,9 +183,9 @@ TEST_F(hostmemory, hugetlb)
 	if (mem == MAP_FAILED)
 		SKIP(return, "no hugetlb pages here: %s", strerror(errno));
 	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 2 * HUGE, mem, 0));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	for (i = 0; i < 2 * HUGE / PAGE; i += 53)
-		EXPECT_EQ(1, guest_increments(self->vcpu, BASE + i * PAGE));
+		EXPECT_EQ(1, guest_does(self->vcpu, BASE + i * PAGE));
 	for (i = 0; i < 2 * HUGE / PAGE; i++)
 		EXPECT_EQ(!(i % 53), *(u32 *)(mem + i * PAGE));
 	ASSERT_EQ(0, munmap(mem, 2 * HUGE));
@@ -286,9 +273,9 @@ TEST_F(hostmemory, userfaultfd)
 	ASSERT_EQ(0, ioctl(s.uffd, UFFDIO_REGISTER, &reg));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, serve, &s));
 	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 16 * PAGE, s.mem, 0));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	for (i = 0; i < 15; i++)
-		EXPECT_EQ(501 + i, guest_increments(self->vcpu, BASE + i * PAGE));
+		EXPECT_EQ(501 + i, guest_does(self->vcpu, BASE + i * PAGE));
 	EXPECT_EQ(15, __atomic_load_n(&s.served, __ATOMIC_SEQ_CST));
 	/*
 	 * A signal ends the wait for a page that does not come, where the kernel lets one wait so
@@ -322,10 +309,10 @@ TEST_F_TIMEOUT(hostmemory, same_page_merging, 60)
 	if (madvise(mem, 64 * PAGE, MADV_MERGEABLE))
 		SKIP(return, "no KSM here: %s", strerror(errno));
 	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 64 * PAGE, mem, 0));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	/* Mapped by the guest for writing, then made equal again */
 	for (i = 0; i < 64; i++) {
-		EXPECT_EQ(0x5a5a5a5b, guest_increments(self->vcpu, BASE + i * PAGE));
+		EXPECT_EQ(0x5a5a5a5b, guest_does(self->vcpu, BASE + i * PAGE));
 		*(u32 *)(mem + i * PAGE) = 0x5a5a5a5a;
 	}
 	write_file(KSM("pages_to_scan"), "1000");
@@ -336,7 +323,7 @@ TEST_F_TIMEOUT(hostmemory, same_page_merging, 60)
 	EXPECT_GE(read_number(KSM("pages_sharing")), 32);
 	/* What the guest writes now is its own page's again, and no other's. */
 	for (i = 0; i < 64; i += 2)
-		EXPECT_EQ(0x5a5a5a5b, guest_increments(self->vcpu, BASE + i * PAGE));
+		EXPECT_EQ(0x5a5a5a5b, guest_does(self->vcpu, BASE + i * PAGE));
 	for (i = 0; i < 64; i++)
 		EXPECT_EQ(i & 1 ? 0x5a5a5a5a : 0x5a5a5a5b, *(u32 *)(mem + i * PAGE));
 	write_file(KSM("run"), "2");

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "kselftest_harness.h"
+#include "pages.h"
 #include "vmmtest.h"
 
 #define HUGE	(2 * MIB)
@@ -62,25 +63,9 @@ FIXTURE_TEARDOWN(hugepages)
 #define slot(...) vm_set_slot(self->vm, __VA_ARGS__)
 #define pages(size) get_stat(self->vm->fd, "pages_" #size)
 
-/* Adds one to the doubleword at the address that it gets, and says the sum */
-GUEST_CODE(writer, 64,
-	   "1: in $PORT_VALUE, %eax; incl (%rax); mov (%rax), %eax; out %eax, $PORT_VALUE; jmp 1b\n");
-/* Says the doubleword at the address that it gets */
-GUEST_CODE(reader, 64,
-	   "1: in $PORT_VALUE, %eax; mov (%rax), %eax; out %eax, $PORT_VALUE; jmp 1b\n");
 /* Runs the code at the address that it gets, and says what that leaves in EAX */
 GUEST_CODE(caller, 64,
 	   "1: in $PORT_VALUE, %eax; call *%rax; out %eax, $PORT_VALUE; jmp 1b\n");
-
-static u32 guest_does(struct vcpu *vcpu, u64 address)
-{
-	struct vmm_exit *e = run_until(vcpu, VMM_EXIT_IO);
-
-	if (!e->io.in)
-		fail("the guest was to ask");
-	e->io.data = address;
-	return run_value(vcpu);
-}
 
 TEST_F(hugepages, transparent)
 {
@@ -88,7 +73,7 @@ TEST_F(hugepages, transparent)
 	u32 i;
 
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, self->mem, 0));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	guest_does(self->vcpu, BASE);
 	EXPECT_EQ(1, pages(2m));
 	guest_does(self->vcpu, BASE + HUGE + 5 * PAGE);
@@ -115,10 +100,10 @@ TEST_F(hugepages, read_then_write)
 {
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, self->mem, 0));
 	*(u32 *)(self->mem + 9 * PAGE) = 77;
-	vcpu_load(self->vcpu, MODE_LONG, reader);
+	vcpu_load(self->vcpu, MODE_LONG, page_reader);
 	EXPECT_EQ(77, guest_does(self->vcpu, BASE + 9 * PAGE));
 	EXPECT_EQ(1, pages(2m));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	EXPECT_EQ(78, guest_does(self->vcpu, BASE + 9 * PAGE));
 	EXPECT_EQ(78, *(u32 *)(self->mem + 9 * PAGE));
 	EXPECT_EQ(1, pages(2m));
@@ -133,7 +118,7 @@ TEST_F(hugepages, small_to_huge)
 		SKIP(return, "the host has no page for hugetlbfs");
 	ASSERT_EQ(0, madvise(mem, HUGE, MADV_NOHUGEPAGE));
 	ASSERT_EQ(0, slot(1, BASE, HUGE, mem, 0));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	guest_does(self->vcpu, BASE);
 	guest_does(self->vcpu, BASE + 100 * PAGE);
 	EXPECT_EQ(0, pages(2m));
@@ -161,7 +146,7 @@ TEST_F(hugepages, alignment_and_slot)
 	ASSERT_EQ(0, slot(3, 3 * BASE, HUGE - PAGE, self->mem + HUGE, 0));
 	for (i = 0; i < HUGE / PAGE; i++)
 		*(u32 *)(self->mem + i * PAGE) = i;
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	for (i = 0; i < HUGE / PAGE - 1; i += 50) {
 		EXPECT_EQ(i + 1, guest_does(self->vcpu, BASE + PAGE + i * PAGE));
 		EXPECT_EQ(i + 2, guest_does(self->vcpu, 2 * BASE + i * PAGE));
@@ -175,10 +160,10 @@ TEST_F(hugepages, readonly)
 {
 	*(u32 *)(self->mem + 3 * PAGE) = 5;
 	ASSERT_EQ(0, slot(1, BASE, HUGE, self->mem, VMM_MEM_READONLY));
-	vcpu_load(self->vcpu, MODE_LONG, reader);
+	vcpu_load(self->vcpu, MODE_LONG, page_reader);
 	EXPECT_EQ(5, guest_does(self->vcpu, BASE + 3 * PAGE));
 	EXPECT_EQ(1, pages(2m));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	run_until(self->vcpu, VMM_EXIT_IO)->io.data = BASE + 3 * PAGE;
 	run_until(self->vcpu, VMM_EXIT_EMULATE);
 	EXPECT_EQ(5, *(u32 *)(self->mem + 3 * PAGE));
@@ -192,7 +177,7 @@ TEST_F(hugepages, fork_copies)
 	char c;
 
 	ASSERT_EQ(0, slot(1, BASE, HUGE, self->mem, 0));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	EXPECT_EQ(1, guest_does(self->vcpu, BASE + 7 * PAGE));
 	ASSERT_EQ(0, pipe(go));
 	child = fork();
@@ -221,13 +206,13 @@ TEST_F(hugepages, code)
 		fclose(f);
 	ASSERT_EQ(0, slot(1, BASE, HUGE, self->mem, 0));
 	memcpy(self->mem + 0x1000, code, sizeof(code));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	guest_does(self->vcpu, BASE);
 	EXPECT_EQ(1, pages(2m));
 	vcpu_load(self->vcpu, MODE_LONG, caller);
 	EXPECT_EQ(42, guest_does(self->vcpu, BASE + 0x1000));
 	EXPECT_EQ(!affected, pages(2m));
-	vcpu_load(self->vcpu, MODE_LONG, writer);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
 	EXPECT_EQ(2, guest_does(self->vcpu, BASE));
 	/* Nor does data beside the code bring the huge page back. */
 	EXPECT_EQ(1, guest_does(self->vcpu, BASE + 0x9000));
@@ -252,7 +237,7 @@ static void with_hugetlb(struct __test_metadata *_metadata, struct vm *vm, struc
 		SKIP(return, "the host has no memory for a page of this size");
 	}
 	ASSERT_EQ(0, vm_set_slot(vm, 1, 1 * GIB, size, mem, 0));
-	vcpu_load(vcpu, MODE_LONG, writer);
+	vcpu_load(vcpu, MODE_LONG, page_writer);
 	for (i = 0; i < 100; i++)
 		EXPECT_EQ(1, guest_does(vcpu, 1 * GIB + i * 5 * PAGE));
 	EXPECT_EQ(1, get_stat(vm->fd, stat));

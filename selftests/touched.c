@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "kselftest_harness.h"
+#include "pages.h"
 #include "vmmtest.h"
 
 #define HUGE	(2 * MIB)
@@ -57,34 +58,9 @@ static int get_touched(struct vm *vm, u64 gpa, u64 bytes, u32 flags, void *bits)
 		SKIP(return, "the CPU has no accessed bits");			\
 } while (0)
 
-static bool is_set(const u64 *bits, u64 page)
-{
-	return bits[page / 64] >> (page % 64) & 1;
-}
+#define count(bits)	count_pages(bits, PAGES)
 
-static u32 count(const u64 *bits)
-{
-	u32 i, n = 0;
-
-	for (i = 0; i < PAGES; i++)
-		n += is_set(bits, i);
-	return n;
-}
-
-GUEST_CODE(writer, 64,
-	   "1: in $PORT_VALUE, %eax; incl (%rax); mov (%rax), %eax; out %eax, $PORT_VALUE; jmp 1b\n");
-GUEST_CODE(reader, 64,
-	   "1: in $PORT_VALUE, %eax; mov (%rax), %eax; out %eax, $PORT_VALUE; jmp 1b\n");
-
-static void guest_does(struct vcpu *vcpu, u64 page)
-{
-	struct vmm_exit *e = run_until(vcpu, VMM_EXIT_IO);
-
-	if (!e->io.in)
-		fail("the guest was to ask");
-	e->io.data = BASE + page * PAGE;
-	run_value(vcpu);
-}
+#define touches(page)	guest_does(self->vcpu, BASE + (page) * PAGE)
 
 TEST_F(touched, refused)
 {
@@ -111,31 +87,31 @@ TEST_F(touched, refused)
 TEST_F(touched, reads_and_writes)
 {
 	NEEDS_ACCESSED();
-	vcpu_load(self->vcpu, MODE_LONG, writer);
-	guest_does(self->vcpu, 3);
-	guest_does(self->vcpu, 1000);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
+	touches(3);
+	touches(1000);
 	look();
 	EXPECT_EQ(2, count(self->bits));
-	EXPECT_TRUE(is_set(self->bits, 3) && is_set(self->bits, 1000));
+	EXPECT_TRUE(page_is_set(self->bits, 3) && page_is_set(self->bits, 1000));
 	take();
 	EXPECT_EQ(2, count(self->bits));
 	take();
 	EXPECT_EQ(0, count(self->bits));
 	/* What is mapped and cached is seen when it is touched again. */
-	guest_does(self->vcpu, 3);
-	vcpu_load(self->vcpu, MODE_LONG, reader);
-	guest_does(self->vcpu, 4);
+	touches(3);
+	vcpu_load(self->vcpu, MODE_LONG, page_reader);
+	touches(4);
 	take();
 	EXPECT_EQ(2, count(self->bits));
-	EXPECT_TRUE(is_set(self->bits, 3) && is_set(self->bits, 4));
+	EXPECT_TRUE(page_is_set(self->bits, 3) && page_is_set(self->bits, 4));
 	/* A part of the range, in bits from its beginning on */
-	guest_does(self->vcpu, 70);
-	guest_does(self->vcpu, 75);
+	touches(70);
+	touches(75);
 	ASSERT_EQ(0, get_touched(self->vm, BASE + 70 * PAGE, PAGE, VMM_TOUCHED_CLEAR, self->bits));
 	EXPECT_EQ(1, self->bits[0]);
 	take();
 	EXPECT_EQ(1, count(self->bits));
-	EXPECT_TRUE(is_set(self->bits, 75));
+	EXPECT_TRUE(page_is_set(self->bits, 75));
 }
 
 TEST_F(touched, huge_page)
@@ -144,17 +120,17 @@ TEST_F(touched, huge_page)
 	madvise(self->mem, 2 * HUGE, MADV_HUGEPAGE);
 	self->mem[0] = 0;
 	self->mem[HUGE] = 0;
-	vcpu_load(self->vcpu, MODE_LONG, writer);
-	guest_does(self->vcpu, 600);
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
+	touches(600);
 	if (get_stat(self->vm->fd, "pages_2m") != 1)
 		SKIP(return, "the host gives no transparent huge pages");
 	take();
 	EXPECT_EQ(512, count(self->bits));
-	EXPECT_FALSE(is_set(self->bits, 511));
-	EXPECT_TRUE(is_set(self->bits, 512));
+	EXPECT_FALSE(page_is_set(self->bits, 511));
+	EXPECT_TRUE(page_is_set(self->bits, 512));
 	take();
 	EXPECT_EQ(0, count(self->bits));
-	guest_does(self->vcpu, 700);
+	touches(700);
 	take();
 	EXPECT_EQ(512, count(self->bits));
 }
