@@ -7,21 +7,8 @@
 # hosts: deterministic smp 6.12
 # timeout: 120
 
+. /selftests/check.sh
 log=/tmp/linux.$$
-n=0
-
-# check NAME COMMAND...: ok if the command succeeds.
-check()
-{
-	n=$((n + 1))
-	name=$1
-	shift
-	if "$@"; then
-		echo "ok $n $name"
-	else
-		echo "not ok $n $name"
-	fi
-}
 
 boot()
 {

@@ -4,22 +4,14 @@
 # What a parameter of the module turns off, off by itself: guests run the same without it.
 # hosts: smp
 
+. /selftests/check.sh
 given=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^vmm\.//p')
-n=0
+notes=/tmp/out
 
-# check NAME COMMAND...
-check()
+# quiet COMMAND...: its output goes to the notes
+quiet()
 {
-	local name=$1
-
-	shift
-	n=$((n + 1))
-	if "$@" >/tmp/out 2>&1; then
-		echo "ok $n $name"
-	else
-		sed 's/^/# /' /tmp/out
-		echo "not ok $n $name"
-	fi
+	"$@" >$notes 2>&1
 }
 
 # load [PARAMETER]: with those that this host has
@@ -36,10 +28,10 @@ reads()
 # without PARAMETER TEST [ARGUMENT]...
 without()
 {
-	check "$1=0 is taken" load "$1=0"
+	check "$1=0 is taken" quiet load "$1=0"
 	check "$1 reads N" reads "$1" N
-	check "$1=0: hello" hello
-	check "$*" "$2" $3 $4 $5 $6
+	check "$1=0: hello" quiet hello
+	check "$*" quiet "$2" $3 $4 $5 $6
 }
 
 echo "TAP version 13"
@@ -49,4 +41,4 @@ without pml dirtylog -t get_and_clear -t kernel_writes
 without vpid twovms -t on_one_cpu -t moved_at_every_exit
 without apicv virtualapic
 without huge_pages dirtylog -t all_pages -t end_small
-check "loaded again" load
+check "loaded again" quiet load

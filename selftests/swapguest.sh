@@ -8,22 +8,9 @@
 # not: intel-* what the host does about memory is no matter of the CPU, and a Linux guest takes minutes there
 # timeout: 120
 
+. /selftests/check.sh
 log=/tmp/swapguest.$$
 group=/sys/fs/cgroup/half
-n=0
-
-# check NAME COMMAND...: ok if the command succeeds.
-check()
-{
-	n=$((n + 1))
-	name=$1
-	shift
-	if "$@"; then
-		echo "ok $n $name"
-	else
-		echo "not ok $n $name"
-	fi
-}
 
 swap_on()
 {

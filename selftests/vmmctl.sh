@@ -6,24 +6,11 @@
 #
 # timeout: 120
 
+. /selftests/check.sh
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
-count=0
-
-# check NAME COMMAND...: one test, passed if the command succeeds
-check()
-{
-	count=$((count + 1))
-	name=$1
-	shift
-	if "$@"; then
-		echo "ok $count $name"
-	else
-		echo "not ok $count $name"
-		sed 's/^/# /' out err
-	fi
-}
+notes="out err"
 
 # status WANTED COMMAND...: its output goes to out and err
 status()
