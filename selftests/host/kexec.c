@@ -19,10 +19,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "../runner/map-file.h"
 
 #define PAGE		4096ul
 #define PMD		(2ul << 20)
@@ -39,22 +39,6 @@ struct start {
 	struct boot_params params;
 	char command_line[2048];
 } __attribute__((aligned(PAGE)));
-
-static const unsigned char *map_file(const char *path, size_t *size)
-{
-	int fd = open(path, O_RDONLY);
-	struct stat st;
-	void *p;
-
-	if (fd < 0 || fstat(fd, &st))
-		err(1, "%s", path);
-	p = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED)
-		err(1, "%s", path);
-	close(fd);
-	*size = st.st_size;
-	return p;
-}
 
 static void crash_region(uint64_t *start, uint64_t *end)
 {

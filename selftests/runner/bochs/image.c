@@ -22,29 +22,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../map-file.h"
 #include "layout.h"
 
 extern const unsigned char rom_start[], rom_end[];
-
-static const unsigned char *map_file(const char *path, size_t *size)
-{
-	int fd = open(path, O_RDONLY);
-	struct stat st;
-	void *p;
-
-	if (fd < 0 || fstat(fd, &st))
-		err(1, "%s", path);
-	p = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED)
-		err(1, "%s", path);
-	close(fd);
-	*size = st.st_size;
-	return p;
-}
 
 static void write_file(const char *path, const void *p, size_t size)
 {
