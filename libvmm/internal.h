@@ -132,6 +132,7 @@ struct vmm_vm {
 
 /**
  * struct vmm_vcpu - a vCPU
+ * @ring: its dirty ring, mapped; @ring_entries long; may be NULL
  * @ops: @opaque: of the caller, while an exit is handled; else NULL
  * @device_result: first non-zero answer of a device during the present exit
  */
@@ -141,6 +142,8 @@ struct vmm_vcpu {
 	uint32_t id;
 	struct vmm_run *run;
 	size_t run_size;
+	struct vmm_dirty_ring *ring;
+	uint32_t ring_entries;
 	const struct vmm_ops *ops;
 	void *opaque;
 	int device_result;
@@ -154,6 +157,9 @@ int do_ioctl(int fd, unsigned long request, void *arg);
 
 /* Memory was written to through its address here. */
 void memory_written(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes);
+
+/* Unmap a vCPU's ring, if it has one. */
+void free_ring(struct vmm_vcpu *vcpu);
 
 /* Let a device answer; sets vcpu->device_result */
 void vcpu_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *access);

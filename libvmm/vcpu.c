@@ -60,6 +60,7 @@ void vmm_vcpu_free(struct vmm_vcpu *vcpu)
 {
 	if (!vcpu)
 		return;
+	free_ring(vcpu);
 	munmap(vcpu->run, vcpu->run_size);
 	close(vcpu->fd);
 	free(vcpu);

@@ -212,6 +212,43 @@ int vmm_memory_clear_dirty(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes,
 /* Put pages into their logs. Any thread. Return: 0; -ENXIO (not all of it is memory), -EINVAL */
 int vmm_memory_mark_dirty(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes);
 
+/**
+ * vmm_memory_get_touched - which pages guests have read, written or run
+ * @gpa: @bytes: page aligned; regions and gaps do not matter
+ * @bitmap: out: a bit per page, (pages + 63) / 64 words
+ * @clear: and begin anew
+ *
+ * Any thread. Return: 0; -EOPNOTSUPP (without VMM_CAP_TOUCHED); -EINVAL; -ERANGE.
+ */
+int vmm_memory_get_touched(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, uint64_t *bitmap,
+			   bool clear);
+
+/* Pages one after the other in guest memory */
+typedef void (*vmm_pages_fn)(void *opaque, uint64_t gpa, uint64_t bytes);
+
+/**
+ * vmm_memory_each_dirty - go through the pages of a log
+ * vmm_memory_each_touched - go through the pages that were touched
+ * @clear: and begin anew with them, before @fn sees them
+ * @fn: called with @opaque for each run of such pages, in ascending order
+ *
+ * Any thread. Return: as vmm_memory_get_dirty() and vmm_memory_get_touched().
+ */
+int vmm_memory_each_dirty(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, bool clear,
+			  vmm_pages_fn fn, void *opaque);
+int vmm_memory_each_touched(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, bool clear,
+			    vmm_pages_fn fn, void *opaque);
+
+/**
+ * vmm_memory_prefault - map memory before the guest touches it
+ * @gpa: @bytes: page aligned
+ * @write: for writing, where the guest may
+ *
+ * Signals do not end it. Return: 0; -EINVAL; -ERANGE; -ENXIO (not all of it is memory); -EFAULT
+ * (the host has nothing there); -ENOMEM.
+ */
+int vmm_memory_prefault(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, bool write);
+
 /* The memfd behind VMM_MEMORY_SHARED memory that contains @gpa; -ENOENT */
 int vmm_memory_fd(struct vmm_vm *vm, uint64_t gpa);
 
@@ -336,6 +373,31 @@ int vmm_vcpu_get_msrs(struct vmm_vcpu *vcpu, struct vmm_msr_entry *entries, uint
 int vmm_vcpu_set_msrs(struct vmm_vcpu *vcpu, const struct vmm_msr_entry *entries, uint32_t count);
 
 int vmm_vcpu_set_exits(struct vmm_vcpu *vcpu, const struct vmm_exits *exits);
+
+/*
+ * A dirty ring: pages that this vCPU's guest writes to are entries there, not bits in their logs.
+ * VMM_EXIT_RING_FULL asks for the two calls behind it.
+ */
+
+/**
+ * vmm_vcpu_add_ring - give a vCPU a dirty ring
+ * @entries: a power of two from VMM_RING_MIN to VMM_RING_MAX
+ *
+ * Return: 0; -EINVAL; -EEXIST (it has one); -ENOMEM.
+ */
+int vmm_vcpu_add_ring(struct vmm_vcpu *vcpu, uint32_t entries);
+
+/**
+ * vmm_vcpu_collect - take the entries of a vCPU's ring
+ * @fn: called with @opaque for each page, in the order in which the guest wrote to them
+ *
+ * Any thread, one at a time; the vCPU may run. A page comes again after vmm_vm_reset_rings() alone.
+ * Return: how many; -ENXIO (it has no ring).
+ */
+int vmm_vcpu_collect(struct vmm_vcpu *vcpu, vmm_pages_fn fn, void *opaque);
+
+/* Begin anew with what was collected, of all vCPUs. Any thread. Return: how many; -EINVAL */
+int vmm_vm_reset_rings(struct vmm_vm *vm);
 
 /* Events. NMIs: any thread; the others: the vCPU does not run */
 int vmm_vcpu_inject(struct vmm_vcpu *vcpu, const struct vmm_event *event);
