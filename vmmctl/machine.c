@@ -348,16 +348,24 @@ static int open_vm(struct machine *machine)
 	return 0;
 }
 
+static int add_range(struct machine *machine, uint64_t gpa, uint64_t bytes)
+{
+	int err = vmm_memory_add(machine->vm, gpa, bytes, machine->options->memory_flags, NULL);
+
+	if (!err && machine->options->prefault)
+		err = vmm_memory_prefault(machine->vm, gpa, bytes, true);
+	return err;
+}
+
 static int add_memory(struct machine *machine)
 {
 	uint64_t bytes = machine->options->memory;
-	uint32_t flags = machine->options->memory_flags;
 	int err;
 
 	machine->low_bytes = bytes < HOLE_START ? bytes : HOLE_START;
-	err = vmm_memory_add(machine->vm, 0, machine->low_bytes, flags, NULL);
+	err = add_range(machine, 0, machine->low_bytes);
 	if (!err && bytes > HOLE_START)
-		err = vmm_memory_add(machine->vm, HOLE_END, bytes - HOLE_START, flags, NULL);
+		err = add_range(machine, HOLE_END, bytes - HOLE_START);
 	if (err)
 		complain("%s", vmm_vm_error(machine->vm));
 	return err;

@@ -30,6 +30,7 @@ struct options {
 	uint32_t cpus;
 	uint64_t memory;
 	uint32_t memory_flags;		/* VMM_MEMORY_* */
+	bool prefault;
 	const char *kernel;
 	enum vmm_image_kind loader;	/* VMM_IMAGE_UNKNOWN: look at the image */
 	const char *initrd;

@@ -18,7 +18,7 @@ static const char usage[] =
 	"  --cpus N          vCPUs (1)\n"
 	"  --memory [size=]SIZE[,hugepages=2M|1G][,prefault][,shared]\n"
 	"                    memory, in MiB or with K, M, G, T (256M): from hugetlbfs, all of it\n"
-	"                    taken from the host at the start, in a memfd for other processes\n"
+	"                    there and mapped at the start, in a memfd for other processes\n"
 	"  --kernel FILE     bzImage, PVH ELF or multiboot kernel\n"
 	"  --loader KIND     do not look at the image: linux, pvh or multiboot\n"
 	"  --initrd FILE     initial RAM disk; with PVH and multiboot the first module\n"
@@ -150,7 +150,7 @@ static bool take_memory(char *text, struct options *options)
 				return false;
 			break;
 		case PREFAULT:
-			options->memory_flags |= VMM_MEMORY_POPULATE;
+			options->prefault = true;
 			break;
 		case SHARED:
 			options->memory_flags |= VMM_MEMORY_SHARED;
