@@ -612,4 +612,39 @@ TEST_F(exceptions, idt_in_nowhere)
 	}
 }
 
+GUEST_CODE(beyond_gdt, 64,
+	   "mov $0x1238, %eax; mov %eax, %ds\n");
+
+/* An error code is that of the delivery that was broken off, not of one before. */
+TEST_F(exceptions, broken_off)
+{
+	struct vcpu *vcpu = self->vcpu;
+	struct vmm_events *events = &vcpu->state.events;
+	const struct vmm_event *interrupted = &events->interrupted;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		bool first = i < 2;
+
+		/* By its instruction, then by an injection: the guest goes on with what was broken off. */
+		if (i % 2 == 0) {
+			memset(events, 0, sizeof(*events));
+			vcpu_set(vcpu, VMM_STATE_EVENTS);
+			if (first)
+				vcpu_load(vcpu, MODE_LONG, beyond_gdt);
+			else
+				vcpu_load(vcpu, MODE_LONG, divide);
+			vcpu->state.segments.seg[VMM_IDTR].base = MMIO_GPA;
+			vcpu_set(vcpu, VMM_STATE_SEGMENTS);
+		}
+		ASSERT_EQ(0, vcpu_run(vcpu));
+		vcpu_get(vcpu, VMM_STATE_EVENTS);
+		EXPECT_EQ(VMM_EVENT_EXCEPTION, interrupted->type);
+		EXPECT_EQ(first ? 13 : 0, interrupted->vector);
+		EXPECT_EQ(first, interrupted->has_error);
+		EXPECT_EQ(first ? 0x1238 : 0, interrupted->error);
+		EXPECT_EQ(0, vcpu_try_set(vcpu, VMM_STATE_EVENTS));
+	}
+}
+
 TEST_HARNESS_MAIN

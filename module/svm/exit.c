@@ -221,8 +221,9 @@ static void read_interrupted(struct vcpu *vcpu, u32 info)
 			.type = EVENT_EXCEPTION,
 			.vector = vector,
 			.has_error = !!(info & EVENTINJ_HAS_ERROR),
-			.error = svm->vmcb->control.exit_int_error,
 		};
+		if (event->has_error)
+			event->error = svm->vmcb->control.exit_int_error;
 		break;
 	}
 }
