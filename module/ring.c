@@ -42,6 +42,11 @@ struct dirty_ring {
 	u32 reset;
 };
 
+static unsigned long ring_bytes(u32 size)
+{
+	return PAGE_SIZE + size * sizeof(u64);
+}
+
 int dirty_ring_create(struct vcpu *vcpu, u32 size)
 {
 	struct dirty_ring *ring;
@@ -53,7 +58,7 @@ int dirty_ring_create(struct vcpu *vcpu, u32 size)
 	ring = kzalloc(sizeof(*ring), GFP_KERNEL_ACCOUNT);
 	if (!ring)
 		return -ENOMEM;
-	ring->shared = vmalloc_user(PAGE_SIZE + size * sizeof(u64));
+	ring->shared = __vmalloc(ring_bytes(size), GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
 	if (!ring->shared) {
 		kfree(ring);
 		return -ENOMEM;
@@ -81,13 +86,39 @@ static struct dirty_ring *find_ring(const struct vcpu *vcpu)
 	return smp_load_acquire(&vcpu->ring);
 }
 
+/* The page of the ring that lies at @pgoff of the vCPU's file */
+static unsigned long ring_page(unsigned long pgoff)
+{
+	return pgoff - VMM_RING_OFFSET / PAGE_SIZE;
+}
+
+static vm_fault_t ring_fault(struct vm_fault *vmf)
+{
+	const struct dirty_ring *ring = find_ring(vmf->vma->vm_file->private_data);
+	unsigned long page = ring_page(vmf->pgoff);
+
+	/* mremap() may have made the mapping longer. */
+	if (page >= ring_bytes(ring->size) / PAGE_SIZE)
+		return VM_FAULT_SIGBUS;
+	vmf->page = vmalloc_to_page((void *)ring->shared + page * PAGE_SIZE);
+	get_page(vmf->page);
+	return 0;
+}
+
+static const struct vm_operations_struct ring_ops = {
+	.fault = ring_fault,
+};
+
 int dirty_ring_mmap(struct vcpu *vcpu, struct vm_area_struct *vma)
 {
-	struct dirty_ring *ring = find_ring(vcpu);
+	const struct dirty_ring *ring = find_ring(vcpu);
 
 	if (!ring)
 		return -ENXIO;
-	return remap_vmalloc_range(vma, ring->shared, vma->vm_pgoff - VMM_RING_OFFSET / PAGE_SIZE);
+	if (ring_page(vma->vm_pgoff) + vma_pages(vma) > ring_bytes(ring->size) / PAGE_SIZE)
+		return -EINVAL;
+	vma->vm_ops = &ring_ops;
+	return 0;
 }
 
 static u32 free_entries(const struct dirty_ring *ring)

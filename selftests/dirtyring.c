@@ -115,6 +115,22 @@ TEST_F(dirtyring, refused)
 	EXPECT_EQ(0, reset(self->vm));
 }
 
+/* What lies behind the ring in a mapping that was made longer later is no memory. */
+TEST_F(dirtyring, nothing_behind)
+{
+	size_t bytes = PAGE + ENTRIES * 8;
+	u8 *longer = map_ring(self->vcpu, bytes);
+	int fds[2];
+
+	ASSERT_EQ(0, pipe(fds));
+	longer = mremap(longer, bytes, bytes + PAGE, MREMAP_MAYMOVE);
+	ASSERT_NE(MAP_FAILED, longer);
+	EXPECT_EQ(1, write(fds[1], longer + bytes - 1, 1));
+	EXPECT_EQ(-1, write(fds[1], longer + bytes, 1));
+	EXPECT_EQ(EFAULT, errno);
+	munmap(longer, bytes + PAGE);
+}
+
 TEST_F(dirtyring, once_until_reset)
 {
 	struct vmm_dirty dirty = {

@@ -21,6 +21,7 @@
 #define BASE	0x40000000		/* guest-physical */
 #define HUGE	(2 * MIB)		/* one page of a table each */
 #define TABLES	512
+#define RINGS	4
 
 #define SYSLOG_CLEAR	5
 
@@ -147,6 +148,35 @@ TEST(tables_are_charged)
 			left / 1024);
 		/* The counters are exact to some dozen pages for each CPU. */
 		_exit(used < TABLES * 7 / 8 * (long)PAGE || left >= used / 4);
+	}
+	status = wait_for(child);
+	EXPECT_EQ(0, status);
+	remove_group();
+}
+
+TEST(rings_are_charged)
+{
+	int status;
+	pid_t child;
+
+	if (!make_group())
+		SKIP(return, "no memory controller here");
+	child = fork_into_group();
+	if (!child) {
+		struct vmm_ring ring = { .size = sizeof(ring), .entries = VMM_RING_MAX };
+		struct vm *vm = vm_create(0, 0);
+		long used;
+		int i;
+
+		for (i = 0; i < RINGS; i++)
+			vcpu_create_bare(vm, i);
+		used = -read_number(GROUP "/memory.current");
+		for (i = 0; i < RINGS; i++)
+			if (do_ioctl(vm->vcpus[i]->fd, VMM_SET_RING, &ring))
+				_exit(1);
+		used += read_number(GROUP "/memory.current");
+		fprintf(stderr, "# %u rings: %ld KiB\n", RINGS, used / 1024);
+		_exit(used < RINGS * VMM_RING_MAX * 7);
 	}
 	status = wait_for(child);
 	EXPECT_EQ(0, status);
