@@ -41,7 +41,8 @@ MODULE_PARM_DESC(huge_pages, "map huge pages of the host as such (default on)");
  * @hva: the frame's page
  * @level: of the mapping that it is to become
  * @before: pages got before that one
- * @count: pages got in all, with a reference each
+ * @count: pages got in all
+ * @borrowed: the one is, see borrow_page(); else each has a reference
  * @page: they
  * @map: what is to be mapped of them
  * @huge: or the huge page that the one is part of
@@ -60,6 +61,7 @@ struct fault {
 	int level;
 	int before;
 	int count;
+	bool borrowed;
 	struct page *page[FAULT_AROUND];
 	struct tdp_page map[FAULT_AROUND];
 	struct tdp_page huge;
@@ -67,43 +69,50 @@ struct fault {
 };
 
 /*
- * How large is the host's page at @hva, as a level, or 0 if there is none? Taken without any lock:
- * page tables are not freed while interrupts are off, which is what fast GUP relies on too. It
- * holds as long as no invalidation tells otherwise, and for 0 is but a hint.
+ * How large is the host's page at @hva, as a level, or 0 if there is none? @pte: the entry, where
+ * one of 4 KiB is there; else not present. Interrupts are off: page tables are not freed then,
+ * which is what fast GUP relies on too.
  */
-static int host_level(unsigned long hva)
+static int walk_host(unsigned long hva, pte_t *pte)
 {
-	int level = 0;
 	pgd_t pgd;
 	p4d_t p4d;
 	pud_t pud;
 	pmd_t pmd;
 
-	local_irq_disable();
+	*pte = __pte(0);
 	pgd = READ_ONCE(*pgd_offset(current->mm, hva));
 	if (pgd_none(pgd))
-		goto out;
+		return 0;
 	p4d = READ_ONCE(*p4d_offset(&pgd, hva));
 	if (p4d_none(p4d))
-		goto out;
+		return 0;
 	pud = READ_ONCE(*pud_offset(&p4d, hva));
 	if (pud_none(pud))
-		goto out;
-	level = 1;
+		return 0;
 	if (!pud_present(pud))
-		goto out;
-	if (pud_leaf(pud)) {
-		level = 3;
-		goto out;
-	}
+		return 1;
+	if (pud_leaf(pud))
+		return 3;
 	pmd = READ_ONCE(*pmd_offset(&pud, hva));
 	if (pmd_none(pmd))
-		level = 0;
-	else if (pmd_present(pmd) && pmd_leaf(pmd))
-		level = 2;
-	else if (pmd_present(pmd) && pte_none(READ_ONCE(*pte_offset_kernel(&pmd, hva))))
-		level = 0;
-out:
+		return 0;
+	if (!pmd_present(pmd))
+		return 1;
+	if (pmd_leaf(pmd))
+		return 2;
+	*pte = READ_ONCE(*pte_offset_kernel(&pmd, hva));
+	return pte_none(*pte) ? 0 : 1;
+}
+
+/* It holds as long as no invalidation tells otherwise, and for 0 is but a hint. */
+static int host_level(unsigned long hva)
+{
+	int level;
+	pte_t pte;
+
+	local_irq_disable();
+	level = walk_host(hva, &pte);
 	local_irq_enable();
 	return level;
 }
@@ -224,23 +233,51 @@ static bool writable_for_free(struct page *page)
 					   !folio_test_swapcache(folio));
 }
 
-/* What the guest's mappings may be, where the host's are known to be @writable or not */
+/* What a mapping of the guest's may be, where the host's is known to be @writable or not */
+static void choose_mapping(struct fault *fault, int i, bool writable)
+{
+	struct tdp_page *map = &fault->map[i];
+
+	map->pfn = page_to_pfn(fault->page[i]);
+	map->flags = i == fault->before && !fault->early ? 0 : TDP_OLD;
+	if (i == fault->before && fault->write)
+		map->flags |= fault->early ? TDP_WRITE : TDP_WRITE | TDP_DIRTY;
+	else if (writable && !(fault->slot.flags & MEMORY_READONLY) &&
+		 writable_for_free(fault->page[i]))
+		map->flags |= TDP_WRITE;
+}
+
 static void choose_mappings(struct fault *fault, bool writable)
 {
 	int i;
 
-	if (fault->slot.flags & MEMORY_READONLY)
-		writable = false;
-	for (i = 0; i < fault->count; i++) {
-		struct tdp_page *map = &fault->map[i];
+	fault->borrowed = false;
+	for (i = 0; i < fault->count; i++)
+		choose_mapping(fault, i, writable);
+}
 
-		map->pfn = page_to_pfn(fault->page[i]);
-		map->flags = i == fault->before && !fault->early ? 0 : TDP_OLD;
-		if (i == fault->before && fault->write)
-			map->flags |= fault->early ? TDP_WRITE : TDP_WRITE | TDP_DIRTY;
-		else if (writable && writable_for_free(fault->page[i]))
-			map->flags |= TDP_WRITE;
+/*
+ * Take the page that has just come to be as the host's entry has it, without a reference and at a
+ * fraction of GUP's price. It is looked at with interrupts off, as fast GUP does before it has its
+ * reference, and then no more until check_mapping() has said that the host maps it still.
+ * Anonymous memory alone: that is RAM which the kernel maps too.
+ */
+static bool borrow_page(struct fault *fault)
+{
+	pte_t pte;
+
+	local_irq_disable();
+	fault->borrowed = walk_host(fault->hva, &pte) == 1 && !pte_special(pte) &&
+			  pte_access_permitted(pte, fault->write) && PageAnon(pte_page(pte));
+	if (fault->borrowed) {
+		fault->level = 1;
+		fault->before = 0;
+		fault->count = 1;
+		fault->page[0] = pte_page(pte);
+		choose_mapping(fault, 0, pte_write(pte));
 	}
+	local_irq_enable();
+	return fault->borrowed;
 }
 
 /*
@@ -259,6 +296,8 @@ static int get_pages(struct fault *fault)
 			ret = fault_in(fault);
 			if (ret)
 				return ret;
+			if (borrow_page(fault))
+				return 0;
 		}
 		if (get_pages_fast(fault, !absent, FOLL_WRITE)) {
 			choose_mappings(fault, true);
@@ -278,9 +317,8 @@ static int get_pages(struct fault *fault)
 /* The host may have had nothing there before, or something else: look again what it has now. */
 static void choose_level(struct fault *fault)
 {
-	struct page *page = fault->page[fault->before];
-
-	if (fault->level == 1 && !folio_test_large(page_folio(page)))
+	if (fault->borrowed || (fault->level == 1 &&
+				!folio_test_large(page_folio(fault->page[fault->before]))))
 		return;
 	fault->level = guest_level(fault, host_level(fault->hva));
 }
@@ -468,7 +506,8 @@ static int try_fault(struct vm *vm, struct fault *fault, struct tdp_cache *cache
 		if (!ret)
 			ret = install(memory, fault, cache, &zapped);
 	}
-	put_pages(fault);
+	if (!fault->borrowed)
+		put_pages(fault);
 
 	if (ret == 1) {
 		memory_flush(vm);
