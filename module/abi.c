@@ -508,16 +508,16 @@ static noinline void store_exit_detail(const struct vcpu_exit *from, struct vmm_
 	}
 }
 
-static void store_exit(struct vcpu *vcpu, struct vmm_run *run, u64 groups)
+static __always_inline void store_exit(struct vcpu *vcpu, struct vmm_run *run)
 {
-	struct cpu_mode mode = hw_call(get_mode)(vcpu);
 	const struct vcpu_exit *from = &vcpu->exit;
+	bool io = likely(from->reason == EXIT_IO);
+	struct cpu_mode mode = io ? from->mode : hw_call(get_mode)(vcpu);
 	struct vmm_exit *to = &run->exit;
 
 	/* Reasons that leave the core have the ABI's numbers. */
 	static_assert((int)EXIT_RING_FULL == VMM_EXIT_RING_FULL && (int)EXIT_IO == VMM_EXIT_IO &&
 		      (int)EXIT_EMULATE == VMM_EXIT_EMULATE && (int)EXIT_PAUSE == VMM_EXIT_PAUSE);
-	to->reason = from->reason < VMM_NR_EXITS ? (u32)from->reason : VMM_EXIT_INTERNAL;
 	to->hw_reason = from->hw_reason;
 	to->hw_info1 = from->hw_info1;
 	to->hw_info2 = from->hw_info2;
@@ -529,17 +529,29 @@ static void store_exit(struct vcpu *vcpu, struct vmm_run *run, u64 groups)
 	to->nmi_allowed = vcpu_nmi_allowed(vcpu);
 	to->cpl = mode.cpl;
 	to->long_mode = mode.code_size == 8;
-	if (from->reason == EXIT_IO)
+	/* What comes most often does not wait for its turn among all. */
+	if (io) {
+		to->reason = VMM_EXIT_IO;
 		store_io(&from->io, &to->io);
-	else
-		store_exit_detail(from, to);
-
-	if (groups)
-		get_sync_groups(vcpu, groups, &run->regs, &run->segments, &run->control,
-				&run->debug, &run->events);
+		return;
+	}
+	to->reason = from->reason < VMM_NR_EXITS ? (u32)from->reason : VMM_EXIT_INTERNAL;
+	store_exit_detail(from, to);
 }
 
-static int abi_run_locked(struct vcpu *vcpu)
+/* What the run area asks for beyond a run: groups to be taken before it, and given behind it */
+static noinline int check_run_groups(struct vcpu *vcpu, struct vmm_run *run, u64 sync, u64 dirty)
+{
+	if (sync & ~SYNC_GROUPS)
+		return -EINVAL;
+	if (!dirty)
+		return 0;
+	if (vcpu->vm->mm != current->mm)
+		return -EXDEV;
+	return take_dirty_groups(vcpu, run, dirty);
+}
+
+static __always_inline int abi_run_locked(struct vcpu *vcpu)
 {
 	struct abi_vcpu *front = vcpu->front;
 	struct vmm_run *run = front->run;
@@ -547,12 +559,8 @@ static int abi_run_locked(struct vcpu *vcpu)
 	u64 dirty = READ_ONCE(run->dirty_groups);
 	int ret;
 
-	if (sync & ~SYNC_GROUPS)
-		return -EINVAL;
-	if (unlikely(dirty)) {
-		if (vcpu->vm->mm != current->mm)
-			return -EXDEV;
-		ret = take_dirty_groups(vcpu, run, dirty);
+	if (unlikely(sync | dirty)) {
+		ret = check_run_groups(vcpu, run, sync, dirty);
 		if (ret)
 			return ret;
 	}
@@ -564,8 +572,12 @@ static int abi_run_locked(struct vcpu *vcpu)
 	}
 
 	ret = vcpu_run(vcpu);
-	if (ret == 0 || ret == -EINTR)
-		store_exit(vcpu, run, sync);
+	if (unlikely(ret && ret != -EINTR))
+		return ret;
+	store_exit(vcpu, run);
+	if (unlikely(sync))
+		get_sync_groups(vcpu, sync, &run->regs, &run->segments, &run->control,
+				&run->debug, &run->events);
 	return ret;
 }
 
@@ -912,14 +924,10 @@ static noinline_for_stack long vcpu_ioctl_any_time(struct vcpu *vcpu, unsigned i
 	}
 }
 
-static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+static noinline long vcpu_ioctl_other(struct vcpu *vcpu, unsigned int cmd, unsigned long arg)
 {
-	struct vcpu *vcpu = file->private_data;
 	long ret;
 
-	/* The hot one first; vcpu_run() looks whose memory it is. */
-	if (likely(cmd == VMM_RUN))
-		return abi_run(vcpu, arg);
 	/* State refers to the memory of the process that created the VM. */
 	if (vcpu->vm->mm != current->mm)
 		return -EXDEV;
@@ -931,6 +939,14 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	ret = vcpu_ioctl_locked(vcpu, cmd, arg);
 	mutex_unlock(&vcpu->mutex);
 	return ret;
+}
+
+static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct vcpu *vcpu = file->private_data;
+
+	/* The hot one first; vcpu_run() looks whose memory it is. */
+	return likely(cmd == VMM_RUN) ? abi_run(vcpu, arg) : vcpu_ioctl_other(vcpu, cmd, arg);
 }
 
 static vm_fault_t run_area_fault(struct vm_fault *vmf)

@@ -128,6 +128,16 @@ static __always_inline u64 compat_rdmsr(u32 msr)
 #endif
 }
 
+static __always_inline void compat_wrmsr(u32 msr, u64 value)
+{
+	count_insn(WRMSR);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+	native_wrmsrq(msr, value);
+#else
+	__wrmsr(msr, (u32)value, value >> 32);
+#endif
+}
+
 #ifdef VMM_COUNT
 #undef rdmsrq
 #undef wrmsrq

@@ -138,7 +138,6 @@ static void release(struct mmu_notifier *notifier, struct mm_struct *mm)
 	LIST_HEAD(zapped);
 	int i;
 
-	WRITE_ONCE(vm->dead, true);
 	write_lock(&memory->lock);
 	zap_hva(memory, 0, ULONG_MAX, &zapped);
 	memory_changed(memory, 0, ULONG_MAX);

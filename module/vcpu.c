@@ -533,13 +533,36 @@ static noinline enum exit_verdict next_step(struct vcpu *vcpu)
 	return VERDICT_ENTER;
 }
 
+/* The front end has answered, changed state, or steps. Return: as vcpu_complete() */
+static noinline enum exit_verdict prepare_run(struct vcpu *vcpu)
+{
+	enum exit_verdict verdict = VERDICT_ENTER;
+	const char *wrong;
+
+	if (vcpu->pending.kind)
+		verdict = vcpu_complete(vcpu);
+	if (verdict == VERDICT_ENTER && vcpu->state_changed) {
+		wrong = state_check(vcpu);
+		if (wrong) {
+			vcpu->exit = (struct vcpu_exit){
+				.reason = EXIT_FAIL_ENTRY,
+				.rip = vcpu->regs.rip,
+				.message = wrong,
+			};
+			return VERDICT_LEAVE;
+		}
+		vcpu->state_changed = false;
+	}
+	if (verdict == VERDICT_ENTER && vcpu->stepping)
+		verdict = next_step(vcpu);
+	return verdict;
+}
+
 /* From here on vcpu_kick() finds the thread; returns what a VMM may not run. */
 static int start_run(struct vcpu *vcpu)
 {
 	if (vcpu->vm->mm != current->mm)
 		return -EXDEV;
-	if (READ_ONCE(vcpu->vm->dead))
-		return -EIO;
 	rcu_assign_pointer(vcpu->thread, current);
 	return 0;
 }
@@ -553,31 +576,15 @@ static int start_run(struct vcpu *vcpu)
  */
 int vcpu_run(struct vcpu *vcpu)
 {
-	enum exit_verdict verdict;
-	const char *wrong;
+	enum exit_verdict verdict = VERDICT_ENTER;
 	int ret;
 
 	ret = start_run(vcpu);
 	if (ret)
 		return ret;
 
-	verdict = vcpu->pending.kind ? vcpu_complete(vcpu) : VERDICT_ENTER;
-	if (verdict == VERDICT_ENTER && vcpu->state_changed) {
-		wrong = state_check(vcpu);
-		if (wrong) {
-			vcpu->exit = (struct vcpu_exit){
-				.reason = EXIT_FAIL_ENTRY,
-				.rip = vcpu->regs.rip,
-				.message = wrong,
-			};
-			verdict = VERDICT_LEAVE;
-		} else {
-			vcpu->state_changed = false;
-		}
-	}
-
-	if (verdict == VERDICT_ENTER && unlikely(vcpu->stepping))
-		verdict = next_step(vcpu);
+	if (unlikely(vcpu->pending.kind | vcpu->before_entry))
+		verdict = prepare_run(vcpu);
 
 	/* What waits already is found by the first window, before it enters. */
 	while (verdict == VERDICT_ENTER) {

@@ -112,6 +112,7 @@ struct exit_emulate {
 /**
  * struct vcpu_exit - an exit, neutral
  * @reason: decides which member of the union is valid
+ * @mode: that the guest is in, with EXIT_IO; else hw->get_mode() tells
  * @hw_reason: @hw_info1, @hw_info2: the vendor's, for diagnosis alone
  * @rip: of the instruction
  * @next_rip: behind it; 0: the CPU does not say that, or not all that the reason's member of the
@@ -119,6 +120,7 @@ struct exit_emulate {
  */
 struct vcpu_exit {
 	enum exit_reason reason;
+	struct cpu_mode mode;
 	u64 hw_reason;
 	u64 hw_info1;
 	u64 hw_info2;
@@ -260,7 +262,6 @@ struct vcpu {
 	const u8 *immediate_exit;	/* [I] hostile memory */
 	u64 answer;			/* data for what is pending */
 	bool answer_fault;
-	bool state_changed;		/* [m] by the front end: check it before the next entry */
 	bool pdptes_stale;		/* [m] read them then, too, where the CPU holds them */
 
 	unsigned long irr_map;		/* [a] bit n: word n of what the LAPIC was sent */
@@ -274,6 +275,7 @@ struct vcpu {
 			bool cr8_changed;	/* [m] the hardware has yet to be told cr8 */
 			bool eoi_armed;		/* [t] the guest may skip its next EOI */
 			bool stepping;		/* [m] leave behind each instruction: exit.c */
+			bool state_changed;	/* [m] by the front end, and not checked yet */
 		};
 		u64 before_entry;
 	};
@@ -379,7 +381,7 @@ void vcpu_finish_insn_slow(struct vcpu *vcpu, u64 next_rip);
 static inline void vcpu_finish_insn(struct vcpu *vcpu, u64 next_rip)
 {
 	/* Below 4 GiB no RIP goes round, whatever the code's size. */
-	if (unlikely(next_rip >> 32 || (vcpu->events.shadow | vcpu->stepping) ||
+	if (unlikely(next_rip >> 32 | vcpu->events.shadow | vcpu->stepping |
 		     (vcpu->regs.rflags & X86_EFLAGS_TF))) {
 		vcpu_finish_insn_slow(vcpu, next_rip);
 		return;

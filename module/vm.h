@@ -36,7 +36,6 @@ struct vm {
 	s64 clock_offset;		/* [L] pvclock = host boot time + this, ns */
 	u64 tsc_khz;			/* [I] */
 	bool pic_output;		/* [a] the PIC pair's INTR line, written under its lock */
-	bool dead;			/* [a] its mm is gone */
 	void *hw;			/* [I] the backend's */
 };
 

@@ -108,6 +108,8 @@ static inline void pv_before_window(struct vcpu *vcpu)
 {
 	const struct pv_vcpu *pv = vcpu->pv;
 
+	if (!pv->active && likely(pv->clock_generation == READ_ONCE(pv_clock_generation)))
+		return;
 	if (unlikely(pv_clock_is_due(pv)))
 		pv_clock_check(vcpu);
 	if (pv->active & (PV_STEAL_TIME | PV_EOI))

@@ -468,6 +468,7 @@ static void svm_unload(struct vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 
+	vcpu->exit.mode = svm_get_mode(vcpu);
 	if (unlikely(svm->dr6_loaded)) {
 		count_insn(MOV_DR);
 		/* What the kernel leaves there after each of its own #DB */

@@ -19,23 +19,23 @@
 
 	.section .noinstr.text, "ax"
 
-/* int vmx_run(u64 *gprs, bool launched, u64 *host_rsp, struct spec_guard *guard) */
+/* int vmx_run(u64 *gprs, bool launched, struct spec_guard *guard) */
 SYM_FUNC_START(vmx_run)
 	SAVE_HOST
-	push	%rcx			/* guard */
+	push	%rdx			/* guard */
 	push	%rdi			/* gprs */
 
 	/* The same thread enters from the same depth: mostly it is there already. */
-	cmp	%rsp, (%rdx)
+	cmp	%rsp, ENTRY_HOST_RSP(%rdx)
 	je	.Lhost_rsp_done
-	mov	%rsp, (%rdx)
+	mov	%rsp, ENTRY_HOST_RSP(%rdx)
 	mov	$VMCS_HOST_RSP, %eax
 	vmwrite	%rsp, %rax
 .Lhost_rsp_done:
 
-	cmpl	$0, GUARD_FLAGS(%rcx)
+	cmpl	$0, GUARD_FLAGS(%rdx)
 	je	.Lunguarded_entry
-	mov	%rcx, %rbx
+	mov	%rdx, %rbx
 	GUARD_BEFORE_ENTRY .Lverw_selector(%rip)
 .Lunguarded_entry:
 
@@ -58,13 +58,11 @@ SYM_INNER_LABEL_ALIGN(vmx_exit_point, SYM_L_GLOBAL)
 	push	%rax
 	mov	8(%rsp), %rax		/* gprs */
 	STORE_GUEST_GPRS
-	pop	%rcx
-	mov	%rcx, GPR_RAX(%rax)
+	pop	GPR_RAX(%rax)
 	xor	%ebp, %ebp
 
 .Lout:
 	CLEAR_GUEST_GPRS
-	xor	%eax, %eax
 	add	$8, %rsp
 	pop	%rbx			/* guard */
 	cmpl	$0, GUARD_FLAGS(%rbx)

@@ -135,8 +135,7 @@ static void read_ept_violation(struct vcpu *vcpu)
 		return;
 	}
 	exit->fault.access = qualification & EPT_VIOLATION_ACC_WRITE ? ACCESS_WRITE : ACCESS_READ;
-	vmx_keep_mode(vcpu);
-	if (vmx_get_mode(vcpu).cpl == 3)
+	if (vmx_keep_mode(vcpu).cpl == 3)
 		exit->fault.access |= ACCESS_USER;
 }
 

@@ -126,6 +126,7 @@ void vmx_switch_pml(struct vcpu *vcpu)
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
 	vmx->pml_on = !vmx->pml_on;
+	vmx_set_special(vmx, SPECIAL_PML, vmx->pml_on);
 	vmcs_set_control(vmx, VMCS_SECONDARY_CONTROLS, SECONDARY_EXEC_ENABLE_PML, vmx->pml_on);
 	if (vmx->pml_on) {
 		vmwrite(PML_ADDRESS, virt_to_phys(vmx->pml));

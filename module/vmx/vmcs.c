@@ -310,7 +310,10 @@ void vmx_cancel_inject(struct vcpu *vcpu)
 
 void vmx_request_window(struct vcpu *vcpu, unsigned int mask)
 {
-	to_vmx(vcpu)->window = mask;
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	vmx->window = mask;
+	vmx_set_special(vmx, SPECIAL_NMI_WINDOW, mask & HW_WINDOW_NMI);
 	vmx_prepare_windows(vcpu);
 }
 
@@ -432,6 +435,7 @@ void vmx_update_exits(struct vcpu *vcpu)
 			 vcpu->exits_wanted & VMM_EXITS_PAUSE);
 	vmcs_set_control(vmx, VMCS_PROCESSOR_CONTROLS, CPU_BASED_MONITOR_TRAP_FLAG,
 			 vcpu->stepping && vmx_features.monitor_trap);
+	vmx_set_special(vmx, SPECIAL_STEP, vcpu->stepping && !vmx_features.monitor_trap);
 }
 
 /* The bitmap (25.6.9): byte offset for reads of an MSR; writes lie 2 KiB behind. Negative: none */
@@ -571,17 +575,6 @@ void vmx_set_segment(struct vcpu *vcpu, int index, const struct cpu_segment *seg
 
 #define MODE_FIELDS	(BIT_ULL(VMCS_CS_AR) | BIT_ULL(VMCS_SS_AR))
 
-static __always_inline struct cpu_mode mode_of(const struct vcpu *vcpu, u32 cs, u32 ss)
-{
-	struct cpu_mode mode = { .cpl = VMX_AR_DPL(ss) };
-
-	if ((vcpu->efer & EFER_LMA) && (cs & VMX_AR_L_MASK))
-		mode.code_size = 8;
-	else
-		mode.code_size = cs & VMX_AR_DB_MASK ? 4 : 2;
-	return mode;
-}
-
 /* vmx_get_mode(), where more than one field tells, or none is in the cache */
 struct cpu_mode vmx_read_mode(struct vcpu *vcpu)
 {
@@ -591,7 +584,7 @@ struct cpu_mode vmx_read_mode(struct vcpu *vcpu)
 
 	if ((cs & CODE_CONFORMING) || (cache->valid & BIT_ULL(VMCS_SS_AR)))
 		ss = vmcs_get(vcpu, VMCS_SS_AR);
-	return mode_of(vcpu, cs, ss);
+	return vmx_mode_of(vcpu, cs, ss);
 }
 
 /*
@@ -605,7 +598,7 @@ struct cpu_mode vmx_get_mode(struct vcpu *vcpu)
 
 	if (unlikely((cache->valid & MODE_FIELDS) != BIT_ULL(VMCS_CS_AR) || (cs & CODE_CONFORMING)))
 		return vmx_read_mode(vcpu);
-	return mode_of(vcpu, cs, cs);
+	return vmx_mode_of(vcpu, cs, cs);
 }
 
 /* ---- Other registers ---- */

@@ -421,6 +421,8 @@ static int vmx_init(struct vmm_hw_caps *caps)
 	int ret;
 
 	BUILD_BUG_ON(VMCS_HOST_RSP != HOST_RSP);
+	BUILD_BUG_ON(offsetof(struct vmx_vcpu, host_rsp) - offsetof(struct vmx_vcpu, guard) !=
+		     ENTRY_HOST_RSP);
 
 	ret = check_support();
 	if (!ret)
@@ -645,6 +647,7 @@ static void vmx_load(struct vcpu *vcpu)
 	failure = open_window(vmx, cpu);
 	if (unlikely(failure)) {
 		vmx->failure = failure;
+		vmx->special |= SPECIAL_FAILURE;
 		return;
 	}
 	if (unlikely(vmx->cpu != cpu)) {
@@ -684,7 +687,7 @@ static void vmx_unload(struct vcpu *vcpu)
 		return;
 	/* Each exit to the front end carries CPL and the code's size. */
 	if (vcpu->exit.reason != EXIT_HOST)
-		vmx_keep_mode(vcpu);
+		vcpu->exit.mode = vmx_keep_mode(vcpu);
 	vmx_unload_host(vmx);
 	close_window(vmx, vmx->cpu);
 	host_unload();
@@ -778,23 +781,14 @@ static void write_state(struct vcpu *vcpu)
 }
 
 /* On a CPU without a tick RCU takes the guest for user code: nothing here may be traced. */
-static noinstr int run_guest(struct vcpu *vcpu)
+static noinstr int run_guest(struct vcpu *vcpu, struct vmx_vcpu *vmx)
 {
-	struct vmx_vcpu *vmx = vcpu->hw;
 	int refused;
 
 	context_tracking_guest_enter();
-	if (native_read_cr2() != vmx->cr2)
-		native_write_cr2(vmx->cr2);
-	refused = vmx_run(vcpu->regs.gpr, vmx->launched, &vmx->host_rsp, &vmx->guard);
-	vmx->cr2 = native_read_cr2();
+	refused = vmx_run(vcpu->regs.gpr, vmx->launched, &vmx->guard);
 	context_tracking_guest_exit();
 	return refused;
-}
-
-static bool steps_by_tf(const struct vcpu *vcpu)
-{
-	return vcpu->stepping && !vmx_features.monitor_trap;
 }
 
 /* Nothing of the guest ran. The VMCS still has the event, which the next entry may not want. */
@@ -805,7 +799,7 @@ static void undo_entry(struct vcpu *vcpu)
 	if (vmx->event)
 		vmwrite(VM_ENTRY_INTR_INFO_FIELD, 0);
 	vmx_cancel_inject(vcpu);
-	if (steps_by_tf(vcpu))
+	if (vmx->special & SPECIAL_STEP)
 		vmx_cancel_step(vcpu);
 	/* What it holds now is what was written. */
 	vmx->rip = vcpu->regs.rip;
@@ -848,23 +842,45 @@ static void read_state(struct vcpu *vcpu)
 			      info & GUEST_INTR_STATE_MOV_SS ? SHADOW_MOV_SS : 0;
 }
 
-static void vmx_enter(struct vcpu *vcpu)
+/* Before an entry, with vmx->special. False: there is none */
+static noinline bool prepare_special(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
-	u32 reason;
 
-	if (unlikely(!vmx->current_here)) {
+	if (!vmx->current_here) {
 		vmx_cancel_inject(vcpu);
 		vcpu->exit.reason = EXIT_FAIL_ENTRY;
 		vcpu->exit.rip = vcpu->regs.rip;
 		vcpu->exit.message = vmx->failure;
-		return;
+		return false;
 	}
-
-	if (unlikely(vmx->window & HW_WINDOW_NMI))
+	vmx->special &= ~SPECIAL_FAILURE;
+	if (vmx->special & SPECIAL_NMI_WINDOW)
 		vmx_prepare_windows(vcpu);
-	if (unlikely(steps_by_tf(vcpu)))
+	if (vmx->special & SPECIAL_STEP)
 		vmx_prepare_step(vcpu);
+	return true;
+}
+
+/* Behind an exit, with vmx->special */
+static noinline void finish_special(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	if (vmx->special & SPECIAL_PML)
+		vmx_drain_pml(vcpu);
+	if (vmx->special & SPECIAL_STEP)
+		vmx_end_step(vcpu);
+}
+
+static void vmx_enter(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	u32 reason;
+	int refused;
+
+	if (unlikely(vmx->special) && !prepare_special(vcpu))
+		return;
 	check_translations(vcpu);
 	write_state(vcpu);
 	if (unlikely(vmx->cache.value[VMCS_DR7] &
@@ -876,7 +892,12 @@ static void vmx_enter(struct vcpu *vcpu)
 	count_guard(&vmx->guard);
 	count_insns(MOV_CR, native_read_cr2() != vmx->cr2 ? 3 : 2);
 	count_entry(vcpu);
-	if (unlikely(run_guest(vcpu))) {
+	/* Nobody else changes it: nothing here faults, and NMIs keep it. */
+	if (native_read_cr2() != vmx->cr2)
+		native_write_cr2(vmx->cr2);
+	refused = run_guest(vcpu, vmx);
+	vmx->cr2 = native_read_cr2();
+	if (unlikely(refused)) {
 		vcpu->exit.hw_reason = vmread(VM_INSTRUCTION_ERROR);
 		entry_failed(vcpu, vmx_explain_refusal());
 		return;
@@ -897,12 +918,10 @@ static void vmx_enter(struct vcpu *vcpu)
 	}
 	/* An entry that fails leaves the VMCS as it was (31.3, VMLAUNCH). */
 	vmx->launched = true;
-	if (unlikely(vmx->pml_on))
-		vmx_drain_pml(vcpu);
 	read_state(vcpu);
 	vmx_read_exit(vcpu, reason);
-	if (unlikely(steps_by_tf(vcpu)))
-		vmx_end_step(vcpu);
+	if (unlikely(vmx->special))
+		finish_special(vcpu);
 	vmx->event = 0;
 	count_exit(vcpu);
 }

@@ -89,18 +89,19 @@ struct vmx_found {
  * @current_here: the VMCS is current on this CPU: VMREAD and VMWRITE may be used
  * @launched: VMRESUME, not VMLAUNCH, is next
  * @failure: why there is no VMX in this window, where not @current_here
+ * @special: SPECIAL_*: what entries and exits have to do beyond the usual; mostly nothing
  * @cpu: whose host state the VMCS holds; NULL before
  * @pml: where the CPU logs pages that the guest writes to, if @pml_on
  * @cache: of the VMCS's fields
  * @rip: @rflags: @interruptibility: as they are in the VMCS
  * @rsp: likewise, if @rsp_known; else the VMCS has a newer one than vcpu->regs
- * @host_rsp: HOST_RSP
  * @host: @found: the host's state
  * @host_event: the vector of an NMI or machine check that ended the guest's run: the host's handler
  *              is called behind the window; else 0
  * @root: that the EPT pointer has
  * @tag: the VMCS's VPID; without VPIDs its generation is @cpu's, and nothing else of it
  * @guard: SPEC_CTRL and speculation measures
+ * @host_rsp: HOST_RSP; right behind @guard, for vmx_run()
  * @injected: the event of the next entry, and
  * @event: the same as the VMCS wants it; 0: none
  * @apic_changed: which of the following the VMCS has not: bit n: @eoi_exits[n], and
@@ -133,6 +134,7 @@ struct vmx_vcpu {
 	bool current_here;
 	bool launched;
 	bool rsp_known;
+	u8 special;
 	u8 host_event;
 	const char *failure;
 	struct vmx_cpu *cpu;
@@ -141,12 +143,12 @@ struct vmx_vcpu {
 	u64 rflags;
 	u64 rsp;
 	u32 interruptibility;
-	u64 host_rsp;
 	struct vmx_host host;
 	struct vmx_found found;
 	u64 root;
 	struct tag tag;
 	struct spec_guard guard;
+	u64 host_rsp;
 	struct cpu_event injected;
 	u32 event;
 	u32 apic_changed;
@@ -246,6 +248,17 @@ static inline bool vmx_uses_apicv(const struct vcpu *vcpu)
 /* BS in the pending debug exceptions (25.4.2) */
 #define PENDING_DEBUG_BS	BIT(14)
 
+/* vmx_vcpu.special */
+#define SPECIAL_FAILURE		BIT(0)	/* there was no VMX, see @failure */
+#define SPECIAL_NMI_WINDOW	BIT(1)	/* @window has HW_WINDOW_NMI */
+#define SPECIAL_STEP		BIT(2)	/* it is stepped without a monitor trap */
+#define SPECIAL_PML		BIT(3)	/* @pml_on */
+
+static inline void vmx_set_special(struct vmx_vcpu *vmx, u8 bit, bool on)
+{
+	vmx->special = on ? vmx->special | bit : vmx->special & ~bit;
+}
+
 /* vmx.c */
 const char *vmx_open(struct vmx_vcpu *vmx);
 void vmx_close(struct vmx_vcpu *vmx);
@@ -309,17 +322,31 @@ void vmx_update_exits(struct vcpu *vcpu);
 
 #define CODE_CONFORMING	BIT(2)
 
-/* Have in the cache what get_mode() reads. The VMCS is current. */
-static __always_inline void vmx_keep_mode(struct vcpu *vcpu)
+static __always_inline struct cpu_mode vmx_mode_of(const struct vcpu *vcpu, u32 cs, u32 ss)
+{
+	struct cpu_mode mode = { .cpl = VMX_AR_DPL(ss) };
+
+	if ((vcpu->efer & EFER_LMA) && (cs & VMX_AR_L_MASK))
+		mode.code_size = 8;
+	else
+		mode.code_size = cs & VMX_AR_DB_MASK ? 4 : 2;
+	return mode;
+}
+
+/* Have in the cache what get_mode() reads. The VMCS is current. Return: the same */
+static __always_inline struct cpu_mode vmx_keep_mode(struct vcpu *vcpu)
 {
 	struct vmcs_cache *cache = &to_vmx(vcpu)->cache;
+	u32 cs;
 
-	if (!(cache->valid & BIT_ULL(VMCS_CS_AR))) {
+	if (likely(!(cache->valid & BIT_ULL(VMCS_CS_AR)))) {
 		cache->value[VMCS_CS_AR] = vmread(GUEST_CS_AR_BYTES);
 		cache->valid |= BIT_ULL(VMCS_CS_AR);
 	}
-	if (unlikely(cache->value[VMCS_CS_AR] & CODE_CONFORMING))
-		vmx_read_mode(vcpu);
+	cs = cache->value[VMCS_CS_AR];
+	if (unlikely((cs & CODE_CONFORMING) | (cache->valid & BIT_ULL(VMCS_SS_AR))))
+		return vmx_read_mode(vcpu);
+	return vmx_mode_of(vcpu, cs, cs);
 }
 
 /* exit.c */

@@ -55,9 +55,8 @@ void host_restore(void);
  */
 static __always_inline void host_set_user_msr(u32 slot, u64 value)
 {
-	const struct host_cpu *cpu = this_cpu_ptr(&host_cpus);
-
-	if (unlikely(!cpu->known || cpu->loaded[slot] != value))
+	if (unlikely(!__this_cpu_read(host_cpus.known) ||
+		     __this_cpu_read(host_cpus.loaded[slot]) != value))
 		host_change_user_msr(slot, value);
 }
 

@@ -265,11 +265,6 @@ static __always_inline void exchange_legacy(struct xregs_state *from, struct xre
 	asm volatile("fxrstor64 %0" : : "m" (to->i387));
 }
 
-static noinline void set_xss(u64 xss)
-{
-	wrmsrq(MSR_IA32_XSS, xss);
-}
-
 /**
  * xstate_load_guest - the registers become the guest's
  * @vcpu: whose; interrupts are off until xstate_save_guest()
@@ -289,7 +284,7 @@ void xstate_load_guest(struct vcpu *vcpu)
 	if (x->xcr0 != host_xcr0)
 		set_xcr0(x->xcr0);
 	if (unlikely(x->xss != host_xss))
-		set_xss(x->xss);
+		compat_wrmsr(MSR_IA32_XSS, x->xss);
 }
 
 /**
@@ -307,7 +302,7 @@ void xstate_save_guest(struct vcpu *vcpu)
 		return;
 	}
 	if (unlikely(x->xss != host_xss))
-		set_xss(host_xss);
+		compat_wrmsr(MSR_IA32_XSS, host_xss);
 	/* The register itself is asked, as in xstate_xcr0(). */
 	x->xcr0 = get_xcr0();
 	if (x->xcr0 != host_xcr0)
