@@ -12,8 +12,12 @@
 
 /**
  * struct insn - an instruction under way
- * @z: @operands: as decoded
- * @regs: @segments: @control: as they will be; become the guest's when all has gone well
+ * @emulator: its surroundings
+ * @z: as decoded
+ * @operands: as decoded
+ * @regs: as they will be; the guest's when all has gone well
+ * @segments: likewise
+ * @control: likewise
  * @changed: VMM_STATE_SEGMENTS and VMM_STATE_CONTROL, where these did
  * @shadow: interrupt shadow behind the instruction
  * @mode: 2, 4 or 8: the code's size in bytes

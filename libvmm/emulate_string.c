@@ -13,6 +13,8 @@ enum string { STRING_MOVS, STRING_STOS, STRING_LODS, STRING_CMPS, STRING_SCAS };
 
 /**
  * struct string_insn - a string instruction
+ * @insn: the instruction
+ * @kind: which of them
  * @bytes: of an element
  * @address_bytes: of the index registers and the count
  * @source_segment: of the operand at RSI

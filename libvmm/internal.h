@@ -57,7 +57,10 @@ struct message {
 
 /**
  * fail - note what is wrong
+ * @message: of the object that the call is on
  * @err: negative errno
+ * @fmt: what is wrong, for people
+ * @...: @fmt's
  *
  * Return: @err, for "return fail(...)".
  */
@@ -80,7 +83,8 @@ struct region {
 /**
  * struct vmm_memory_object - memory, mapped here once
  * @references: its creator's, and one for each region; atomic
- * @bytes: @host: where, and how much
+ * @bytes: its length
+ * @host: where it is mapped here
  * @flags: VMM_MEMORY_* that it was made with
  * @fd: what it is shared by, or -1
  * @readonly: mapped for reading alone
@@ -114,9 +118,15 @@ struct bus {
 
 /**
  * struct vmm_vm - a VM
- * @lock: guards @regions and @nr_regions, which are sorted by address, and @logged
+ * @vmm: the system
+ * @fd: the VM's
+ * @flags: VMM_VM_*
+ * @lock: guards @regions, @nr_regions and @logged
+ * @regions: its memory, sorted by address
+ * @nr_regions: how many
  * @logged: a region has a log of dirty pages, or had one
- * @bus: changes only while no vCPU runs
+ * @bus: by VMM_BUS_*; changes only while no vCPU runs
+ * @message: text of the last failure
  */
 struct vmm_vm {
 	struct vmm *vmm;
@@ -132,9 +142,18 @@ struct vmm_vm {
 
 /**
  * struct vmm_vcpu - a vCPU
+ * @vm: its VM
+ * @fd: the vCPU's
+ * @id: the VMM's number, initial APIC id
+ * @run: the run area
+ * @run_size: bytes mapped there
  * @ring: its dirty ring, mapped; @ring_entries long; may be NULL
- * @ops: @opaque: of the caller, while an exit is handled; else NULL
+ * @ops: the caller's, while an exit is handled; else NULL
+ * @opaque: for @ops
  * @device_result: first non-zero answer of a device during the present exit
+ * @exits: counts by VMM_EXIT_*
+ * @wanted: by vmm_vcpu_set_exits()
+ * @message: text of the last failure
  */
 struct vmm_vcpu {
 	struct vmm_vm *vm;
@@ -148,7 +167,7 @@ struct vmm_vcpu {
 	void *opaque;
 	int device_result;
 	uint64_t exits[VMM_NR_EXITS];
-	struct vmm_exits wanted;	/* by vmm_vcpu_set_exits() */
+	struct vmm_exits wanted;
 	struct message message;
 };
 
@@ -194,7 +213,13 @@ unsigned int state_cpl(const struct vmm_state *state);
 
 /**
  * state_linear - linear address of an operand, checked against its segment
+ * @state: needs REGS, SEGMENTS and CONTROL
+ * @segment: enum vmm_segment_index
+ * @offset: the effective address
+ * @bytes: of the operand
  * @write: the access writes
+ * @linear: out
+ * @fault: out: the exception
  *
  * Return: 0; 1: the guest gets @fault (#GP or #SS).
  */

@@ -54,8 +54,11 @@ int strings_add(struct strings *strings, const char *first, const char *second, 
 
 /**
  * struct elf - an ELF file, checked as far as its header
+ * @file: the contents
  * @is64: class
  * @entry: e_entry
+ * @table: e_phoff
+ * @table_entry: e_phentsize
  * @segments: number of program headers
  */
 struct elf {

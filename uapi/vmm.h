@@ -382,7 +382,10 @@ struct vmm_segments {
 
 /**
  * struct vmm_control - control registers
- * @cr0: CR0 @cr2: CR2 @cr3: CR3 @cr4: CR4
+ * @cr0: CR0
+ * @cr2: CR2
+ * @cr3: CR3
+ * @cr4: CR4
  * @cr8: TPR bits 7:4. With a LAPIC in the kernel the TPR belongs to VMM_STATE_LAPIC:
  *       reading shows it, writing is ignored
  * @efer: EFER; LMA must match LME and CR0.PG
@@ -501,6 +504,36 @@ struct vmm_pending {
 
 /**
  * struct vmm_msr_state - the model-specific registers that hold guest state
+ * @star: STAR
+ * @lstar: LSTAR
+ * @cstar: CSTAR
+ * @sfmask: SFMASK
+ * @kernel_gs_base: KERNEL_GS_BASE
+ * @sysenter_cs: IA32_SYSENTER_CS
+ * @sysenter_esp: IA32_SYSENTER_ESP
+ * @sysenter_eip: IA32_SYSENTER_EIP
+ * @pat: IA32_PAT
+ * @debugctl: IA32_DEBUGCTL
+ * @tsc_offset: guest TSC less host TSC, modulo 2^64
+ * @tsc_adjust: IA32_TSC_ADJUST
+ * @tsc_aux: TSC_AUX
+ * @spec_ctrl: IA32_SPEC_CTRL
+ * @virt_spec_ctrl: zero: no guest has VIRT_SPEC_CTRL
+ * @misc_enable: IA32_MISC_ENABLE
+ * @hwcr: HWCR
+ * @patch_level: what IA32_BIOS_SIGN_ID shows: the revision of the microcode
+ * @mcg_status: IA32_MCG_STATUS
+ * @mtrr_def_type: IA32_MTRR_DEF_TYPE
+ * @mtrr_fixed: the fixed-range MTRRs by address: one for 64 KiB units, two for 16 KiB, eight
+ *              for 4 KiB
+ * @mtrr_var: IA32_MTRR_PHYSBASE0, PHYSMASK0 and so on to PHYSMASK7
+ * @pv_wall_clock: MSR_KVM_WALL_CLOCK_NEW
+ * @pv_system_time: MSR_KVM_SYSTEM_TIME_NEW
+ * @pv_eoi: MSR_KVM_PV_EOI_EN
+ * @pv_steal_time: MSR_KVM_STEAL_TIME
+ * @pv_poll_control: zero: MSR_KVM_POLL_CONTROL is not offered
+ * @smi_count: MSR_SMI_COUNT
+ * @reserved: zero
  *
  * The guest's TSC is the host's plus @tsc_offset. Registers that the guest's
  * CPUID table does not announce keep their reset value.
@@ -581,6 +614,15 @@ struct vmm_xsave {
  * @size: size of this structure
  * @flags: zero
  * @groups: VMM_STATE_* to read or write; other groups are not touched
+ * @regs: VMM_STATE_REGS
+ * @segments: VMM_STATE_SEGMENTS
+ * @control: VMM_STATE_CONTROL
+ * @debug: VMM_STATE_DEBUG
+ * @events: VMM_STATE_EVENTS
+ * @pending: VMM_STATE_PENDING
+ * @msrs: VMM_STATE_MSRS
+ * @lapic: VMM_STATE_LAPIC
+ * @xsave: VMM_STATE_XSAVE
  *
  * Setting stores what is not impossible to store; what the groups must be
  * together is checked at VMM_RUN.
@@ -982,6 +1024,10 @@ struct vmm_clock {
  * @size: size of this structure
  * @flags: zero
  * @groups: VMM_VM_STATE_* to read or write; ENXIO for a controller that this VM lacks
+ * @pic: VMM_VM_STATE_PIC: the first 8259A, and that at its input 2
+ * @ioapic: VMM_VM_STATE_IOAPIC
+ * @pit: VMM_VM_STATE_PIT
+ * @clock: VMM_VM_STATE_CLOCK
  *
  * A line that is high when set stays so until it is set by VMM_IRQ_LINE, or by an irqfd,
  * again.
@@ -1135,6 +1181,17 @@ struct vmm_exit_fail_entry {
  * @nmi_allowed: 1 if an NMI would be taken at once
  * @cpl: current privilege level
  * @long_mode: 1 in 64-bit code
+ * @reserved2: zero
+ * @io: VMM_EXIT_IO
+ * @mmio: VMM_EXIT_MMIO
+ * @hypercall: VMM_EXIT_HYPERCALL
+ * @msr: VMM_EXIT_MSR
+ * @debug: VMM_EXIT_DEBUG
+ * @emulate: VMM_EXIT_EMULATE
+ * @fault: VMM_EXIT_FAULT
+ * @eoi: VMM_EXIT_EOI
+ * @fail_entry: VMM_EXIT_FAIL_ENTRY
+ * @pad: room for kinds to come
  */
 struct vmm_exit {
 	__u32 reason;
@@ -1176,6 +1233,11 @@ struct vmm_exit {
  * @dirty_groups: in: VMM_STATE_SYNC groups below to take at the next VMM_RUN, which
  *                clears it
  * @exit: out: why the guest was left; in: the VMM's answer
+ * @regs: VMM_STATE_REGS
+ * @segments: VMM_STATE_SEGMENTS
+ * @control: VMM_STATE_CONTROL
+ * @debug: VMM_STATE_DEBUG
+ * @events: VMM_STATE_EVENTS
  *
  * Writing while the vCPU runs is allowed and changes nothing before the next
  * VMM_RUN, but for immediate_exit, which may be seen at once.

@@ -46,7 +46,8 @@ struct vmm_acpi {
 /**
  * vmm_acpi_build - write the tables
  * @acpi: the machine
- * @buf: @size: where to build them; zeroed first
+ * @buf: where to build them; zeroed first
+ * @size: bytes there
  * @gpa: where the guest will see @buf: 64-byte aligned, below 4 GiB. The RSDP comes first
  *
  * Return: bytes used; -ENOSPC.
@@ -55,7 +56,11 @@ int vmm_acpi_build(const struct vmm_acpi *acpi, void *buf, size_t size, uint64_t
 
 /**
  * vmm_acpi_install - the same, into guest memory from VMM_LOW_ROM on
- * @rsdp: out: address of the RSDP
+ * @vm: the VM
+ * @acpi: the machine
+ * @rsdp: out: guest-physical address of the RSDP
+ *
+ * Return: 0; -EFAULT (no guest memory there), -ENOSPC (too many CPUs).
  */
 int vmm_acpi_install(struct vmm_vm *vm, const struct vmm_acpi *acpi, uint64_t *rsdp);
 

@@ -20,8 +20,10 @@ extern "C" {
 /**
  * struct vmm_emulator_xstate - extended state
  * @area: XSAVE area in the standard format
- * @avx: @opmask: @zmm_hi256: @hi16_zmm: offsets of these components in @area; 0 for one that the
- *       guest has not (bit of XCR0 clear)
+ * @avx: offset of AVX state in @area; 0 where the guest has none (bit of XCR0 clear)
+ * @opmask: likewise of the opmask registers
+ * @zmm_hi256: likewise of the upper halves of ZMM0 to ZMM15
+ * @hi16_zmm: likewise of ZMM16 to ZMM31
  * @dirty: out: the instruction changed @area
  */
 struct vmm_emulator_xstate {
@@ -38,8 +40,9 @@ struct vmm_emulator_xstate {
  * @state: groups REGS, SEGMENTS, CONTROL and EVENTS on entry; REGS, events.shadow and the
  *         groups in @changed are changed when the instruction completes, and only then
  * @changed: out: VMM_STATE_SEGMENTS and VMM_STATE_CONTROL, where the instruction changed these
- * @read: @write: linear memory; 0, 1 with @fault filled, or another value that ends the
- *        instruction with nothing changed
+ * @read: linear memory; 0, 1 with @fault filled, or another value that ends the instruction
+ *        with nothing changed
+ * @write: likewise
  * @load_xstate: fill @xstate: 0 or a negative errno. Called at most once, for an instruction that
  *               needs it. NULL: no vector instructions
  * @xstate: where to; may be NULL if @load_xstate is
@@ -64,7 +67,8 @@ struct vmm_emulator {
 /**
  * vmm_emulate - carry out the instruction at RIP
  * @emulator: its surroundings
- * @bytes: @count: the instruction, possibly with more behind it
+ * @bytes: the instruction, possibly with more behind it
+ * @count: how many bytes
  *
  * A REP string instruction may stop after some iterations, with RIP still at it.
  * LOCK prefixes are accepted; the access is atomic only as far as @read and @write are.
@@ -78,6 +82,7 @@ int vmm_emulate(struct vmm_emulator *emulator, const uint8_t *bytes, size_t coun
 
 /**
  * vmm_vcpu_emulate - carry out the instruction of the present EMULATE exit
+ * @vcpu: the vCPU, in its thread
  *
  * Devices are reached through vmm_device_add() ranges. Exceptions are injected.
  * Return: 0: go on running; a negative errno; what a device returned.
@@ -86,6 +91,7 @@ int vmm_vcpu_emulate(struct vmm_vcpu *vcpu);
 
 /**
  * vmm_vcpu_string_io - move the data of the present string I/O exit
+ * @vcpu: the vCPU, in its thread
  *
  * Return: as vmm_vcpu_emulate().
  */

@@ -41,7 +41,8 @@ enum vmm_image_kind {
 
 /**
  * struct vmm_file - a file's contents
- * @data: @size: the contents
+ * @data: the contents
+ * @size: bytes of them
  * @text: an initrd's or module's command line; may be NULL
  */
 struct vmm_file {
@@ -73,7 +74,8 @@ const char *vmm_image_kind_name(enum vmm_image_kind kind);
  * @name: the kernel's name; with multiboot the first word of the command line. May be NULL
  * @cmdline: command line, or NULL for an empty one
  * @initrd: size 0 for none; with PVH and multiboot it is the first module
- * @modules: @nr_modules: modules; bzImage has none
+ * @modules: bzImage has none
+ * @nr_modules: how many, up to 63
  * @rsdp: guest-physical address of the ACPI root pointer, or 0
  */
 struct vmm_boot {
@@ -104,7 +106,11 @@ int vmm_load_image(struct vmm_vcpu *vcpu, const struct vmm_boot *boot);
 
 /**
  * vmm_load_flat - copy an image to an address; the vCPU is not touched
- * @gpa: where
+ * @vm: the VM
+ * @image: what to copy
+ * @gpa: guest-physical address of its first byte
+ *
+ * Return: 0; -ENOEXEC (an empty image), -ENOMEM (it does not fit into guest memory there).
  */
 int vmm_load_flat(struct vmm_vm *vm, const struct vmm_file *image, uint64_t gpa);
 
@@ -113,6 +119,7 @@ int vmm_load_flat(struct vmm_vm *vm, const struct vmm_file *image, uint64_t gpa)
 /**
  * struct vmm_entry - the state in which an image wants to be entered
  * @long_mode: 64-bit mode with page tables at @cr3; else 32-bit protected mode without paging
+ * @cr3: guest-physical address of the top table, with @long_mode
  * @regs: general registers and RIP
  */
 struct vmm_entry {

@@ -74,6 +74,8 @@ const char *vmm_cap_name(uint64_t cap);
  * @vmm: the system
  * @flags: VMM_VM_*: controllers in the kernel (VMM_VM_IRQCHIPS for all)
  * @vm: out
+ *
+ * Return: 0; -EINVAL (a controller needs another one), -ENOMEM and others.
  */
 int vmm_vm_create(struct vmm *vmm, uint32_t flags, struct vmm_vm **vm);
 
@@ -107,8 +109,13 @@ int vmm_memory_add(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, uint32_t fla
 
 /**
  * vmm_memory_map - give the guest memory that the caller has mapped
- * @host: page aligned; stays the caller's, and must outlive the slot
+ * @vm: the VM
+ * @gpa: guest-physical address, page aligned
+ * @bytes: length, page aligned
+ * @host: its address here, page aligned; stays the caller's, and must outlive the slot
  * @flags: 0 or VMM_MEMORY_READONLY
+ *
+ * Return: as vmm_memory_add().
  */
 int vmm_memory_map(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, void *host, uint32_t flags);
 
@@ -133,6 +140,7 @@ int vmm_memory_create(struct vmm *vmm, uint64_t bytes, uint32_t flags,
 
 /**
  * vmm_memory_open - memory that another process made, or a file
+ * @vmm: the system, for the text of a failure
  * @fd: all of it; stays the caller's. Its size must not change meanwhile: that of a memfd of
  *      this library cannot
  * @flags: VMM_MEMORY_READONLY (@fd may be open for reading alone; guests get it read-only),
@@ -153,7 +161,11 @@ int vmm_memory_object_fd(const struct vmm_memory_object *object);
 
 /**
  * vmm_memory_attach - give the guest an object, or a part of one
- * @offset: @bytes: which part, page aligned
+ * @vm: the VM
+ * @gpa: guest-physical address, page aligned
+ * @object: the memory; the VM takes a reference
+ * @offset: where the part begins, page aligned
+ * @bytes: its length, page aligned
  * @flags: 0 or VMM_MEMORY_READONLY
  *
  * Return: as vmm_memory_add().
@@ -163,6 +175,7 @@ int vmm_memory_attach(struct vmm_vm *vm, uint64_t gpa, struct vmm_memory_object 
 
 /**
  * vmm_memory_remove - take away what one call above gave
+ * @vm: the VM
  * @gpa: its first address
  *
  * Return: 0; -ENOENT.
@@ -171,9 +184,12 @@ int vmm_memory_remove(struct vmm_vm *vm, uint64_t gpa);
 
 /**
  * vmm_memory_at - where guest-physical memory is mapped here
+ * @vm: the VM
+ * @gpa: guest-physical address
  * @bytes: that must lie behind @gpa without a gap
  *
- * Any thread. Return: the address, or NULL if not all of it is memory.
+ * Any thread.
+ * Return: the address, or NULL if not all of it is memory.
  */
 void *vmm_memory_at(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes);
 
@@ -183,6 +199,7 @@ int vmm_memory_write(struct vmm_vm *vm, uint64_t gpa, const void *buf, size_t by
 
 /**
  * vmm_memory_log - begin or end the log of dirty pages of what one call above gave
+ * @vm: the VM
  * @gpa: its first address
  * @on: an empty log begins; false: it ends
  *
@@ -194,13 +211,16 @@ int vmm_memory_log(struct vmm_vm *vm, uint64_t gpa, bool on);
 
 /**
  * vmm_memory_get_dirty - read the log
- * @gpa: @bytes: a part of what one call above gave, from its beginning in steps of 64 pages; the
- *               last step may be shorter
+ * @vm: the VM
+ * @gpa: where a part of what one call above gave begins: from its beginning in steps of 64
+ *       pages
+ * @bytes: length of the part: whole steps; the last may be shorter
  * @bitmap: out: a bit per page, (pages + 63) / 64 words
  * @clear: and begin anew with these pages
  *
- * Any thread. Return: 0; -ENOENT (no memory there); -ENODATA (it has no log); -EINVAL (steps);
- * -ERANGE (more than one call gave).
+ * Any thread.
+ * Return: 0; -ENOENT (no memory there); -ENODATA (it has no log); -EINVAL (steps); -ERANGE
+ * (more than one call gave).
  */
 int vmm_memory_get_dirty(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, uint64_t *bitmap,
 			 bool clear);
@@ -254,7 +274,8 @@ int vmm_memory_fd(struct vmm_vm *vm, uint64_t gpa);
 
 /**
  * struct vmm_region - one piece of guest memory
- * @gpa: @bytes: where, and how long
+ * @gpa: where it begins
+ * @bytes: its length
  * @host: where it is mapped here
  * @flags: VMM_MEMORY_*
  */
@@ -285,10 +306,13 @@ struct vmm_access {
 };
 
 /**
- * vmm_access_fn - a device's side of an access
+ * typedef vmm_access_fn - a device's side of an access
+ * @opaque: what the function was named with
+ * @vcpu: who accesses; the call is in its thread
+ * @access: the access, to be answered if it reads
  *
- * Called in the vCPU's thread. Return: 0 to go on; anything else ends
- * vmm_vcpu_run() with that value, the access being complete all the same.
+ * Return: 0 to go on; anything else ends vmm_vcpu_run() with that value, the access being complete
+ * all the same.
  */
 typedef int (*vmm_access_fn)(void *opaque, struct vmm_vcpu *vcpu, struct vmm_access *access);
 
@@ -297,12 +321,15 @@ typedef int (*vmm_access_fn)(void *opaque, struct vmm_vcpu *vcpu, struct vmm_acc
 
 /**
  * vmm_device_add - let a function answer for a range of ports or addresses
+ * @vm: the VM
  * @bus: VMM_BUS_*
  * @first: first port or guest-physical address
  * @count: how many
- * @fn: called with @opaque; an access belongs to the range that its first byte is in
+ * @fn: called in the vCPU's thread; an access belongs to the range that its first byte is in
+ * @opaque: its first argument
  *
- * Not while a vCPU runs. Return: 0; -EEXIST (overlaps another), -EINVAL, -ENOMEM.
+ * Not while a vCPU runs.
+ * Return: 0; -EEXIST (overlaps another), -EINVAL, -ENOMEM.
  */
 int vmm_device_add(struct vmm_vm *vm, int bus, uint64_t first, uint64_t count,
 		   vmm_access_fn fn, void *opaque);
@@ -329,6 +356,7 @@ int vmm_vm_set_msr_policy(struct vmm_vm *vm, uint32_t flags, const struct vmm_ms
 /**
  * vmm_vm_stats - the module's counters of a VM
  * vmm_vcpu_stats - of a vCPU
+ * @vm: the VM
  * @stats: out: array, to be freed with free()
  *
  * Return: number of entries, or a negative errno.
@@ -343,6 +371,9 @@ int vmm_vcpu_stats(struct vmm_vcpu *vcpu, struct vmm_stat **stats);
  * @vm: the VM
  * @id: its initial APIC id
  * @vcpu: out
+ *
+ * Return: 0; -EEXIST (the VM has a vCPU with that id), -ENOSPC (no more vCPUs), -EINVAL (@id),
+ * -ENOMEM and others.
  */
 int vmm_vcpu_create(struct vmm_vm *vm, uint32_t id, struct vmm_vcpu **vcpu);
 void vmm_vcpu_free(struct vmm_vcpu *vcpu);
@@ -356,9 +387,13 @@ const struct vmm_exit *vmm_vcpu_exit(struct vmm_vcpu *vcpu);
 
 /**
  * vmm_vcpu_get_state - read state groups
+ * @vcpu: the vCPU, which does not run
  * @groups: VMM_STATE_*
  * @state: out. With VMM_STATE_XSAVE the caller has set xsave.area and xsave.area_size
  *         (both 0: XCR0 and XSS alone)
+ *
+ * Return: 0; -EINVAL (unknown group), -ENXIO (VMM_STATE_LAPIC without a LAPIC in the kernel),
+ * -ENOSPC (xsave.area_size is too small).
  */
 int vmm_vcpu_get_state(struct vmm_vcpu *vcpu, uint64_t groups, struct vmm_state *state);
 /* Write the groups in @state->groups */
@@ -406,6 +441,8 @@ int vmm_vcpu_inject_nmi(struct vmm_vcpu *vcpu);
 
 /**
  * vmm_vcpu_translate - guest-virtual to guest-physical
+ * @vcpu: the vCPU, which does not run
+ * @gva: linear address
  * @access: VMM_ACCESS_*
  * @gpa: out
  * @fault: out: the exception that the guest would get; may be NULL
@@ -418,6 +455,10 @@ int vmm_vcpu_translate(struct vmm_vcpu *vcpu, uint64_t gva, uint32_t access, uin
 /**
  * vmm_vcpu_read - copy linear guest memory
  * vmm_vcpu_write
+ * @vcpu: the vCPU, which does not run
+ * @gva: linear address
+ * @buf: the copy
+ * @bytes: how many
  * @access: VMM_ACCESS_*
  * @fault: out: the exception that the guest would get
  *
@@ -434,6 +475,7 @@ int vmm_vcpu_write(struct vmm_vcpu *vcpu, uint64_t gva, const void *buf, size_t 
 
 /**
  * vmm_cpuid_supported - what can be offered to a guest on this host
+ * @vmm: the system
  * @entries: out: array, to be freed with free()
  *
  * Return: number of entries, or a negative errno.
@@ -442,7 +484,8 @@ int vmm_cpuid_supported(struct vmm *vmm, struct vmm_cpuid_entry **entries);
 
 /**
  * vmm_cpuid_topology - adapt a table to one vCPU of several
- * @entries: @count of them, changed in place
+ * @entries: the table, changed in place
+ * @count: entries there
  * @id: APIC id of the vCPU
  * @cpus: vCPUs of the VM: cores of one package, without SMT
  */
@@ -459,31 +502,41 @@ int vmm_vcpu_default_cpuid(struct vmm_vcpu *vcpu, uint32_t cpus);
 
 /**
  * vmm_vcpu_real_mode - real mode, flat segments at 0 but for CS
- * @cs: @ip: where to start
+ * @vcpu: the vCPU
+ * @cs: selector of the code segment, whose base is 16 times that
+ * @ip: where to start in it
+ *
+ * Return: 0 or a negative errno.
  */
 int vmm_vcpu_real_mode(struct vmm_vcpu *vcpu, uint16_t cs, uint16_t ip);
 
 /**
  * vmm_vcpu_protected_mode - 32-bit protected mode, flat segments, no paging, interrupts off
+ * @vcpu: the vCPU
  * @eip: where to start
  * @regs: initial general registers, or NULL for zeros; its rip and rflags are not used
  *
  * No descriptor table is in guest memory: selectors are 0x8 for code and 0x10 for data,
  * and GDTR is empty.
+ * Return: 0 or a negative errno.
  */
 int vmm_vcpu_protected_mode(struct vmm_vcpu *vcpu, uint32_t eip, const struct vmm_regs *regs);
 
 /**
  * vmm_vcpu_long_mode - 64-bit mode, flat segments, interrupts off
+ * @vcpu: the vCPU
  * @rip: where to start
  * @cr3: page tables, see vmm_identity_map()
  * @regs: as above
+ *
+ * Return: 0 or a negative errno.
  */
 int vmm_vcpu_long_mode(struct vmm_vcpu *vcpu, uint64_t rip, uint64_t cr3,
 		       const struct vmm_regs *regs);
 
 /**
  * vmm_identity_map - page tables that map the first gigabytes onto themselves, in 2M pages
+ * @vm: the VM
  * @gpa: where to put them; page aligned, (2 + @gigabytes) pages
  * @gigabytes: 1 to 512
  *
@@ -517,6 +570,7 @@ struct vmm_ops {
 
 /**
  * vmm_vcpu_run - run a vCPU until something ends it
+ * @vcpu: the vCPU
  * @ops: may be NULL
  * @opaque: for @ops
  *
@@ -532,7 +586,9 @@ int vmm_vcpu_enter(struct vmm_vcpu *vcpu);
 
 /**
  * vmm_vcpu_step - run a vCPU for one instruction, or up to the begin of a handler
- * @ops: @opaque: as above, for what the instruction does
+ * @vcpu: the vCPU
+ * @ops: as above, for what the instruction does; may be NULL
+ * @opaque: for @ops
  *
  * Return: 0: the exit is a DEBUG exit of kind VMM_DEBUG_STEP, or one that nobody handles, which
  * then stands for it; -ENOTSUP: without VMM_CAP_SINGLE_STEP; otherwise as vmm_vcpu_run().
@@ -551,7 +607,9 @@ const uint64_t *vmm_vcpu_exit_counts(const struct vmm_vcpu *vcpu);
 
 /**
  * vmm_vcpu_describe - registers, segments, control registers and the bytes at RIP, as text
- * @buf: @size: where to put it; cut to fit, always terminated
+ * @vcpu: the vCPU, which does not run
+ * @buf: where to put it; cut to fit, always terminated
+ * @size: bytes there
  *
  * Return: length of the text, or a negative errno if the state cannot be read.
  */
