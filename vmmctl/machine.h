@@ -75,10 +75,22 @@ struct cpu {
 
 /**
  * struct machine - all of it
+ * @options: the command line
+ * @vmm: the system
+ * @vm: the VM
+ * @cpus: its vCPUs
+ * @nr_cpus: how many
+ * @low_bytes: of memory below the hole under 4 GiB
  * @status: exit status once it has ended, -1 before; set once
  * @signal: that ended it, or 0
+ * @lock: guards @report and the watches' enabled
  * @report: why it ended, for stderr, or NULL; under @lock
  * @wake: eventfd: the main thread should look again
+ * @watches: what the main thread waits for; grows before vCPUs run
+ * @nr_watches: how many
+ * @claims: the devices' ports and addresses; likewise
+ * @nr_claims: how many
+ * @last_output: the serial port's, once no vCPU runs any more
  */
 struct machine {
 	const struct options *options;
@@ -86,7 +98,7 @@ struct machine {
 	struct vmm_vm *vm;
 	struct cpu *cpus;
 	uint32_t nr_cpus;
-	uint64_t low_bytes;		/* of memory below the hole under 4 GiB */
+	uint64_t low_bytes;
 	atomic_int status;
 	int signal;
 	pthread_mutex_t lock;
@@ -96,7 +108,7 @@ struct machine {
 	unsigned int nr_watches;
 	struct claim claims[MAX_PORTS];
 	unsigned int nr_claims;
-	void (*last_output)(void);	/* the serial port's, once no vCPU runs any more */
+	void (*last_output)(void);
 };
 
 /**
@@ -120,8 +132,10 @@ int machine_run(const struct options *options);
 
 /**
  * machine_stop - end the machine, from any thread; the first call decides
+ * @machine: the machine
  * @status: exit status
  * @fmt: why, for stderr; NULL: says itself
+ * @...: @fmt's
  *
  * Return: a value with which a device ends its vCPU's loop.
  */

@@ -12,7 +12,8 @@
  * guest_exec - have the vCPU execute some bytes of code
  * @vcpu: in the mode that vcpu_set_mode() made; its registers are those in
  *        vcpu->state.regs, but for RIP
- * @insn: the code, @size bytes; it is followed by an OUT to PORT_DONE
+ * @insn: the code; it is followed by an OUT to PORT_DONE
+ * @size: bytes of it
  *
  * vcpu->state.regs are what the code left. After an exception RSP is as it was
  * before; the rest of the vCPU is in the exception's handler, at CPL 0.

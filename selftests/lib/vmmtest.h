@@ -53,6 +53,7 @@ struct vcpu;
  * @mem_size: bytes of it
  * @tables: next free page for page tables
  * @mode: enum guest_mode that page tables and descriptors were last made for
+ * @vcpus: in any order; NULL: a free place
  */
 struct vm {
 	int dev;
@@ -67,6 +68,7 @@ struct vm {
 
 /**
  * struct vcpu - a vCPU
+ * @vm: its VM
  * @fd: the vCPU
  * @run: its run area
  * @state: working copy for vcpu_get() and vcpu_set()
@@ -93,6 +95,8 @@ bool has_caps(u64 caps);
  * vm_create - a VM with memory at guest-physical 0 in slot 0
  * @mem_size: bytes of it, 0 for none
  * @flags: VMM_VM_*
+ *
+ * Return: the VM; a failure ends the test.
  */
 struct vm *vm_create(size_t mem_size, u32 flags);
 void vm_destroy(struct vm *vm);

@@ -13,7 +13,10 @@
 
 /**
  * struct power - the registers
+ * @machine: the machine
  * @lock: for those below; read and written by any vCPU
+ * @enable: the PM1 enable register
+ * @control: the PM1 control register
  */
 struct power {
 	struct machine *machine;

@@ -42,12 +42,15 @@ enum {
 
 /**
  * struct rtc - the clock
+ * @machine: the machine
  * @lock: all that follows
+ * @index: of the register at the data port
  * @cmos: registers; those of the time are current only while B_SET is set
  * @offset: guest's seconds less the host's
  * @next_second: of guest time, that update and alarm interrupts look at next
  * @next_periodic: CLOCK_REALTIME in ns
  * @timer: runs while an interrupt is enabled
+ * @level: of the IRQ, as last told to the module
  */
 struct rtc {
 	struct machine *machine;

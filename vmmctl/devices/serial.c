@@ -55,15 +55,31 @@ enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR };
 
 /**
  * struct serial - the port
+ * @machine: the machine
  * @lock: all that follows
+ * @ier: interrupts enabled
+ * @lcr: line control
+ * @mcr: modem control
+ * @scr: scratch
+ * @fcr: FIFO control, as written
+ * @divisor: as written; sending takes no time
  * @transmit_pending: the "transmitter empty" interrupt was not yet taken notice of
  * @polls: looks at the line status in a row, without sending
  * @polled: there were so many that the guest polls for input; until it sets the port up again
- * @input: bytes from stdin, a ring of @held bytes from @first on
+ * @input: bytes from stdin, a ring
+ * @first: the oldest byte in @input
+ * @held: bytes in @input
  * @loop: bytes that the guest sent to itself
+ * @loop_held: bytes in @loop
+ * @output: bytes for stdout, gathered
+ * @output_held: bytes in @output
  * @paused: stdin is not read, for want of room
  * @timer_armed: the flush timer runs
  * @level: of the IRQ, as last told to the module
+ * @timer: timerfd for the flush
+ * @stdin_watch: calls when stdin can be read
+ * @terminal: stdin is a terminal
+ * @escaped: the last byte from it was ESCAPE
  */
 struct serial {
 	struct machine *machine;

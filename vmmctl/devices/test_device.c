@@ -28,7 +28,12 @@
 
 /**
  * struct test_device - what it remembers
+ * @machine: the machine
  * @lock: all of it; also held while a page is away
+ * @scratch: at SCRATCH_PORT
+ * @byte: at BYTE_PORT
+ * @gsi: levels as written at GSI_PORT
+ * @memory: at SCRATCH_MEMORY
  */
 struct test_device {
 	struct machine *machine;
