@@ -12,7 +12,10 @@ struct vm;
 
 /**
  * copy_in - copy a structure of the caller's size into one of ours
- * @known: its flags
+ * @to: where to; zero behind what the caller has
+ * @ours: its size
+ * @from: the caller's structure, which begins with its size and flags
+ * @known: flags that are no error
  *
  * Return: 0, EFAULT, EINVAL (shorter than any version, unknown flags), E2BIG (not zero where longer
  * than ours).

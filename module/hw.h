@@ -105,10 +105,17 @@ struct vmm_hw_caps {
  * @get_segment: @index is an enum cpu_segment_index
  * @set_segment: likewise
  * @get_mode: the mode that code runs in
- * @set_cr0: @set_cr4, @set_efer: the guest's new value is in vcpu->cr0, cr4, efer
+ * @set_cr0: the guest's new value is in vcpu->cr0
+ * @set_cr4: likewise in vcpu->cr4
+ * @set_efer: likewise in vcpu->efer
  * @set_pdptes: see @loads_pdptes; checked above
- * @get_cr2: @set_cr2, @get_cr3, @set_cr3: these change without exits
- * @get_dr6: @set_dr7: DR6 as the guest left it; DR7 in force (guest's or debugger's)
+ * @get_cr2: changes without exits, as CR3 does
+ * @set_cr2: set it
+ * @get_cr3: see @get_cr2
+ * @set_cr3: set it
+ * @get_dr6: DR6 as the guest left it
+ * @set_dr6: set it
+ * @set_dr7: DR7 in force (guest's or debugger's)
  * @get_msr: MSRs that the hardware swaps or holds for the guest: STAR, LSTAR, CSTAR,
  *           SFMASK, KERNEL_GS_BASE, SYSENTER_*, PAT, DEBUGCTL, SPEC_CTRL, TSC_AUX and
  *           no other; ENOENT for those

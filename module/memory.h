@@ -71,8 +71,8 @@ struct memory_range {
 /* Invalidations that a fault can tell from its own before it must assume the worst */
 #define MEMORY_HISTORY	16
 
-/**
- * struct memory - the memory of a VM
+/*
+ * The memory of a VM
  *
  * Legend: [I] immutable, [L] vm->lock, [S] read under srcu, replaced under vm->lock with
  * @lock held for writing, [lock] read with @lock held for reading, changed with it held for
@@ -104,7 +104,9 @@ void memory_destroy(struct vm *vm);
  * memory_set_slot - add, move, change or delete a slot
  * @vm: the VM; vm->lock is held, current->mm is vm->mm; may sleep
  * @slot: number, below MEMORY_MAX_SLOTS
- * @gpa: @bytes, @hva: page aligned; @bytes 0 deletes
+ * @gpa: guest-physical address, page aligned
+ * @bytes: length, page aligned; 0 deletes
+ * @hva: address in vm->mm, page aligned
  * @flags: MEMORY_READONLY, MEMORY_LOG_DIRTY
  *
  * When it returns, no vCPU and no memory_read() or memory_write() uses what the slot was before. A
@@ -119,7 +121,12 @@ int memory_set_slot(struct vm *vm, u32 slot, u64 gpa, u64 bytes, u64 hva, u32 fl
 #define MEMORY_MMIO	1	/* no slot there, or a write to a read-only one */
 
 /**
- * memory_is_mmio - would memory_fault() answer MEMORY_MMIO? Any context that may not sleep included
+ * memory_is_mmio - would memory_fault() answer MEMORY_MMIO?
+ * @vm: the VM; any context
+ * @gpa: where
+ * @access: ACCESS_*
+ *
+ * Return: true: it would.
  */
 bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access);
 
@@ -137,7 +144,8 @@ int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access);
 /**
  * memory_prefault - do the work of later faults now
  * @vm: the VM; current->mm is vm->mm; may sleep
- * @gpa: @bytes: page aligned
+ * @gpa: where to begin, page aligned
+ * @bytes: page aligned, not 0
  * @write: for writing, where the slot allows it; marks nothing dirty
  * @done: out, always: bytes from @gpa on that are mapped
  *
@@ -149,7 +157,8 @@ int memory_prefault(struct vm *vm, u64 gpa, u64 bytes, bool write, u64 *done);
 /**
  * memory_touched - which pages were accessed by guests since they were forgotten
  * @vm: the VM; current->mm is vm->mm; may sleep
- * @gpa: @bytes: page aligned
+ * @gpa: where to begin, page aligned
+ * @bytes: page aligned
  * @bitmap: a bit per page
  * @clear: and forget it
  *
@@ -161,17 +170,26 @@ int memory_touched(struct vm *vm, u64 gpa, u64 bytes, u64 __user *bitmap, bool c
 atomic64_t *dirty_log_create(u64 pages);
 
 /**
- * dirty_note_vcpu - a vCPU has written to a page of @slot, which cannot go away meanwhile
+ * dirty_note_vcpu - a vCPU has written to a page
+ * @vcpu: who
+ * @slot: where; it cannot go away meanwhile
+ * @gfn: the page
  */
 void dirty_note_vcpu(struct vcpu *vcpu, const struct memory_slot *slot, u64 gfn);
 
 /**
- * dirty_note - somebody else has written to pages of @slot
+ * dirty_note - somebody else has written to pages
+ * @slot: where; it cannot go away meanwhile
+ * @gfn: the first page
+ * @pages: how many
  */
 void dirty_note(const struct memory_slot *slot, u64 gfn, u64 pages);
 
 /**
- * dirty_note_logged - the CPU's log says that a vCPU has written to these pages; in the window
+ * dirty_note_logged - the CPU's log says that a vCPU has written to pages
+ * @vcpu: who; in its window
+ * @gpas: addresses in these pages
+ * @count: how many
  */
 void dirty_note_logged(struct vcpu *vcpu, const u64 *gpas, int count);
 
@@ -199,22 +217,36 @@ bool dirty_write(struct vcpu *vcpu, u64 gpa);
 int dirty_get(struct vm *vm, u32 slot, u64 first, u64 pages, u64 __user *bitmap, bool clear);
 
 /**
- * dirty_clear - take those bits from a log that are set in @bitmap; else as dirty_get()
+ * dirty_clear - take bits from a log
+ * @vm: as for dirty_get()
+ * @slot: number
+ * @first: page of the slot, a multiple of 64
+ * @pages: a multiple of 64, or up to the slot's end
+ * @bitmap: which bits to take
+ *
+ * Return: as dirty_get().
  */
 int dirty_clear(struct vm *vm, u32 slot, u64 first, u64 pages, const u64 __user *bitmap);
 
 /**
- * dirty_mark - note writes that the front end has done; vm->lock is held
+ * dirty_mark - note writes that the front end has done
+ * @vm: the VM; vm->lock is held
+ * @gpa: where they begin
+ * @bytes: how much
  *
  * Return: 0, EINVAL (@bytes 0), ERANGE (wraps), ENXIO (not all of it is in slots).
  */
 int dirty_mark(struct vm *vm, u64 gpa, u64 bytes);
 
 /**
- * memory_read - copy from guest-physical memory; may sleep, current->mm is vm->mm
- * memory_write - copy to it
+ * memory_read - copy from guest-physical memory
+ * @vm: the VM; may sleep, current->mm is vm->mm
+ * @gpa: where; may span slots
+ * @buf: the copy
+ * @len: bytes
  *
- * Ranges may span slots. Return: 0; ENXIO (no slot, or read-only for a write); EFAULT.
+ * memory_write() copies to it.
+ * Return: 0; ENXIO (no slot, or read-only for a write); EFAULT.
  */
 int memory_read(struct vm *vm, u64 gpa, void *buf, size_t len);
 int memory_write(struct vm *vm, u64 gpa, const void *buf, size_t len);
@@ -235,6 +267,8 @@ int memory_cmpxchg(struct vm *vm, u64 gpa, u64 old, u64 new, int size);
  * memory_peek - read guest-physical memory inside the window
  * @vcpu: the vCPU; in its window, so that no invalidation can complete meanwhile
  * @gpa: where; must not cross a page
+ * @buf: the copy
+ * @len: bytes
  *
  * Reads through the host frame that the vCPU's second-level table maps.
  * Return: 0, or EAGAIN if it is not mapped there now (leave the window and use memory_read()).
@@ -253,6 +287,7 @@ void memory_flush(struct vm *vm);
 
 /**
  * memory_leave_guests - each vCPU leaves its guest once; otherwise as memory_flush()
+ * @vm: as for memory_flush()
  */
 void memory_leave_guests(struct vm *vm);
 

@@ -22,12 +22,18 @@ int dirty_ring_create(struct vcpu *vcpu, u32 size);
 void dirty_ring_destroy(struct vcpu *vcpu);
 
 /**
- * dirty_ring_mmap - map it from VMM_RING_OFFSET on. ENXIO: there is none; EINVAL: it is shorter
+ * dirty_ring_mmap - map a ring from VMM_RING_OFFSET on
+ * @vcpu: whose
+ * @vma: where to
+ *
+ * Return: 0, ENXIO (there is none), EINVAL (it is shorter).
  */
 int dirty_ring_mmap(struct vcpu *vcpu, struct vm_area_struct *vma);
 
 /**
- * dirty_ring_push - note a page that the vCPU has written to; on its own thread, any context
+ * dirty_ring_push - note a page that the vCPU has written to
+ * @vcpu: the vCPU, by its own thread, any context
+ * @gfn: the page
  *
  * Return: false: there is no ring, or no room: the slot's bit must be set.
  */

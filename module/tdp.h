@@ -39,10 +39,13 @@ struct vm;
  * struct tdp_format - how a vendor writes an entry
  * @table: bits of an entry that points to a table
  * @present: any of these set: the entry is present
- * @read: @write, @user: bits that grant
+ * @read: bit that grants reads
+ * @write: likewise writes
+ * @user: likewise CPL 3's accesses, as which all of a guest's count; or 0
  * @exec: bit that grants execution (EPT), or 0
  * @no_exec: bit that denies it (NPT), or 0
- * @accessed: @dirty: bits that the CPU sets
+ * @accessed: bit that the CPU sets at any access, or 0
+ * @dirty: likewise at writes
  * @leaf: set in an entry above level 1 that maps a huge page
  * @ram: memory type of RAM in a leaf
  * @address: mask of the frame address
@@ -233,6 +236,8 @@ void tdp_free_zapped(struct tdp *tdp, struct list_head *zapped, bool may_sleep);
  * @start: first guest frame
  * @end: the one behind the last
  * @clear: forget it
+ *
+ * Return: true: some page was.
  */
 bool tdp_young(struct tdp *tdp, u64 start, u64 end, bool clear);
 
@@ -252,7 +257,11 @@ bool tdp_touched(struct tdp *tdp, u64 start, u64 end, u64 *bits, bool clear);
 #define TDP_UNMAPPED	(~0ull)
 
 /**
- * tdp_translate - host-physical address of a guest-physical one, or TDP_UNMAPPED
+ * tdp_translate - host-physical address of a guest-physical one
+ * @tdp: may be read, see above
+ * @gpa: guest-physical address
+ *
+ * Return: the address, or TDP_UNMAPPED.
  */
 u64 tdp_translate(const struct tdp *tdp, u64 gpa);
 

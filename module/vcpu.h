@@ -113,10 +113,25 @@ struct exit_emulate {
  * struct vcpu_exit - an exit, neutral
  * @reason: decides which member of the union is valid
  * @mode: that the guest is in, with EXIT_IO; else hw->get_mode() tells
- * @hw_reason: @hw_info1, @hw_info2: the vendor's, for diagnosis alone
+ * @hw_reason: the vendor's, for diagnosis alone
+ * @hw_info1: likewise
+ * @hw_info2: likewise
  * @rip: of the instruction
  * @next_rip: behind it; 0: the CPU does not say that, or not all that the reason's member of the
  *            union holds: the instruction must be decoded
+ * @io: EXIT_IO
+ * @mmio: EXIT_MMIO
+ * @emulate: EXIT_EMULATE
+ * @hypercall: EXIT_HYPERCALL
+ * @msr: EXIT_MSR
+ * @debug: EXIT_DEBUG
+ * @fault: EXIT_FAULT, EXIT_TDP_FAULT
+ * @exception: EXIT_EXCEPTION
+ * @cr: EXIT_CR, EXIT_DR
+ * @step: EXIT_STEP
+ * @eoi: EXIT_EOI
+ * @lapic: EXIT_LAPIC
+ * @message: EXIT_FAIL_ENTRY: static string
  */
 struct vcpu_exit {
 	enum exit_reason reason;
@@ -177,7 +192,7 @@ struct vcpu_exit {
 			u32 offset;	/* of the register */
 			u32 value;	/* of APIC_EOI: the vector that was ended */
 		} lapic;
-		const char *message;	/* EXIT_FAIL_ENTRY: static string */
+		const char *message;
 	};
 };
 
@@ -224,9 +239,6 @@ enum vcpu_mode {
 	VCPU_IN_WINDOW,		/* an interrupt is needed to make it look */
 };
 
-/**
- * struct vcpu - a virtual CPU
- */
 struct vcpu {
 	struct vm *vm;			/* [I] */
 	u32 id;				/* [I] the VMM's number, initial APIC id */

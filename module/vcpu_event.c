@@ -179,6 +179,8 @@ static bool interrupt_waits(struct vcpu *vcpu)
 /**
  * vcpu_halt_ends - is there an event that ends a HLT?
  * @vcpu: the vCPU, by its own thread
+ *
+ * Return: true: the vCPU has to go on.
  */
 bool vcpu_halt_ends(struct vcpu *vcpu)
 {

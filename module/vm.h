@@ -57,7 +57,11 @@ static inline bool vm_has_siblings(const struct vm *vm)
 }
 
 /**
- * vm_vcpu_by_id - the vCPU with the VMM's number @id, or NULL
+ * vm_vcpu_by_id - find a vCPU
+ * @vm: the VM
+ * @id: the VMM's number
+ *
+ * Return: the vCPU, or NULL.
  */
 struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id);
 

@@ -338,7 +338,8 @@ put_file:
  * @fd: the eventfd
  * @gsi: the GSI
  *
- * When it returns, the eventfd raises the GSI no more. Return: 0; EINVAL, EBADF as above; ENOENT.
+ * When it returns, the eventfd raises the GSI no more.
+ * Return: 0; EINVAL, EBADF as above; ENOENT.
  */
 int irqfd_deassign(struct vm *vm, int fd, u32 gsi)
 {
@@ -506,7 +507,8 @@ free:
  * @match: only when @value is written
  * @value: which must fit @length
  *
- * When it returns, writes leave again. Return: 0; EINVAL, EBADF as above; ENOENT.
+ * When it returns, writes leave again.
+ * Return: 0; EINVAL, EBADF as above; ENOENT.
  */
 int ioeventfd_deassign(struct vm *vm, u64 address, u32 length, int fd, bool port, bool match,
 		       u64 value)

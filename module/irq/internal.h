@@ -61,8 +61,22 @@ struct pit;
 
 /**
  * struct irq_controllers - what a VM has of its own for interrupts
- * @pic: @ioapic, @pit: NULL where the VMM has its own
+ * @vm: the VM
+ * @pic: the PIC pair; NULL where the VMM has its own
+ * @ioapic: likewise
+ * @pit: likewise
  * @extint_vcpu: index of the vCPU that I/O APIC pin 0 passes that line on to, or -1
+ * @routing: where the GSIs go
+ * @mutex: routes and eventfds; innermost of the mutexes
+ * @irqfd_lock: of the lists of irqfds; a spinlock with interrupts off, taken inside of wait
+ *              queue locks
+ * @irqfds: those that live
+ * @nr_irqfds: how many there are, dying ones included
+ * @dead_irqfds: those whose eventfd was closed
+ * @irqfd_reaper: frees @dead_irqfds
+ * @resamplers: who is told of EOIs
+ * @ioeventfds: by address
+ * @nr_ioeventfds: for memory, for ports
  */
 struct irq_controllers {
 	struct vm *vm;				/* [I] */
@@ -71,17 +85,17 @@ struct irq_controllers {
 	struct pit *pit;			/* [I] */
 	int extint_vcpu;			/* [a] written under ioapic->lock */
 	struct irq_routing __rcu *routing;	/* [R] */
-	struct mutex mutex;			/* routes and eventfds; innermost of the mutexes */
+	struct mutex mutex;
 
 	/* eventfd.c */
 	spinlock_t irqfd_lock;
 	struct list_head irqfds;		/* [irqfd_lock] */
 	unsigned int nr_irqfds;			/* [irqfd_lock] until they are freed */
-	struct list_head dead_irqfds;		/* [irqfd_lock] their eventfd was closed */
+	struct list_head dead_irqfds;		/* [irqfd_lock] */
 	struct work_struct irqfd_reaper;
 	struct list_head resamplers;		/* [R] */
 	DECLARE_HASHTABLE(ioeventfds, 6);	/* [R] */
-	unsigned int nr_ioeventfds[2];		/* [m], read as a hint: for memory, for ports */
+	unsigned int nr_ioeventfds[2];		/* [m], read as a hint */
 };
 
 /*
@@ -157,7 +171,9 @@ struct lapic_timer {
 
 /**
  * struct lapic - a local APIC
- * @base: IA32_APIC_BASE; @mode follows from it
+ * @vcpu: whose
+ * @base: IA32_APIC_BASE
+ * @mode: follows from @base
  * @id: the APIC id; the ID register shows it in the format of the mode
  * @isr_map: of ISR what vcpu->irr_map is of IRR, but exact: there a bit is set whenever its word of
  *           the register may not be zero
@@ -165,6 +181,7 @@ struct lapic_timer {
  * @events: LAPIC_EVENT_*
  * @sipi_vector: of LAPIC_EVENT_SIPI
  * @user_eoi: vector whose EOI the VMM's I/O APIC is to hear of, or -1
+ * @timer: its timer
  * @virtual: hw_caps.virtual_apic: while the guest runs the processor works on @regs. It delivers
  *           what IRR holds, moves bits to ISR, and ends what is in service there
  * @regs: one page, as the guest sees it. TMR [a], changed by any sender, and so is IRR, unless
@@ -172,6 +189,7 @@ struct lapic_timer {
  *        acceptance (LDR, DFR, SPIV, PPR, LVTs)
  * @requests: where senders set their bits, laid out as IRR. That is IRR itself, or where @virtual
  *            @posted, from which the vCPU's thread moves them to IRR
+ * @posted: requests that IRR does not have yet, with @virtual
  *
  * There is no lock: senders only set bits that the vCPU's thread takes.
  */
@@ -210,8 +228,11 @@ static inline void lapic_set(struct lapic *lapic, u32 offset, u32 value)
 /**
  * struct irq_message - an interrupt on its way to LAPICs
  * @dest: destination id, physical or logical
+ * @logical: @dest is a logical id
  * @wide: @dest is a 32-bit id of x2APIC, so that 0xff is no broadcast
+ * @level: level-triggered
  * @mode: APIC_DELIVERY_MODE_*, or IRQ_MODE_SIPI
+ * @vector: of the interrupt, or of a SIPI
  * @lowest: only one of those that match gets it
  * @exclude: one that does not get it, or NULL
  */

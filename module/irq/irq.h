@@ -112,16 +112,19 @@ int lapic_create(struct vcpu *vcpu);		/* does nothing without VMM_VM_LAPIC */
 void lapic_destroy(struct vcpu *vcpu);
 void lapic_reset(struct vcpu *vcpu, bool init);
 
-/**
- * irq_pending - the vector that the vCPU should take now, IRQ_NONE or IRQ_HELD_BACK
- *
- * The LAPIC's highest request above PPR, or IRQ_EXTINT when the PIC pair requests and LVT0 (or
- * I/O APIC pin 0, or a disabled or absent LAPIC) lets it through: that vector is known only after
- * the acknowledge cycle. Changes nothing that can be seen. vCPU thread, window or outside.
- */
 #define IRQ_EXTINT	256
 #define IRQ_NONE	(-1)
 #define IRQ_HELD_BACK	(-2)	/* by priorities: see lapic_tpr_threshold() */
+
+/**
+ * irq_pending - what should the vCPU take now?
+ * @vcpu: the vCPU, by its own thread, window or outside
+ *
+ * The LAPIC's highest request above PPR, or IRQ_EXTINT when the PIC pair requests and LVT0 (or
+ * I/O APIC pin 0, or a disabled or absent LAPIC) lets it through: that vector is known only after
+ * the acknowledge cycle. Changes nothing that can be seen.
+ * Return: a vector, IRQ_EXTINT, IRQ_NONE or IRQ_HELD_BACK.
+ */
 int irq_pending(struct vcpu *vcpu);
 /* The same, less what the processor delivers by itself (hw_caps.virtual_apic) */
 int irq_to_inject(struct vcpu *vcpu);

@@ -121,7 +121,8 @@ struct svm_vcpu {
  * @flush_by_asid: TLB_CONTROL can flush one ASID
  * @next_rip: exits carry the next RIP, injected software events take it
  * @decode_assists: register numbers and instruction bytes come with exits
- * @pause_filter: @pause_threshold: for PAUSE exits
+ * @pause_filter: PAUSE exits can come after a number of them
+ * @pause_threshold: which begins anew where so much time lies between two
  * @spec_ctrl: the CPU has SPEC_CTRL
  * @v_spec_ctrl: and swaps it by itself
  * @tsc_ratio: the CPU can scale the guest's TSC
@@ -203,7 +204,9 @@ asmlinkage void svm_vmrun(u64 *gprs, u64 vmcb_pa, u64 host_pa);
 
 /**
  * svm_vmrun_guarded - the same with speculation measures and SPEC_CTRL
- * @gprs: @vmcb_pa: @host_pa: as above
+ * @gprs: as above
+ * @vmcb_pa: as above
+ * @host_pa: as above
  * @guard: what to do
  */
 asmlinkage void svm_vmrun_guarded(u64 *gprs, u64 vmcb_pa, u64 host_pa, struct spec_guard *guard);

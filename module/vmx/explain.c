@@ -16,6 +16,8 @@
 
 /**
  * vmx_explain_refusal - why VMLAUNCH or VMRESUME failed (chapter 31.4 has the numbers)
+ *
+ * Return: a static string.
  */
 const char *vmx_explain_refusal(void)
 {

@@ -111,6 +111,8 @@ static noinline void read_at_rest(struct vmx_vcpu *vmx)
  * vmcs_get - read a cached field
  * @vcpu: window or at rest
  * @field: which
+ *
+ * Return: its value.
  */
 u64 vmcs_get(struct vcpu *vcpu, enum vmcs_cached field)
 {

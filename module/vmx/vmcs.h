@@ -108,7 +108,8 @@ static_assert(NR_VMCS_CACHED <= 64);
 
 /**
  * struct vmcs_cache - see above
- * @valid: @dirty: bits by enum vmcs_cached; what is dirty is valid
+ * @valid: a bit for each copy, by enum vmcs_cached
+ * @dirty: likewise: the VMCS has not got it yet; what is dirty is valid
  * @value: the copies
  */
 struct vmcs_cache {

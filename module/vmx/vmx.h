@@ -49,8 +49,9 @@ struct vmx_cpu {
 
 /**
  * struct vmx_host - the host's state, as the VMCS's host fields have it
- * @cr3: @fs_base: may differ from window to window
+ * @cr3: may differ from window to window
  * @cr4: likewise, and without VMXE where that was clear before the window
+ * @fs_base: may differ from window to window
  * @perf_global_ctrl: likewise, where it is swapped
  */
 struct vmx_host {
@@ -63,10 +64,17 @@ struct vmx_host {
 /**
  * struct vmx_found - what exits leave changed, to be put back at the window's end
  * @restore: RESTORE_* of vmx/host.h: which of the following; 0 outside of windows
- * @ds: @es: @fs: @gs: @ldt: selectors
- * @debugctl: @test_ctrl: @pebs_enable: MSRs
+ * @ds: selector
+ * @es: selector
+ * @fs: selector
+ * @gs: selector
+ * @ldt: selector
+ * @debugctl: the MSR
+ * @test_ctrl: the MSR
+ * @pebs_enable: the MSR
  * @kernel_gs_base: the MSR, in each window
- * @gdt: @idt: registers with their limits, in each window
+ * @gdt: the register with its limit, in each window
+ * @idt: likewise
  */
 struct vmx_found {
 	u32 restore;
@@ -88,14 +96,19 @@ struct vmx_found {
  * @constructed: fields that never change have been written
  * @current_here: the VMCS is current on this CPU: VMREAD and VMWRITE may be used
  * @launched: VMRESUME, not VMLAUNCH, is next
+ * @rsp_known: @rsp is
  * @failure: why there is no VMX in this window, where not @current_here
  * @special: SPECIAL_*: what entries and exits have to do beyond the usual; mostly nothing
  * @cpu: whose host state the VMCS holds; NULL before
  * @pml: where the CPU logs pages that the guest writes to, if @pml_on
+ * @pml_on: it does
  * @cache: of the VMCS's fields
- * @rip: @rflags: @interruptibility: as they are in the VMCS
- * @rsp: likewise, if @rsp_known; else the VMCS has a newer one than vcpu->regs
- * @host: @found: the host's state
+ * @rip: as it is in the VMCS
+ * @rflags: likewise
+ * @rsp: as it is in the VMCS, if @rsp_known; else the VMCS has a newer one than vcpu->regs
+ * @interruptibility: as it is in the VMCS
+ * @host: the host's state that exits load
+ * @found: and what they do not
  * @host_event: the vector of an NMI or machine check that ended the guest's run: the host's handler
  *              is called behind the window; else 0
  * @root: that the EPT pointer has
@@ -117,7 +130,8 @@ struct vmx_found {
  * @tsc_aux: loaded by host_set_user_msr()
  * @tpr_threshold: as the core wants it
  * @step_delivers: the step that the last entry made is the delivery of @injected
- * @step_shadow: @step_exceptions: interrupt shadow, intercepted exceptions without the step
+ * @step_shadow: interrupt shadow without the step
+ * @step_exceptions: intercepted exceptions without it
  * @step_rip: the instruction that is stepped over
  * @step_if: the guest's RFLAGS.IF before it
  *
@@ -171,9 +185,14 @@ struct vmx_vcpu {
 
 /**
  * struct vmx_features - what this host's VMX can do; set by init(), then immutable
- * @pin: @processor: @secondary: @exit: @entry: the controls that all vCPUs have
+ * @pin: pin-based controls that all vCPUs have
+ * @processor: likewise primary processor-based
+ * @secondary: likewise secondary ones
+ * @exit: likewise VM-exit controls
+ * @entry: likewise VM-entry controls
  * @revision: of VMCSs and VMXON regions
- * @cr0_fixed: @cr4_fixed: bits that must be one
+ * @cr0_fixed: CR0 bits that must be one
+ * @cr4_fixed: likewise of CR4
  * @basic_error_codes: exceptions may be injected with an error code whatever their vector (A.1)
  * @ept_ad: accessed and dirty bits in EPT entries
  * @pml: writes can be logged
@@ -188,7 +207,8 @@ struct vmx_vcpu {
  * @perf_global_ctrl: the MSR is swapped
  * @spec_ctrl: the CPU has SPEC_CTRL
  * @timer: VMX-preemption timer's value at a window's begin; 0: it is not used
- * @syscall_slots: @tsc_aux_slot: for host_set_user_msr(); the latter where there is a TSC_AUX
+ * @syscall_slots: for host_set_user_msr(): STAR, LSTAR, CSTAR, SFMASK
+ * @tsc_aux_slot: likewise, where there is a TSC_AUX
  */
 struct vmx_features {
 	u32 pin;

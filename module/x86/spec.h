@@ -33,6 +33,7 @@ struct vcpu;
 /**
  * struct spec_guard - what an entry and exit do besides the bare minimum
  * @flags: GUARD_*, SPEC_*; 0: nothing
+ * @reserved: zero
  * @guest_spec_ctrl: the guest's SPEC_CTRL
  * @host_spec_ctrl: the host's in this window
  *

@@ -155,14 +155,28 @@ struct cpu_msrs {
 
 /**
  * struct cpu_features - what the core asks of a vCPU's CPUID table; computed when the table is set
- * @cr4_allowed: CR4 bits that the guest may set; likewise @efer_allowed, @xcr0_allowed and
- *               @xss_allowed
- * @spec_ctrl_allowed: bits of IA32_SPEC_CTRL; likewise @pred_cmd_allowed and @flush_cmd_allowed, 0
- *                     where the guest has no such MSR
+ * @cr4_allowed: CR4 bits that the guest may set
+ * @efer_allowed: likewise of EFER
+ * @xcr0_allowed: likewise of XCR0
+ * @xss_allowed: likewise of IA32_XSS
+ * @spec_ctrl_allowed: likewise of IA32_SPEC_CTRL; 0 where the guest has no such MSR
+ * @pred_cmd_allowed: likewise of IA32_PRED_CMD
+ * @flush_cmd_allowed: likewise of IA32_FLUSH_CMD
  * @pv: KVM_FEATURE_* bits that the guest was told of
  * @gpa_bits: the guest's MAXPHYADDR
+ * @nx: pages that deny execution
+ * @gbpages: pages of 1 GiB
+ * @long_mode: long mode
+ * @la57: 5-level paging
+ * @xsave: XSAVE
+ * @xsaves: XSAVES and IA32_XSS
+ * @x2apic: x2APIC mode
+ * @tsc_deadline: the LAPIC timer's TSC-deadline mode
+ * @tsc_adjust: IA32_TSC_ADJUST exists
  * @spec_ctrl: IA32_SPEC_CTRL exists
+ * @arch_capabilities: IA32_ARCH_CAPABILITIES exists
  * @tsc_aux: IA32_TSC_AUX exists (RDTSCP or RDPID)
+ * @rdtscp: RDTSCP
  * @amd: vendor string: decides between vendor behaviours that a guest sees
  */
 struct cpu_features {
@@ -197,8 +211,12 @@ struct cpu_features {
  * struct code_page - the page that code was last fetched from in the window, and why it is that one
  * @host: the page in the host's memory; NULL: none
  * @linear: its linear address
- * @tdp: @flush_gen: the second-level table, and its generation, by which @host and @entry are right
- * @cr0: @cr3, @cr4, @efer: what the walk followed from
+ * @tdp: the second-level table, by which @host and @entry are right
+ * @flush_gen: its generation then
+ * @cr0: CR0: what the walk followed from
+ * @cr3: likewise
+ * @cr4: likewise
+ * @efer: likewise
  * @levels: entries on the way
  * @entry: they, in the host's memory
  * @value: what they were
@@ -216,8 +234,8 @@ struct code_page {
 	u64 value[WALK_MAX_LEVELS];
 };
 
-/**
- * struct mmio_op - an instruction with a device register as operand, decoded
+/*
+ * An instruction with a device register as operand, decoded
  *
  * Filled by decode.c, executed by mmio.c. Part of the vCPU's state while one of
  * its accesses waits for the VMM, so its size and layout are ABI (8 quadwords).

@@ -40,7 +40,8 @@ const struct cpuid_entry *cpuid_supported(u32 *count);
 /**
  * cpuid_set - give a vCPU its table
  * @vcpu: at rest
- * @entries: @count of them; copied
+ * @entries: the table; copied
+ * @count: entries there
  *
  * Fills vcpu->features. Bits that we do not virtualize are taken away in the copy, so that no
  * such feature shines through. Entries are found in constant time for the common leaves.
@@ -57,10 +58,10 @@ void cpuid_free(struct vcpu *vcpu);
 
 /**
  * cpuid_exec - the CPUID instruction: leaf and sub-leaf in EAX, ECX of vcpu->regs, results there
+ * @vcpu: the vCPU, in its window or outside
  *
  * Dynamic bits (OSXSAVE, OSPKE, APIC enable, XSAVE sizes) come from the vCPU's state. A leaf
  * that the table lacks behaves as that vendor's CPU does (Intel: highest basic leaf; AMD: zeros).
- * Window or outside.
  */
 void cpuid_exec(struct vcpu *vcpu);
 
@@ -76,10 +77,14 @@ enum msr_result {
 /**
  * msr_read - read a guest MSR
  * msr_write - write one
+ * @vcpu: the vCPU, in its window or outside
+ * @index: number of the MSR
+ * @data: out: its value
  * @host: the VMM asks (state transfer): permission bits and write-once rules do not apply
  *
- * Window or outside; in the window an access that must sleep answers MSR_OUTSIDE and has done
+ * In the window an access that must sleep answers MSR_OUTSIDE and has done
  * nothing. x2APIC registers, APIC_BASE and TSC_DEADLINE go to irq/, paravirtual ones to pv/.
+ * Return: enum msr_result.
  */
 enum msr_result msr_read(struct vcpu *vcpu, u32 index, u64 *data, bool host);
 enum msr_result msr_write(struct vcpu *vcpu, u32 index, u64 data, bool host);
@@ -230,6 +235,8 @@ int xstate_set_area(struct vcpu *vcpu, const void *area, u32 size);
 
 /**
  * guest_translate - walk the guest's page tables as the CPU would
+ * @vcpu: the vCPU, in its window or outside
+ * @gva: linear address
  * @access: ACCESS_*
  * @gpa: out
  * @fault: out: the exception that the guest would get
@@ -268,10 +275,12 @@ struct insn_bytes {
 
 /**
  * insn_fetch - get the code at CS:RIP, or more of it
+ * @vcpu: the vCPU, in its window or outside
  * @code: with @size 0 at first: up to INSN_MAX bytes, but not beyond the page; the rest with the
  *        next call
+ * @fault: out: the exception that the guest would get
  *
- * Window or outside. Return: as guest_translate(); 0 with at least one byte more than before.
+ * Return: as guest_translate(); 0 with at least one byte more than before.
  */
 int insn_fetch(struct vcpu *vcpu, struct insn_bytes *code, struct cpu_event *fault);
 /* The same without a fetch: the CPU has supplied the first @count bytes */
@@ -300,14 +309,17 @@ struct insn {
 /**
  * decode_simple - length and fields of the few instructions that exit without a memory operand
  *                 or with I/O
- * @bytes: @count of them
+ * @bytes: the code
+ * @count: bytes there
  * @code_size: 2, 4, 8
+ * @insn: out: the fields
  *
  * Return: 0; EINVAL: another instruction, or none; ENODATA: it is longer than @count.
  */
 int decode_simple(const u8 *bytes, int count, int code_size, struct insn *insn);
 /**
  * decode_mmio - decode an instruction with a device register as memory operand
+ * @vcpu: the vCPU
  * @code: its bytes
  * @op: out: all but @gpa
  *
@@ -317,6 +329,8 @@ int decode_simple(const u8 *bytes, int count, int code_size, struct insn *insn);
 int decode_mmio(struct vcpu *vcpu, const struct insn_bytes *code, struct mmio_op *op);
 /**
  * decode_next_rip - where the instruction of the current exit ends, when the CPU does not say
+ * @vcpu: the vCPU, in its window or outside
+ *
  * Return: 0 with vcpu->exit.next_rip set (and exit.cr.*, exit.io.* filled in for those exits);
  * 1: an exception for the guest was queued; 2: vcpu->exit is an EMULATE or FAULT exit for the
  * operand; EAGAIN: outside the window please; EINVAL: the bytes there are not such an instruction
@@ -325,15 +339,19 @@ int decode_mmio(struct vcpu *vcpu, const struct insn_bytes *code, struct mmio_op
 int decode_next_rip(struct vcpu *vcpu);
 /**
  * decode_hypercall - is what lies at CS:RIP a hypercall instruction, of either vendor?
+ * @vcpu: the vCPU, in its window or outside
+ *
  * Return: 1 with vcpu->exit.next_rip set; 0: no; EAGAIN: outside the window please.
  */
 int decode_hypercall(struct vcpu *vcpu);
 
 /**
  * decode_step - what a single step by RFLAGS.TF must know of the instruction at CS:RIP
+ * @vcpu: the vCPU, outside its window
  * @soft: out: the event that the instruction causes by itself; type EVENT_NONE: none
  *
- * Outside the window. Code that cannot be read is no such instruction: the CPU shall say.
+ * Code that cannot be read is no such instruction: the CPU shall say.
+ * Return: enum step_insn.
  */
 enum step_insn decode_step(struct vcpu *vcpu, struct cpu_event *soft);
 
