@@ -833,15 +833,15 @@ static void add_stats(struct vmm_stat *stats, const struct vcpu *vcpu)
 /* Of the VM: tables, and pages mapped by level */
 static const char *const vm_stat_names[] = { "table_pages", "pages_4k", "pages_2m", "pages_1g" };
 
-static void add_vm_stats(struct vmm_stat *entries, const struct tdp *tdp)
+static void add_vm_stats(struct vmm_stat *entries, const struct tdp_count *count)
 {
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(vm_stat_names); i++)
 		strscpy(entries[i].name, vm_stat_names[i], sizeof(entries[i].name));
-	entries[0].value = atomic_long_read(&tdp->table_pages);
+	entries[0].value = atomic_long_read(&count->table_pages);
 	for (i = 1; i <= TDP_MAX_LEAF; i++)
-		entries[i].value = atomic_long_read(&tdp->mapped[i]);
+		entries[i].value = atomic_long_read(&count->mapped[i]);
 }
 
 static long abi_get_stats(struct vm *vm, struct vcpu *one, void __user *arg)
@@ -867,7 +867,7 @@ static long abi_get_stats(struct vm *vm, struct vcpu *one, void __user *arg)
 	} else {
 		vm_for_each_vcpu(vm, vcpu, i)
 			add_stats(entries, vcpu);
-		add_vm_stats(entries + NR_STATS, vm->memory.tdp);
+		add_vm_stats(entries + NR_STATS, &vm->memory.count);
 	}
 	ret = store_array(stats.stats, stats.count, &stats.count, entries, there, sizeof(*entries));
 	kfree(entries);

@@ -104,7 +104,7 @@ bool dirty_write(struct vcpu *vcpu, u64 gpa)
 		return false;
 	slot = slot_at(locked_slots(memory), gfn);
 	if (slot && !(slot->flags & MEMORY_READONLY))
-		done = tdp_write(memory->tdp, gfn, slot->log);
+		done = tdp_write(vcpu->tdp, gfn, slot->log);
 	if (done)
 		dirty_note_vcpu(vcpu, slot, gfn);
 	read_unlock(&memory->lock);
@@ -139,21 +139,23 @@ static unsigned int weight(const u64 *words)
 /* Arm the pages of the bits that were taken; @gfn is that of the first. */
 static void arm(struct memory *memory, u64 gfn, const u64 *words, int count)
 {
+	struct tdp *tdp;
 	int i;
 
 	write_lock(&memory->lock);
 	for (i = 0; i < count; i++, gfn += 64) {
 		if (gfn % TDP_ENTRIES == 0 && i + TABLE_WORDS <= count &&
 		    weight(words + i) >= DIRTY_TABLE) {
-			tdp_protect(memory->tdp, gfn, gfn + TDP_ENTRIES, true);
+			memory_for_each_view(memory, tdp)
+				tdp_protect(tdp, gfn, gfn + TDP_ENTRIES, true);
 			gfn += TDP_ENTRIES - 64;
 			i += TABLE_WORDS - 1;
 		} else if (words[i]) {
-			tdp_rearm(memory->tdp, gfn, words[i]);
+			memory_rearm(memory, gfn, words[i]);
 		}
 	}
 	/* Even if nothing has changed: another fault may have armed these pages (open_table()). */
-	tdp_stale(memory->tdp);
+	memory_stale(memory);
 	write_unlock(&memory->lock);
 }
 

@@ -35,6 +35,7 @@ MODULE_PARM_DESC(huge_pages, "map huge pages of the host as such (default on)");
  * @exec: the guest runs code
  * @early: it does nothing there yet
  * @vcpu: whose guest it is; NULL: @early
+ * @tdp: the view in which
  *
  * @seq: invalidate_seq when the try began
  * @slot: a copy
@@ -54,6 +55,7 @@ struct fault {
 	bool exec;
 	bool early;
 	struct vcpu *vcpu;
+	struct tdp *tdp;
 
 	unsigned long seq;
 	struct memory_slot slot;
@@ -425,7 +427,7 @@ static int install_locked(struct memory *memory, struct fault *fault,
 	int ret = check_mapping(memory, fault, mapping);
 
 	if (!ret)
-		ret = tdp_map(memory->tdp, mapping, cache, zapped);
+		ret = tdp_map(fault->tdp, mapping, cache, zapped);
 	if (ret < 0)
 		return ret;
 	mark_dirty(fault, mapping);
@@ -511,7 +513,7 @@ static int try_fault(struct vm *vm, struct fault *fault, struct tdp_cache *cache
 
 	if (ret == 1) {
 		memory_flush(vm);
-		tdp_free_zapped(memory->tdp, &zapped, true);
+		tdp_free_zapped(&memory->count, &zapped, true);
 		ret = MEMORY_MAPPED;
 	} else if (ret == -EBUSY) {
 		ret = wait_event_interruptible(memory->invalidate_wait,
@@ -545,6 +547,7 @@ int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 	fault.exec = access & ACCESS_EXEC;
 	fault.early = false;
 	fault.vcpu = vcpu;
+	fault.tdp = vcpu->tdp;
 	ret = map_fault(vcpu->vm, &fault, &cache);
 	tdp_cache_drain(&cache);
 	return ret;
@@ -554,7 +557,7 @@ int memory_prefault(struct vm *vm, u64 gpa, u64 bytes, bool write, u64 *done)
 {
 	struct tdp_cache cache = { .count = 0 };
 	u64 end = (gpa + bytes) >> PAGE_SHIFT;
-	struct fault fault = { .gfn = gpa >> PAGE_SHIFT };
+	struct fault fault = { .gfn = gpa >> PAGE_SHIFT, .tdp = vm->memory.tdp };
 	int ret = 0;
 
 	*done = 0;

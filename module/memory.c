@@ -38,9 +38,11 @@ int memory_init(struct vm *vm)
 	ret = -ENOMEM;
 	if (!zalloc_cpumask_var(&memory->flush_cpus, GFP_KERNEL_ACCOUNT))
 		goto cleanup_srcu;
-	memory->tdp = tdp_create(vm);
+	INIT_LIST_HEAD(&memory->views);
+	memory->tdp = tdp_create(&memory->count);
 	if (!memory->tdp)
 		goto free_cpus;
+	list_add(&memory->tdp->link, &memory->views);
 	ret = memory_watch(vm);
 	if (ret)
 		goto destroy_tdp;
@@ -63,6 +65,7 @@ void memory_destroy(struct vm *vm)
 {
 	struct memory *memory = &vm->memory;
 	struct memory_slots *slots;
+	struct tdp *tdp, *next;
 	u32 i;
 
 	/* What is mapped goes with its tables: the notifier's last call has nothing to zap. */
@@ -71,7 +74,8 @@ void memory_destroy(struct vm *vm)
 	write_unlock(&memory->lock);
 
 	memory_unwatch(vm);
-	tdp_destroy(memory->tdp);
+	list_for_each_entry_safe(tdp, next, &memory->views, link)
+		tdp_destroy(tdp);
 	free_cpumask_var(memory->flush_cpus);
 	for (i = 0; slots && i < slots->count; i++)
 		kvfree(slots->slot[i].log);
@@ -148,12 +152,12 @@ static void publish_slots(struct vm *vm, struct memory_slots *changed,
 		memory_begin_change(vm, start, end, true);
 	write_lock(&memory->lock);
 	if (old)
-		tdp_zap(memory->tdp, old->gfn, old->gfn + old->pages, &zapped);
+		memory_zap(memory, old->gfn, old->gfn + old->pages, &zapped);
 	publish_locked(memory, changed);
 	write_unlock(&memory->lock);
 
 	memory_flush(vm);
-	tdp_free_zapped(memory->tdp, &zapped, true);
+	tdp_free_zapped(&memory->count, &zapped, true);
 	if (drain)
 		memory_end_change(vm, start, end);
 }
@@ -162,10 +166,12 @@ static void publish_slots(struct vm *vm, struct memory_slots *changed,
 static void publish_log(struct vm *vm, struct memory_slots *changed, const struct memory_slot *new)
 {
 	struct memory *memory = &vm->memory;
+	struct tdp *tdp;
 
 	write_lock(&memory->lock);
 	publish_locked(memory, changed);
-	tdp_protect(memory->tdp, new->gfn, new->gfn + new->pages, new->log);
+	memory_for_each_view(memory, tdp)
+		tdp_protect(tdp, new->gfn, new->gfn + new->pages, new->log);
 	write_unlock(&memory->lock);
 	memory_flush(vm);
 }
@@ -285,6 +291,7 @@ int memory_touched(struct vm *vm, u64 gpa, u64 bytes, u64 __user *bitmap, bool c
 	u64 gfn = gpa >> PAGE_SHIFT;
 	u64 end = gfn + (bytes >> PAGE_SHIFT);
 	bool cleared = false;
+	struct tdp *tdp;
 	int ret = 0;
 
 	if (!hw_caps.tdp->accessed)
@@ -299,7 +306,10 @@ int memory_touched(struct vm *vm, u64 gpa, u64 bytes, u64 __user *bitmap, bool c
 
 		memset(bits, 0, sizeof(bits));
 		read_lock(&memory->lock);
-		cleared |= tdp_touched(memory->tdp, gfn, gfn + pages, bits, clear);
+		memory_for_each_view(memory, tdp)
+			cleared |= tdp_touched(tdp, gfn, gfn + pages, bits, clear);
+		if (cleared)
+			memory_stale(memory);
 		read_unlock(&memory->lock);
 		if (copy_to_user(bitmap, bits, words * sizeof(u64)))
 			ret = -EFAULT;
@@ -307,10 +317,8 @@ int memory_touched(struct vm *vm, u64 gpa, u64 bytes, u64 __user *bitmap, bool c
 		cond_resched();
 	}
 	/* Else the next access may go through a translation that is cached, and unseen. */
-	if (cleared) {
-		tdp_stale(memory->tdp);
+	if (cleared)
 		memory_flush(vm);
-	}
 	return ret;
 }
 

@@ -23,6 +23,7 @@
 #define VMM_MEMORY_H
 
 #include <linux/cpumask.h>
+#include <linux/list.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
@@ -30,7 +31,8 @@
 #include <linux/types.h>
 #include <linux/wait.h>
 
-struct tdp;
+#include "tdp.h"
+
 struct vcpu;
 struct vm;
 
@@ -76,9 +78,10 @@ struct memory_range {
  *
  * Legend: [I] immutable, [L] vm->lock, [S] read under srcu, replaced under vm->lock with
  * @lock held for writing, [lock] read with @lock held for reading, changed with it held for
- * writing, [F] flush_lock.
+ * writing, [F] flush_lock, [V] read with vm->lock, @lock or @flush_lock held, changed with all of
+ * them, @lock for writing.
  *
- * Order: vm->lock, @lock; @flush_lock alone. Neither spinlock is taken with interrupts off.
+ * Order: vm->lock, @lock, @flush_lock. Neither spinlock is taken with interrupts off.
  */
 struct memory {
 	struct memory_slots __rcu *slots;	/* [S] NULL: none */
@@ -90,12 +93,17 @@ struct memory {
 	struct memory_range invalidating;	/* [lock] bounds of those that run */
 	struct memory_range invalidated[MEMORY_HISTORY];/* [lock] by number, the last that ended */
 	wait_queue_head_t invalidate_wait;	/* for none to run */
-	struct tdp *tdp;			/* [I] the default view */
+	struct tdp *tdp;			/* [I] view 0 */
+	struct list_head views;			/* [V] struct tdp, view 0 among them */
+	struct tdp_count count;			/* of all views */
 	bool logged;				/* [L] read without: a slot has a log, or had one */
 	bool log_wanted;			/* [L] read without: a slot has a log */
 	spinlock_t flush_lock;
 	cpumask_var_t flush_cpus;		/* [F] */
 };
+
+#define memory_for_each_view(memory, tdp)					\
+	list_for_each_entry(tdp, &(memory)->views, link)
 
 int memory_init(struct vm *vm);
 void memory_destroy(struct vm *vm);

@@ -44,7 +44,7 @@ static void zap_hva(struct memory *memory, unsigned long start, unsigned long en
 
 	for (i = 0; slots && i < slots->count; i++)
 		if (slot_overlap(&slots->slot[i], start, end, &first, &last))
-			tdp_zap(memory->tdp, first, last, zapped);
+			memory_zap(memory, first, last, zapped);
 }
 
 void memory_begin_change(struct vm *vm, unsigned long start, unsigned long end, bool may_sleep)
@@ -64,7 +64,7 @@ void memory_begin_change(struct vm *vm, unsigned long start, unsigned long end, 
 	write_unlock(&memory->lock);
 
 	memory_flush(vm);
-	tdp_free_zapped(memory->tdp, &zapped, may_sleep);
+	tdp_free_zapped(&memory->count, &zapped, may_sleep);
 }
 
 void memory_end_change(struct vm *vm, unsigned long start, unsigned long end)
@@ -101,14 +101,18 @@ static bool young(struct mmu_notifier *notifier, unsigned long start, unsigned l
 	struct memory *memory = &notifier_vm(notifier)->memory;
 	const struct memory_slots *slots;
 	bool young = false;
+	struct tdp *tdp;
 	u64 first, last;
 	u32 i;
 
 	read_lock(&memory->lock);
 	slots = locked_slots(memory);
-	for (i = 0; slots && i < slots->count; i++)
-		if (slot_overlap(&slots->slot[i], start, end, &first, &last))
-			young |= tdp_young(memory->tdp, first, last, clear);
+	for (i = 0; slots && i < slots->count; i++) {
+		if (!slot_overlap(&slots->slot[i], start, end, &first, &last))
+			continue;
+		memory_for_each_view(memory, tdp)
+			young |= tdp_young(tdp, first, last, clear);
+	}
 	read_unlock(&memory->lock);
 	return young;
 }
@@ -144,7 +148,7 @@ static void release(struct mmu_notifier *notifier, struct mm_struct *mm)
 	write_unlock(&memory->lock);
 
 	memory_flush(vm);
-	tdp_free_zapped(memory->tdp, &zapped, true);
+	tdp_free_zapped(&memory->count, &zapped, true);
 	vm_for_each_vcpu(vm, vcpu, i)
 		vcpu_request(vcpu, VCPU_REQ_DEAD);
 }
@@ -169,13 +173,19 @@ void memory_unwatch(struct vm *vm)
 	mmu_notifier_unregister(&vm->memory.notifier, vm->mm);
 }
 
+/* May a vCPU hold what was removed from this view? memory.flush_lock is held. */
+static bool is_stale(const struct tdp *tdp)
+{
+	return tdp->flushing_gen != tdp->flushed_gen;
+}
+
 /* The interrupt itself made the vCPU leave the guest; where it is taken no peek is under way. */
 static void leave_guest(void *unused)
 {
 }
 
-/* memory.flush_lock is held. */
-static void interrupt_guests(struct vm *vm)
+/* All of them, or those with stale translations; memory.flush_lock is held. */
+static void interrupt_guests(struct vm *vm, bool all)
 {
 	struct memory *memory = &vm->memory;
 	struct vcpu *vcpu;
@@ -188,7 +198,9 @@ static void interrupt_guests(struct vm *vm)
 	smp_mb();
 	cpumask_clear(memory->flush_cpus);
 	vm_for_each_vcpu(vm, vcpu, i)
-		if (READ_ONCE(vcpu->mode) == VCPU_IN_WINDOW)
+		/* The view is that of this window or a later one. */
+		if (smp_load_acquire(&vcpu->mode) == VCPU_IN_WINDOW &&
+		    (all || is_stale(READ_ONCE(vcpu->tdp))))
 			cpumask_set_cpu(READ_ONCE(vcpu->cpu), memory->flush_cpus);
 	on_each_cpu_mask(memory->flush_cpus, leave_guest, NULL, true);
 }
@@ -196,24 +208,25 @@ static void interrupt_guests(struct vm *vm)
 void memory_leave_guests(struct vm *vm)
 {
 	spin_lock(&vm->memory.flush_lock);
-	interrupt_guests(vm);
+	interrupt_guests(vm, true);
 	spin_unlock(&vm->memory.flush_lock);
 }
 
 void memory_flush(struct vm *vm)
 {
 	struct memory *memory = &vm->memory;
-	struct tdp *tdp = memory->tdp;
-	u64 gen;
-
-	if (READ_ONCE(tdp->flushed_gen) == atomic64_read(&tdp->flush_gen))
-		return;
+	bool stale = false;
+	struct tdp *tdp;
 
 	spin_lock(&memory->flush_lock);
-	gen = atomic64_read(&tdp->flush_gen);
-	if (tdp->flushed_gen != gen) {
-		interrupt_guests(vm);
-		WRITE_ONCE(tdp->flushed_gen, gen);
+	memory_for_each_view(memory, tdp) {
+		tdp->flushing_gen = atomic64_read(&tdp->flush_gen);
+		stale |= is_stale(tdp);
+	}
+	if (stale) {
+		interrupt_guests(vm, false);
+		memory_for_each_view(memory, tdp)
+			tdp->flushed_gen = tdp->flushing_gen;
 	}
 	spin_unlock(&memory->flush_lock);
 }

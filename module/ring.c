@@ -168,7 +168,7 @@ static void arm_entries(struct vm *vm, const struct dirty_ring *ring, u32 from, 
 		if (!slot || !slot->log)
 			continue;
 		if (mask && gfn - base >= 64) {
-			tdp_rearm(memory->tdp, base, mask);
+			memory_rearm(memory, base, mask);
 			mask = 0;
 		}
 		if (!mask)
@@ -176,8 +176,8 @@ static void arm_entries(struct vm *vm, const struct dirty_ring *ring, u32 from, 
 		mask |= BIT_ULL(gfn - base);
 	}
 	if (mask)
-		tdp_rearm(memory->tdp, base, mask);
-	tdp_stale(memory->tdp);
+		memory_rearm(memory, base, mask);
+	memory_stale(memory);
 	write_unlock(&memory->lock);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Finding slots: for the files that implement memory.h alone.
+ * Slots, and what is done in all views: for the files that implement memory.h alone.
  */
 #ifndef VMM_SLOTS_H
 #define VMM_SLOTS_H
@@ -47,6 +47,33 @@ static inline unsigned long slot_hva(const struct memory_slot *slot, u64 gpa)
 static inline const struct memory_slots *locked_slots(struct memory *memory)
 {
 	return rcu_dereference_protected(memory->slots, lockdep_is_held(&memory->lock));
+}
+
+/* Remove what maps a range, in all views; memory.lock is held for writing. */
+static inline void memory_zap(struct memory *memory, u64 start, u64 end, struct list_head *zapped)
+{
+	struct tdp *tdp;
+
+	memory_for_each_view(memory, tdp)
+		tdp_zap(tdp, start, end, zapped);
+}
+
+/* tdp_rearm() in all views; memory.lock is held for writing. */
+static inline void memory_rearm(struct memory *memory, u64 gfn, u64 mask)
+{
+	struct tdp *tdp;
+
+	memory_for_each_view(memory, tdp)
+		tdp_rearm(tdp, gfn, mask);
+}
+
+/* tdp_stale() for all views; memory.lock is held. */
+static inline void memory_stale(struct memory *memory)
+{
+	struct tdp *tdp;
+
+	memory_for_each_view(memory, tdp)
+		tdp_stale(tdp);
 }
 
 /* A copy of the slot that holds @gfn; false: there is none */

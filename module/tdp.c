@@ -81,7 +81,13 @@ static struct page *alloc_table(void)
 	return alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 }
 
-struct tdp *tdp_create(struct vm *vm)
+/**
+ * tdp_create - a root that maps nothing
+ * @count: of the VM
+ *
+ * Return: the tdp, or NULL.
+ */
+struct tdp *tdp_create(struct tdp_count *count)
 {
 	struct tdp *tdp = kzalloc(sizeof(*tdp), GFP_KERNEL_ACCOUNT);
 	struct page *page;
@@ -93,44 +99,46 @@ struct tdp *tdp_create(struct vm *vm)
 		kfree(tdp);
 		return NULL;
 	}
-	tdp->vm = vm;
+	tdp->count = count;
 	tdp->format = hw_caps.tdp;
 	tdp->table = page_address(page);
 	tdp->root = page_to_phys(page);
 	set_page_private(page, tdp->format->levels);
-	atomic_long_set(&tdp->table_pages, 1);
+	atomic_long_inc(&count->table_pages);
 	/* A backend that has never seen this root holds 0. */
 	atomic64_set(&tdp->flush_gen, 1);
+	tdp->flushed_gen = 1;
 	return tdp;
 }
 
 static void count_leaves(struct tdp *tdp, int level, long count)
 {
-	atomic_long_add(count, &tdp->mapped[level]);
+	atomic_long_add(count, &tdp->count->mapped[level]);
 }
 
 /* Take one table off the list and put its own tables on it instead. */
-static struct page *pop_table(struct tdp *tdp, struct list_head *zapped)
+static struct page *pop_table(struct tdp_count *count, struct list_head *zapped)
 {
+	const struct tdp_format *format = hw_caps.tdp;
 	struct page *page = list_first_entry(zapped, struct page, lru);
 	u64 *table = page_address(page);
 	int level = page_private(page);
 	int i, leaves = 0;
 
 	list_del(&page->lru);
-	atomic_long_dec(&tdp->table_pages);
+	atomic_long_dec(&count->table_pages);
 	for (i = 0; i < TDP_ENTRIES; i++) {
 		u64 entry = READ_ONCE(table[i]);
 
-		if (!is_present(tdp, entry))
+		if (!(entry & format->present))
 			continue;
-		if (is_leaf(tdp, entry, level))
+		if (level == 1 || (entry & format->leaf))
 			leaves++;
 		else
-			list_add(&virt_to_page(child_table(tdp, entry))->lru, zapped);
+			list_add(&virt_to_page(__va(entry & format->address))->lru, zapped);
 	}
 	if (leaves)
-		count_leaves(tdp, level, -leaves);
+		atomic_long_sub(leaves, &count->mapped[level]);
 	set_page_private(page, 0);
 	return page;
 }
@@ -147,7 +155,7 @@ void tdp_destroy(struct tdp *tdp)
 		return;
 	list_add(&virt_to_page(tdp->table)->lru, &tables);
 	while (!list_empty(&tables)) {
-		__free_page(pop_table(tdp, &tables));
+		__free_page(pop_table(tdp->count, &tables));
 		cond_resched();
 	}
 	kfree(tdp);
@@ -158,10 +166,10 @@ static void free_table_rcu(struct rcu_head *rcu)
 	__free_page(container_of(rcu, struct page, rcu_head));
 }
 
-void tdp_free_zapped(struct tdp *tdp, struct list_head *zapped, bool may_sleep)
+void tdp_free_zapped(struct tdp_count *count, struct list_head *zapped, bool may_sleep)
 {
 	while (!list_empty(zapped)) {
-		call_rcu(&pop_table(tdp, zapped)->rcu_head, free_table_rcu);
+		call_rcu(&pop_table(count, zapped)->rcu_head, free_table_rcu);
 		if (may_sleep)
 			cond_resched();
 	}
@@ -299,7 +307,7 @@ static int link_table(struct tdp *tdp, u64 *entry, u64 *old, int level,
 	}
 	*old = new;
 	cache->count--;
-	atomic_long_inc(&tdp->table_pages);
+	atomic_long_inc(&tdp->count->table_pages);
 	if (split) {
 		count_leaves(tdp, level + 1, -1);
 		count_leaves(tdp, level, TDP_ENTRIES);

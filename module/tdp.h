@@ -33,7 +33,6 @@
 #include <linux/types.h>
 
 struct page;
-struct vm;
 
 /**
  * struct tdp_format - how a vendor writes an entry
@@ -75,32 +74,42 @@ struct tdp_format {
 #define TDP_MAX_LEAF	3	/* the highest level whose entries map pages */
 
 /**
+ * struct tdp_count - what the tables of a VM hold
+ * @table_pages: pages in use for tables
+ * @mapped: leaves there are, by level
+ */
+struct tdp_count {
+	atomic_long_t table_pages;
+	atomic_long_t mapped[TDP_MAX_LEAF + 1];
+};
+
+/**
  * struct tdp - a root and the view of memory that it implements
- * @vm: whose memory
+ * @link: in memory.views
  * @format: of the entries
+ * @count: of all views of the VM
  * @table: the top table
  * @root: its physical address, what the hardware is pointed at
  * @flush_gen: rises with each removal of entries; a backend that entered with an older number
  *             must flush this root's translations before it enters again
- * @flushed_gen: [memory.flush_lock for writing] no vCPU runs on translations older than this
- * @table_pages: pages in use for tables
- * @mapped: leaves there are, by level
+ * @flushed_gen: [memory.flush_lock] no vCPU runs on translations older than this
+ * @flushing_gen: [memory.flush_lock] what flushed_gen will be
  */
 struct tdp {
-	struct vm *vm;
+	struct list_head link;
 	const struct tdp_format *format;
+	struct tdp_count *count;
 	u64 *table;
 	u64 root;
 	atomic64_t flush_gen;
 	u64 flushed_gen;
-	atomic_long_t table_pages;
-	atomic_long_t mapped[TDP_MAX_LEAF + 1];
+	u64 flushing_gen;
 };
 
 #define TDP_BITS	9	/* of a frame number, per level */
 #define TDP_ENTRIES	BIT(TDP_BITS)
 
-struct tdp *tdp_create(struct vm *vm);
+struct tdp *tdp_create(struct tdp_count *count);
 void tdp_destroy(struct tdp *tdp);
 
 /**
@@ -224,11 +233,11 @@ bool tdp_zap(struct tdp *tdp, u64 start, u64 end, struct list_head *zapped);
 
 /**
  * tdp_free_zapped - free what tdp_zap() collected; memory_flush() was called
- * @tdp: the tdp
- * @zapped: the list
+ * @count: of the VM
+ * @zapped: the list, of any of its views
  * @may_sleep: yield now and then
  */
-void tdp_free_zapped(struct tdp *tdp, struct list_head *zapped, bool may_sleep);
+void tdp_free_zapped(struct tdp_count *count, struct list_head *zapped, bool may_sleep);
 
 /**
  * tdp_young - was anything in a range accessed since the last time?
