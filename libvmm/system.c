@@ -163,7 +163,7 @@ const char *vmm_cap_name(uint64_t cap)
 	static const char *const names[] = {
 		"pic", "pit", "ioapic", "lapic", "x2apic", "tsc-deadline", "pvclock", "irqfd",
 		"ioeventfd", "readonly-memory", "xsave", "la57", "next-rip", "single-step",
-		"dirty-log", "touched", "dirty-ring",
+		"virtual-apic", "pause-loops", "dirty-log", "touched", "dirty-ring", "views",
 	};
 	unsigned int i;
 

@@ -900,6 +900,8 @@ static noinline_for_stack long vcpu_ioctl_locked(struct vcpu *vcpu, unsigned int
 		return abi_set_exits(vcpu, user);
 	case VMM_SET_RING:
 		return abi_set_ring(vcpu, user);
+	case VMM_SET_VIEW:
+		return abi_set_view(vcpu, user);
 	default:
 		return -ENOTTY;
 	}
@@ -1344,7 +1346,7 @@ static long abi_get_info(void __user *arg)
 		.caps = VMM_CAP_PIC | VMM_CAP_PIT | VMM_CAP_IOAPIC | VMM_CAP_LAPIC |
 			VMM_CAP_X2APIC | VMM_CAP_TSC_DEADLINE | VMM_CAP_PVCLOCK |
 			VMM_CAP_IRQFD | VMM_CAP_IOEVENTFD | VMM_CAP_READONLY_MEM |
-			VMM_CAP_DIRTY_LOG | VMM_CAP_DIRTY_RING,
+			VMM_CAP_DIRTY_LOG | VMM_CAP_DIRTY_RING | VMM_CAP_VIEWS,
 		.vcpu_groups = VCPU_GROUPS,
 		.vm_groups = VMM_VM_STATE_ALL,
 		.sync_groups = SYNC_GROUPS,

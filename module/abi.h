@@ -8,6 +8,7 @@
 /* What /dev/vmm answers to */
 extern const struct file_operations abi_system_fops;
 
+struct vcpu;
 struct vm;
 
 /**
@@ -25,7 +26,8 @@ int copy_in(void *to, size_t ours, const void __user *from, u32 known);
 /* The way back: fills what the caller has room for and says how much that was. */
 int copy_out(void __user *to, void *from, size_t ours);
 
-/* abi_memory.c: calls on a VM about its memory; ENOTTY: none of them */
+/* abi_memory.c: calls about memory, on a vCPU (at rest), and on a VM; ENOTTY: none of them */
+long abi_set_view(struct vcpu *vcpu, void __user *arg);
 long abi_memory_ioctl(struct vm *vm, unsigned int cmd, void __user *arg);
 
 #endif

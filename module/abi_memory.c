@@ -119,6 +119,60 @@ static long reset_rings(struct vm *vm, unsigned long arg)
 	return ret;
 }
 
+static int take_view(struct vmm_view *view, void __user *arg)
+{
+	int ret = copy_in(view, sizeof(*view), arg, 0);
+
+	if (ret)
+		return ret;
+	return view->reserved ? -EINVAL : 0;
+}
+
+static long create_view(struct vm *vm, void __user *arg)
+{
+	struct vmm_view view;
+	long ret;
+
+	static_assert(VMM_MAX_VIEWS == MEMORY_MAX_VIEWS);
+	ret = take_view(&view, arg);
+	if (ret)
+		return ret;
+	if (view.view)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	ret = memory_create_view(vm, &view.view);
+	if (!ret) {
+		ret = copy_out(arg, &view, sizeof(view));
+		if (ret)
+			memory_destroy_view(vm, view.view);
+	}
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+static long destroy_view(struct vm *vm, void __user *arg)
+{
+	struct vmm_view view;
+	long ret;
+
+	ret = take_view(&view, arg);
+	if (ret)
+		return ret;
+	mutex_lock(&vm->lock);
+	ret = memory_destroy_view(vm, view.view);
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+long abi_set_view(struct vcpu *vcpu, void __user *arg)
+{
+	struct vmm_view view;
+	long ret;
+
+	ret = take_view(&view, arg);
+	return ret ?: memory_set_view(vcpu, view.view);
+}
+
 long abi_memory_ioctl(struct vm *vm, unsigned int cmd, void __user *arg)
 {
 	switch (cmd) {
@@ -136,6 +190,10 @@ long abi_memory_ioctl(struct vm *vm, unsigned int cmd, void __user *arg)
 		return get_touched(vm, arg);
 	case VMM_RESET_RINGS:
 		return reset_rings(vm, (unsigned long)arg);
+	case VMM_CREATE_VIEW:
+		return create_view(vm, arg);
+	case VMM_DESTROY_VIEW:
+		return destroy_view(vm, arg);
 	default:
 		return -ENOTTY;
 	}

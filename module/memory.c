@@ -39,7 +39,7 @@ int memory_init(struct vm *vm)
 	if (!zalloc_cpumask_var(&memory->flush_cpus, GFP_KERNEL_ACCOUNT))
 		goto cleanup_srcu;
 	INIT_LIST_HEAD(&memory->views);
-	memory->tdp = tdp_create(&memory->count);
+	memory->tdp = tdp_create(&memory->count, 0);
 	if (!memory->tdp)
 		goto free_cpus;
 	list_add(&memory->tdp->link, &memory->views);

@@ -37,6 +37,7 @@ struct vcpu;
 struct vm;
 
 #define MEMORY_MAX_SLOTS	512
+#define MEMORY_MAX_VIEWS	64
 #define MEMORY_READONLY		1
 #define MEMORY_LOG_DIRTY	2
 
@@ -95,6 +96,7 @@ struct memory {
 	wait_queue_head_t invalidate_wait;	/* for none to run */
 	struct tdp *tdp;			/* [I] view 0 */
 	struct list_head views;			/* [V] struct tdp, view 0 among them */
+	u32 views_made;				/* [L] so far */
 	struct tdp_count count;			/* of all views */
 	bool logged;				/* [L] read without: a slot has a log, or had one */
 	bool log_wanted;			/* [L] read without: a slot has a log */
@@ -173,6 +175,33 @@ int memory_prefault(struct vm *vm, u64 gpa, u64 bytes, bool write, u64 *done);
  * Return: 0, EOPNOTSUPP (the CPU has no accessed bits), EINVAL, ERANGE, EFAULT.
  */
 int memory_touched(struct vm *vm, u64 gpa, u64 bytes, u64 __user *bitmap, bool clear);
+
+/**
+ * memory_create_view - another second-level table over the slots
+ * @vm: the VM; vm->lock is held; may sleep
+ * @number: out: its number, below MEMORY_MAX_VIEWS
+ *
+ * Return: 0, ENOSPC (there are MEMORY_MAX_VIEWS), ENOMEM.
+ */
+int memory_create_view(struct vm *vm, u32 *number);
+
+/**
+ * memory_destroy_view - the opposite
+ * @vm: the VM; vm->lock is held; may sleep
+ * @number: of the view
+ *
+ * Return: 0, EPERM (view 0), ENOENT (there is none), EBUSY (a vCPU has it).
+ */
+int memory_destroy_view(struct vm *vm, u32 number);
+
+/**
+ * memory_set_view - choose the view that a vCPU runs in, from its next entry on
+ * @vcpu: at rest
+ * @number: of the view
+ *
+ * Return: 0 or ENOENT.
+ */
+int memory_set_view(struct vcpu *vcpu, u32 number);
 
 /* What logs of writes hold: dirty.c says what keeps them complete. */
 atomic64_t *dirty_log_create(u64 pages);

@@ -84,10 +84,11 @@ static struct page *alloc_table(void)
 /**
  * tdp_create - a root that maps nothing
  * @count: of the VM
+ * @nth: another one for each of its views
  *
  * Return: the tdp, or NULL.
  */
-struct tdp *tdp_create(struct tdp_count *count)
+struct tdp *tdp_create(struct tdp_count *count, u32 nth)
 {
 	struct tdp *tdp = kzalloc(sizeof(*tdp), GFP_KERNEL_ACCOUNT);
 	struct page *page;
@@ -105,9 +106,9 @@ struct tdp *tdp_create(struct tdp_count *count)
 	tdp->root = page_to_phys(page);
 	set_page_private(page, tdp->format->levels);
 	atomic_long_inc(&count->table_pages);
-	/* A backend that has never seen this root holds 0. */
-	atomic64_set(&tdp->flush_gen, 1);
-	tdp->flushed_gen = 1;
+	/* A backend holds 0, or what a view had that lay at the same address before. */
+	tdp->flushed_gen = (u64)nth << 32 | 1;
+	atomic64_set(&tdp->flush_gen, tdp->flushed_gen);
 	return tdp;
 }
 

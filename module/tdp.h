@@ -86,17 +86,23 @@ struct tdp_count {
 /**
  * struct tdp - a root and the view of memory that it implements
  * @link: in memory.views
+ * @number: the front end's; 0: the whole map
+ * @users: [vm->lock] vCPUs that have been brought here less those that left: whose view it is, but
+ *         for view 0
  * @format: of the entries
  * @count: of all views of the VM
  * @table: the top table
  * @root: its physical address, what the hardware is pointed at
- * @flush_gen: rises with each removal of entries; a backend that entered with an older number
- *             must flush this root's translations before it enters again
+ * @flush_gen: rises with each removal of entries, and begins elsewhere in each view of a VM; a
+ *             backend that entered with another number must flush this root's translations before
+ *             it enters again
  * @flushed_gen: [memory.flush_lock] no vCPU runs on translations older than this
  * @flushing_gen: [memory.flush_lock] what flushed_gen will be
  */
 struct tdp {
 	struct list_head link;
+	u32 number;
+	int users;
 	const struct tdp_format *format;
 	struct tdp_count *count;
 	u64 *table;
@@ -109,7 +115,7 @@ struct tdp {
 #define TDP_BITS	9	/* of a frame number, per level */
 #define TDP_ENTRIES	BIT(TDP_BITS)
 
-struct tdp *tdp_create(struct tdp_count *count);
+struct tdp *tdp_create(struct tdp_count *count, u32 nth);
 void tdp_destroy(struct tdp *tdp);
 
 /**

@@ -55,6 +55,7 @@ struct vcpu *vcpu_create(struct vm *vm, u32 id)
 	vcpu->index = vm->nr_vcpus;
 	vcpu->cpu = -1;
 	vcpu->tdp = vm->memory.tdp;
+	vcpu->view = vcpu->tdp;
 	vcpu->immediate_exit = &no_immediate_exit;
 	mutex_init(&vcpu->mutex);
 	rcuwait_init(&vcpu->wait);

@@ -258,6 +258,7 @@ struct vcpu {
 	struct cpuid_table *cpuid;	/* [m] */
 	struct cpu_features features;	/* [m] what follows from cpuid */
 	struct tdp *tdp;		/* [m] the view of memory it runs on */
+	struct tdp *view;		/* [m] the one that the front end chose */
 	struct dirty_ring *ring;	/* [m] set once, released to readers without; NULL: none */
 	struct lapic *lapic;		/* [I] NULL if the VMM has its own */
 	u32 *lapic_page;		/* [I] its registers, NULL likewise */

@@ -199,7 +199,7 @@ static const struct call {
 	  offsetof(struct vmm_stats, reserved) },
 };
 
-/* Calls without a structure, and those about a log: it must be begun first */
+/* Calls without a structure, and those that need more than a guest to be there first */
 static const struct {
 	unsigned int request;
 	u32 files;
@@ -207,6 +207,7 @@ static const struct {
 	{ VMM_RUN, VCPU }, { VMM_KICK, VCPU }, { VMM_GET_DIRTY, VM }, { VMM_CLEAR_DIRTY, VM },
 	{ VMM_MARK_DIRTY, VM }, { VMM_PREFAULT, VM }, { VMM_GET_TOUCHED, VM },
 	{ VMM_RESET_RINGS, VM }, { VMM_SET_RING, VCPU },
+	{ VMM_CREATE_VIEW, VM }, { VMM_DESTROY_VIEW, VM }, { VMM_SET_VIEW, VCPU },
 };
 
 static const u32 all_files[] = { SYSTEM, VM, VCPU };

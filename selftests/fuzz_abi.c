@@ -256,6 +256,14 @@ static const struct field stats_fields[] = {
 	F(vmm_stats, reserved, ZERO, 0), F(vmm_stats, stats, POINTER, 0),
 };
 
+static const struct field view_fields[] = {
+	HEAD(vmm_view, 0), F(vmm_view, view, NUMBER, 4), F(vmm_view, reserved, ZERO, 0),
+};
+
+static const struct field new_view_fields[] = {
+	HEAD(vmm_view, 0), F(vmm_view, view, ZERO, 0), F(vmm_view, reserved, ZERO, 0),
+};
+
 #define CALL(request, on, type, fields, ...)					\
 	{ #request, request, on, sizeof(struct type), fields, ARRAY_SIZE(fields), __VA_ARGS__ }
 
@@ -275,6 +283,9 @@ static const struct call calls[] = {
 	CALL(VMM_GET_VM_STATE, VM, vmm_vm_state, vm_state_fields),
 	CALL(VMM_SET_VM_STATE, VM, vmm_vm_state, vm_state_fields, .get = VMM_GET_VM_STATE),
 	CALL(VMM_SET_MSR_POLICY, VM, vmm_msr_policy, policy_fields, fill_ranges),
+	CALL(VMM_CREATE_VIEW, VM, vmm_view, new_view_fields),
+	CALL(VMM_DESTROY_VIEW, VM, vmm_view, view_fields),
+	CALL(VMM_SET_VIEW, VCPU, vmm_view, view_fields),
 	{ "VMM_RUN", VMM_RUN, VCPU },
 	CALL(VMM_GET_STATE, VCPU, vmm_state, state_fields),
 	CALL(VMM_SET_STATE, VCPU, vmm_state, state_fields, .get = VMM_GET_STATE),

@@ -49,6 +49,9 @@
 #define VMM_GET_TOUCHED		_IO(VMM_IOC, 0x1e)	/* struct vmm_touched */
 #define VMM_RESET_RINGS		_IO(VMM_IOC, 0x1f)	/* no argument (0) */
 
+#define VMM_CREATE_VIEW		_IO(VMM_IOC, 0x40)	/* struct vmm_view */
+#define VMM_DESTROY_VIEW	_IO(VMM_IOC, 0x41)	/* struct vmm_view */
+
 /* On a vCPU */
 #define VMM_RUN			_IO(VMM_IOC, 0x20)	/* no argument (0) */
 #define VMM_GET_STATE		_IO(VMM_IOC, 0x21)	/* struct vmm_state */
@@ -61,6 +64,7 @@
 #define VMM_TRANSLATE		_IO(VMM_IOC, 0x28)	/* struct vmm_translate */
 #define VMM_SET_EXITS		_IO(VMM_IOC, 0x29)	/* struct vmm_exits */
 #define VMM_SET_RING		_IO(VMM_IOC, 0x2a)	/* struct vmm_ring */
+#define VMM_SET_VIEW		_IO(VMM_IOC, 0x2b)	/* struct vmm_view */
 
 /* On a VM or a vCPU */
 #define VMM_GET_STATS		_IO(VMM_IOC, 0x30)	/* struct vmm_stats */
@@ -91,6 +95,7 @@
 #define VMM_CAP_DIRTY_LOG	(1ULL << 16)
 #define VMM_CAP_TOUCHED		(1ULL << 17)	/* VMM_GET_TOUCHED: the CPU has accessed bits */
 #define VMM_CAP_DIRTY_RING	(1ULL << 18)
+#define VMM_CAP_VIEWS		(1ULL << 19)
 
 /**
  * struct vmm_info - what this module and this host offer
@@ -312,6 +317,26 @@ struct vmm_dirty_ring {
 	__u32 reserved;
 	__u32 produced;
 	__u32 collected;
+};
+
+/*
+ * Views: second-level tables over the same slots. Each vCPU runs in one of them. View 0 is always
+ * there, and is that of a new vCPU.
+ */
+#define VMM_MAX_VIEWS		64
+
+/**
+ * struct vmm_view - one of them
+ * @size: size of this structure
+ * @flags: zero
+ * @view: its number, below VMM_MAX_VIEWS. VMM_CREATE_VIEW: in: 0; out: the new one's
+ * @reserved: zero
+ */
+struct vmm_view {
+	__u32 size;
+	__u32 flags;
+	__u32 view;
+	__u32 reserved;
 };
 
 /*
