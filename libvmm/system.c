@@ -153,6 +153,7 @@ const char *vmm_exit_name(uint32_t reason)
 		[VMM_EXIT_FAIL_ENTRY] = "FAIL_ENTRY",
 		[VMM_EXIT_INTERNAL] = "INTERNAL",
 		[VMM_EXIT_RING_FULL] = "RING_FULL",
+		[VMM_EXIT_ACCESS] = "ACCESS",
 	};
 
 	return reason < VMM_NR_EXITS ? names[reason] : "unknown";
@@ -164,6 +165,7 @@ const char *vmm_cap_name(uint64_t cap)
 		"pic", "pit", "ioapic", "lapic", "x2apic", "tsc-deadline", "pvclock", "irqfd",
 		"ioeventfd", "readonly-memory", "xsave", "la57", "next-rip", "single-step",
 		"virtual-apic", "pause-loops", "dirty-log", "touched", "dirty-ring", "views",
+		"exec-only",
 	};
 	unsigned int i;
 

@@ -168,6 +168,8 @@ static u64 pending_data(const struct vmm_run *run, u32 kind)
 		return READ_ONCE(run->exit.hypercall.ret);
 	case VMM_PENDING_MMIO:
 		return READ_ONCE(run->exit.mmio.data);
+	case VMM_PENDING_ACCESS:
+		return READ_ONCE(run->exit.access.once);
 	default:
 		return 0;
 	}
@@ -215,6 +217,7 @@ static int check_pending(const struct vmm_pending *pending)
 	case VMM_PENDING_HYPERCALL:
 	case VMM_PENDING_MSR_READ:
 	case VMM_PENDING_MSR_WRITE:
+	case VMM_PENDING_ACCESS:
 		return 0;
 	case VMM_PENDING_IO_IN:
 		return pending->size == 1 || pending->size == 2 || pending->size == 4 ? 0 : -EINVAL;
@@ -244,6 +247,9 @@ static void set_pending(struct vcpu *vcpu, struct vmm_run *run, const struct vmm
 		break;
 	case VMM_PENDING_MMIO:
 		run->exit.mmio.data = from->data;
+		break;
+	case VMM_PENDING_ACCESS:
+		run->exit.access.once = !!from->data;
 		break;
 	}
 }
@@ -497,6 +503,14 @@ static noinline void store_exit_detail(const struct vcpu_exit *from, struct vmm_
 		to->fault.access = from->fault.access;
 		to->fault.error = from->fault.error;
 		break;
+	case EXIT_ACCESS:
+		to->access.gpa = from->fault.gpa;
+		to->access.gva = from->fault.flags & FAULT_GVA ? from->fault.gva : 0;
+		to->access.access = from->fault.access;
+		to->access.granted = from->fault.granted;
+		to->access.flags = from->fault.flags;
+		to->access.once = 0;
+		break;
 	case EXIT_EOI:
 		to->eoi.vector = from->eoi.vector;
 		break;
@@ -516,7 +530,7 @@ static __always_inline void store_exit(struct vcpu *vcpu, struct vmm_run *run)
 	struct vmm_exit *to = &run->exit;
 
 	/* Reasons that leave the core have the ABI's numbers. */
-	static_assert((int)EXIT_RING_FULL == VMM_EXIT_RING_FULL && (int)EXIT_IO == VMM_EXIT_IO &&
+	static_assert((int)EXIT_ACCESS == VMM_EXIT_ACCESS && (int)EXIT_IO == VMM_EXIT_IO &&
 		      (int)EXIT_EMULATE == VMM_EXIT_EMULATE && (int)EXIT_PAUSE == VMM_EXIT_PAUSE);
 	to->hw_reason = from->hw_reason;
 	to->hw_info1 = from->hw_info1;
@@ -568,6 +582,9 @@ static __always_inline int abi_run_locked(struct vcpu *vcpu)
 	vcpu->want_nmi_window = READ_ONCE(run->nmi_window);
 	if (unlikely(vcpu->pending.kind)) {
 		vcpu->answer = pending_data(run, vcpu->pending.kind);
+		if (vcpu->pending.kind == VMM_PENDING_ACCESS && vcpu->answer &&
+		    !hw_caps.single_step)
+			return -EOPNOTSUPP;
 		vcpu->answer_fault = pending_fault(run, vcpu->pending.kind);
 	}
 
@@ -791,7 +808,7 @@ static long abi_set_exits(struct vcpu *vcpu, void __user *arg)
 	    (exits.dr[0] | exits.dr[1] | exits.dr[2] | exits.dr[3] | exits.dr7))
 		return -EINVAL;
 	vcpu->exits_wanted = exits.exits;
-	vcpu->stepping = exits.exits & VMM_EXITS_STEP;
+	vcpu->stepping = (exits.exits & VMM_EXITS_STEP) || vcpu->once;
 	if (!vcpu->stepping)
 		vcpu->pending.step = false;
 	hw->update_exits(vcpu);
@@ -1368,6 +1385,8 @@ static long abi_get_info(void __user *arg)
 		info.caps |= VMM_CAP_TOUCHED;
 	if (hw_caps.next_rip)
 		info.caps |= VMM_CAP_NEXT_RIP;
+	if (hw_caps.tdp->exec_only)
+		info.caps |= VMM_CAP_EXEC_ONLY;
 	if (hw_caps.single_step)
 		info.caps |= VMM_CAP_SINGLE_STEP;
 	if (hw_caps.virtual_apic)

@@ -164,6 +164,20 @@ static long destroy_view(struct vm *vm, void __user *arg)
 	return ret;
 }
 
+static long set_page_access(struct vm *vm, void __user *arg)
+{
+	struct vmm_page_access access;
+	long ret;
+
+	ret = copy_in(&access, sizeof(access), arg, 0);
+	if (ret)
+		return ret;
+	mutex_lock(&vm->lock);
+	ret = memory_set_access(vm, access.view, access.gpa, access.bytes, access.access);
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
 long abi_set_view(struct vcpu *vcpu, void __user *arg)
 {
 	struct vmm_view view;
@@ -194,6 +208,8 @@ long abi_memory_ioctl(struct vm *vm, unsigned int cmd, void __user *arg)
 		return create_view(vm, arg);
 	case VMM_DESTROY_VIEW:
 		return destroy_view(vm, arg);
+	case VMM_SET_PAGE_ACCESS:
+		return set_page_access(vm, arg);
 	default:
 		return -ENOTTY;
 	}

@@ -265,6 +265,27 @@ static enum exit_verdict debug_exit(struct vcpu *vcpu, u32 kind, u64 dr6)
 	return VERDICT_LEAVE;
 }
 
+/*
+ * The front end lets an access through that the view does not grant: a step in view 0, which other
+ * vCPUs do not see. Outside the window
+ */
+static void begin_once(struct vcpu *vcpu)
+{
+	vcpu->once = true;
+	WRITE_ONCE(vcpu->tdp, vcpu->vm->memory.tdp);
+	vcpu->stepping = true;
+	hw->update_exits(vcpu);
+}
+
+/* Views change outside windows alone. */
+static void end_once(struct vcpu *vcpu)
+{
+	vcpu->once = false;
+	set_bit(VCPU_REQ_VIEW, &vcpu->requests);
+	vcpu->stepping = vcpu->exits_wanted & VMM_EXITS_STEP;
+	hw->update_exits(vcpu);
+}
+
 /**
  * vcpu_end_step - an instruction, or the delivery of an event, is done while vcpu->stepping
  * @vcpu: window or outside; registers are those before the next instruction
@@ -274,6 +295,8 @@ static enum exit_verdict debug_exit(struct vcpu *vcpu, u32 kind, u64 dr6)
 enum exit_verdict vcpu_end_step(struct vcpu *vcpu)
 {
 	vcpu->pending.step = false;
+	if (unlikely(vcpu->once))
+		end_once(vcpu);
 	if (!(vcpu->exits_wanted & VMM_EXITS_STEP))
 		return VERDICT_ENTER;
 	vcpu->exit.rip = vcpu->regs.rip;
@@ -351,6 +374,18 @@ static enum exit_verdict handle_mmio(struct vcpu *vcpu, u64 gpa, u32 access)
 	return mmio_verdict(vcpu, result);
 }
 
+/* The view does not grant what the guest has tried. */
+static noinline enum exit_verdict leave_access(struct vcpu *vcpu)
+{
+	vcpu->stats.access_exits++;
+	vcpu->exit.reason = EXIT_ACCESS;
+	vcpu->exit.fault.granted = memory_granted(vcpu, vcpu->exit.fault.gpa);
+	vcpu->pending.kind = VMM_PENDING_ACCESS;
+	vcpu->pending.size = 0;
+	vcpu->pending.rip = vcpu->exit.rip;
+	return VERDICT_LEAVE;
+}
+
 static enum exit_verdict handle_tdp_fault(struct vcpu *vcpu)
 {
 	u32 access = vcpu->exit.fault.access;
@@ -378,6 +413,8 @@ static enum exit_verdict handle_tdp_fault(struct vcpu *vcpu)
 	/* The run loop sees the signal; the guest faults again. */
 	if (ret == -EINTR)
 		return VERDICT_ENTER;
+	if (ret == MEMORY_DENIED)
+		return leave_access(vcpu);
 	vcpu->exit.reason = EXIT_FAULT;
 	vcpu->exit.fault.error = ret;
 	return VERDICT_LEAVE;
@@ -551,6 +588,10 @@ enum exit_verdict vcpu_complete(struct vcpu *vcpu)
 	case VMM_PENDING_MMIO:
 		vcpu->pending.kind = kind;
 		return mmio_verdict(vcpu, mmio_continue(vcpu));
+	case VMM_PENDING_ACCESS:
+		if (vcpu->answer)
+			begin_once(vcpu);
+		break;
 	}
 	return VERDICT_ENTER;
 }

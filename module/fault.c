@@ -47,6 +47,7 @@ MODULE_PARM_DESC(huge_pages, "map huge pages of the host as such (default on)");
  * @page: they
  * @map: what is to be mapped of them
  * @huge: or the huge page that the one is part of
+ * @format: of entries, where the view denies something
  * @end: guest frame behind what was mapped
  */
 struct fault {
@@ -67,6 +68,7 @@ struct fault {
 	struct page *page[FAULT_AROUND];
 	struct tdp_page map[FAULT_AROUND];
 	struct tdp_page huge;
+	struct tdp_format format;
 	u64 end;
 };
 
@@ -392,6 +394,7 @@ static struct tdp_mapping one_page(const struct fault *fault)
 		.count = 1,
 		.exec = fault->exec,
 		.logged = fault->slot.log,
+		.format = hw_caps.tdp,
 	};
 }
 
@@ -416,19 +419,75 @@ static struct tdp_mapping whole_mapping(struct fault *fault)
 	return mapping;
 }
 
+/* What the view grants for all pages of the mapping, or ACCESS_MIXED. memory.lock is held. */
+static int granted(const struct fault *fault, const struct tdp_mapping *mapping)
+{
+	return access_map_get(&fault->tdp->access, mapping->gfn,
+			      mapping->count * tdp_level_pages(mapping->level));
+}
+
+static bool denies(const struct fault *fault, int access)
+{
+	u32 needed = fault->write ? ACCESS_WRITE : fault->exec ? ACCESS_EXEC : ACCESS_READ;
+
+	return !(access & needed);
+}
+
+/*
+ * Take from the mapping what the view denies. Return: 0; EEXIST: it grants not the same for all of
+ * its pages; MEMORY_DENIED: not what is needed.
+ */
+static noinline int restrict_mapping(struct fault *fault, struct tdp_mapping *mapping)
+{
+	int access = granted(fault, mapping);
+	int i;
+
+	if (access == ACCESS_MIXED)
+		return -EEXIST;
+	if (denies(fault, access))
+		return MEMORY_DENIED;
+	fault->format = *mapping->format;
+	mapping->format = &fault->format;
+	if (!(access & ACCESS_READ))
+		fault->format.read = 0;
+	if (!(access & ACCESS_EXEC)) {
+		fault->format.exec = 0;
+		fault->format.ram |= fault->format.no_exec;
+	}
+	if (!(access & ACCESS_WRITE)) {
+		fault->huge.flags &= ~TDP_WRITE;
+		for (i = 0; i < fault->count; i++)
+			fault->map[i].flags &= ~TDP_WRITE;
+	}
+	return 0;
+}
+
+/* Before the host is asked for the page: does the view deny the access? */
+static noinline bool view_denies(struct memory *memory, const struct fault *fault)
+{
+	bool denied;
+
+	read_lock(&memory->lock);
+	denied = denies(fault, access_map_get(&fault->tdp->access, fault->gfn, 1));
+	read_unlock(&memory->lock);
+	return denied;
+}
+
 /*
  * Map it, if it is still right. memory.lock is held, for writing with @zapped. Return: as
- * check_mapping() and tdp_map().
+ * check_mapping(), restrict_mapping() and tdp_map().
  */
 static int install_locked(struct memory *memory, struct fault *fault,
-			  const struct tdp_mapping *mapping, struct tdp_cache *cache,
+			  struct tdp_mapping *mapping, struct tdp_cache *cache,
 			  struct list_head *zapped)
 {
 	int ret = check_mapping(memory, fault, mapping);
 
+	if (!ret && unlikely(fault->tdp->restricted))
+		ret = restrict_mapping(fault, mapping);
 	if (!ret)
 		ret = tdp_map(fault->tdp, mapping, cache, zapped);
-	if (ret < 0)
+	if (ret < 0 || ret == MEMORY_DENIED)
 		return ret;
 	mark_dirty(fault, mapping);
 	fault->end = mapping->gfn + mapping->count * tdp_level_pages(mapping->level);
@@ -440,7 +499,7 @@ static int install_locked(struct memory *memory, struct fault *fault,
 
 /* Put a huge page where its pieces were mapped. Return: as install_locked(). */
 static noinline int install_huge(struct memory *memory, struct fault *fault,
-				 const struct tdp_mapping *mapping, struct tdp_cache *cache,
+				 struct tdp_mapping *mapping, struct tdp_cache *cache,
 				 struct list_head *zapped)
 {
 	int ret;
@@ -448,7 +507,8 @@ static noinline int install_huge(struct memory *memory, struct fault *fault,
 	write_lock(&memory->lock);
 	ret = install_locked(memory, fault, mapping, cache, zapped);
 	write_unlock(&memory->lock);
-	return ret;
+	/* Small pages must do there since it was looked at. */
+	return ret == -EEXIST ? -EAGAIN : ret;
 }
 
 /* Map the pages, or the one that faulted alone. Return: as install_locked(). */
@@ -496,6 +556,8 @@ static int try_fault(struct vm *vm, struct fault *fault, struct tdp_cache *cache
 			return MEMORY_MMIO;
 		fault->write = false;
 	}
+	if (unlikely(READ_ONCE(fault->tdp->restricted)) && view_denies(memory, fault))
+		return MEMORY_DENIED;
 	fault->hva = slot_hva(&fault->slot, fault->gfn << PAGE_SHIFT);
 	ret = get_pages(fault);
 	if (ret)

@@ -129,6 +129,7 @@ int memory_set_slot(struct vm *vm, u32 slot, u64 gpa, u64 bytes, u64 hva, u32 fl
 
 #define MEMORY_MAPPED	0	/* enter again */
 #define MEMORY_MMIO	1	/* no slot there, or a write to a read-only one */
+#define MEMORY_DENIED	2	/* the vCPU's view does not grant it */
 
 /**
  * memory_is_mmio - would memory_fault() answer MEMORY_MMIO?
@@ -146,7 +147,7 @@ bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access);
  * @gpa: where
  * @access: ACCESS_*
  *
- * Return: MEMORY_MAPPED, MEMORY_MMIO, or a negative errno: EINTR (a signal is pending),
+ * Return: MEMORY_MAPPED, MEMORY_MMIO, MEMORY_DENIED, or a negative errno: EINTR (a signal is pending),
  * EFAULT (nothing mapped at the host address, or no page of RAM), EHWPOISON, ENOMEM.
  */
 int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access);
@@ -202,6 +203,32 @@ int memory_destroy_view(struct vm *vm, u32 number);
  * Return: 0 or ENOENT.
  */
 int memory_set_view(struct vcpu *vcpu, u32 number);
+
+/**
+ * memory_set_access - choose what a view grants for a range, over what the slots do
+ * @vm: the VM; vm->lock is held; may sleep
+ * @number: of the view
+ * @gpa: where it begins, page aligned; in slots or not
+ * @bytes: page aligned
+ * @access: ACCESS_READ, WRITE, EXEC
+ *
+ * It stays with the addresses, whatever slots are there. When it returns no vCPU in this view goes
+ * on with what is denied.
+ *
+ * Return: 0, EINVAL (alignment, no bytes, writing without reading, other bits), EOPNOTSUPP (the CPU
+ * cannot grant execution without reading), ERANGE (wraps, or exceeds the guest-physical width), EPERM
+ * (view 0), ENOENT, ENOMEM.
+ */
+int memory_set_access(struct vm *vm, u32 number, u64 gpa, u64 bytes, u32 access);
+
+/**
+ * memory_granted - what a vCPU's view grants at a guest-physical address
+ * @vcpu: the vCPU
+ * @gpa: the address
+ *
+ * Return: ACCESS_*.
+ */
+u32 memory_granted(struct vcpu *vcpu, u64 gpa);
 
 /* What logs of writes hold: dirty.c says what keeps them complete. */
 atomic64_t *dirty_log_create(u64 pages);

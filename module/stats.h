@@ -27,6 +27,7 @@
 	S(hypercalls,		"hypercalls")					\
 	S(faults,		"second-level faults")				\
 	S(faults_mapped,	"second-level faults that mapped a page")	\
+	S(access_exits,		"accesses that the view does not grant")	\
 	S(pages_logged,		"pages that the CPU has logged as written to")	\
 	S(exceptions,		"exceptions injected")				\
 	S(interrupts,		"interrupts injected")				\

@@ -159,6 +159,7 @@ void tdp_destroy(struct tdp *tdp)
 		__free_page(pop_table(tdp->count, &tables));
 		cond_resched();
 	}
+	access_map_destroy(&tdp->access);
 	kfree(tdp);
 }
 
@@ -268,14 +269,15 @@ static u64 make_leaf(const struct tdp_format *format, int level, bool logged,
 }
 
 /* The same page and the same rights as a huge page's, in entries of @level */
-static void split_leaf(const struct tdp *tdp, u64 *table, u64 leaf, int level, bool logged)
+static void split_leaf(const struct tdp *tdp, u64 *table, u64 leaf, int level,
+		       const struct tdp_mapping *mapping)
 {
 	u64 step = tdp_level_pages(level) << PAGE_SHIFT;
 	int i;
 
 	if (level == 1)
-		leaf = (leaf & ~tdp->format->leaf) | tdp->format->exec;
-	leaf = settled(tdp, leaf, level, logged);
+		leaf = (leaf & ~tdp->format->leaf) | mapping->format->exec;
+	leaf = settled(tdp, leaf, level, mapping->logged);
 	for (i = 0; i < TDP_ENTRIES; i++)
 		table[i] = leaf + i * step;
 }
@@ -296,7 +298,7 @@ static int link_table(struct tdp *tdp, u64 *entry, u64 *old, int level,
 		return -ENOBUFS;
 	page = cache->pages[cache->count - 1];
 	if (split)
-		split_leaf(tdp, page_address(page), *old, level, mapping->logged);
+		split_leaf(tdp, page_address(page), *old, level, mapping);
 	set_page_private(page, level);
 	new = page_to_phys(page) | format->table;
 	if (mapping->exec && !format->huge_exec)
@@ -386,7 +388,7 @@ int tdp_map(struct tdp *tdp, const struct tdp_mapping *mapping, struct tdp_cache
 	    struct list_head *zapped)
 {
 	const struct tdp_page *pages = mapping->pages;
-	const struct tdp_format *format = tdp->format;
+	const struct tdp_format *format = mapping->format;
 	int level = mapping->level;
 	u64 *table = tdp->table;
 	int i, l, ret, added = 0;

@@ -32,6 +32,8 @@
 #include <linux/list.h>
 #include <linux/types.h>
 
+#include "access_map.h"
+
 struct page;
 
 /**
@@ -51,6 +53,7 @@ struct page;
  * @levels: depth: 4 or 5
  * @max_level: largest pages that the CPU can map: 1, 2 (2 MiB) or 3 (1 GiB)
  * @huge_exec: code may run in huge pages
+ * @exec_only: an entry can grant execution without reading
  */
 struct tdp_format {
 	u64 table;
@@ -68,6 +71,7 @@ struct tdp_format {
 	int levels;
 	int max_level;
 	bool huge_exec;
+	bool exec_only;
 };
 
 #define TDP_MAX_LEVELS	5
@@ -96,6 +100,9 @@ struct tdp_count {
  * @flush_gen: rises with each removal of entries, and begins elsewhere in each view of a VM; a
  *             backend that entered with another number must flush this root's translations before
  *             it enters again
+ * @restricted: [memory.lock] @access denies something; read without the lock for what is but a hint
+ * @access: [memory.lock] ACCESS_* that each frame grants, over its slot's own; not of view 0, which
+ *          denies nothing
  * @flushed_gen: [memory.flush_lock] no vCPU runs on translations older than this
  * @flushing_gen: [memory.flush_lock] what flushed_gen will be
  */
@@ -108,6 +115,8 @@ struct tdp {
 	u64 *table;
 	u64 root;
 	atomic64_t flush_gen;
+	bool restricted;
+	struct access_map access;
 	u64 flushed_gen;
 	u64 flushing_gen;
 };
@@ -154,6 +163,8 @@ struct tdp_page {
  * @wanted: which of them; the others are mapped only where nothing is yet
  * @exec: code is to run there
  * @logged: the slot has a log of writes
+ * @format: what leaves are made of: the format of the table, or less than that where the view denies
+ *          something, which is the same for all @pages, and for a huge page that they lie in
  */
 struct tdp_mapping {
 	u64 gfn;
@@ -163,6 +174,7 @@ struct tdp_mapping {
 	int wanted;
 	bool exec;
 	bool logged;
+	const struct tdp_format *format;
 };
 
 /* Frames that an entry maps */

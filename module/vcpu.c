@@ -274,6 +274,8 @@ static noinline int take_requests(struct vcpu *vcpu)
 		}
 		clear_bit(VCPU_REQ_RING, &vcpu->requests);
 	}
+	if (vcpu_take_request(vcpu, VCPU_REQ_VIEW) && !vcpu->once)
+		WRITE_ONCE(vcpu->tdp, vcpu->view);
 	if (vcpu_take_request(vcpu, VCPU_REQ_CLOCK))
 		pv_clock_update(vcpu);
 	if (vcpu_take_request(vcpu, VCPU_REQ_EXITS)) {
@@ -413,8 +415,15 @@ static noinline enum exit_verdict prepare_entry(struct vcpu *vcpu)
 		return VERDICT_OUTSIDE;
 	}
 	if (event_waits(vcpu)) {
-		if (vcpu->pending.step && vcpu_end_step(vcpu) == VERDICT_LEAVE)
-			return VERDICT_LEAVE;
+		if (vcpu->pending.step) {
+			if (vcpu_end_step(vcpu) == VERDICT_LEAVE)
+				return VERDICT_LEAVE;
+			/* It may have been one in view 0. */
+			if (must_end_window(vcpu)) {
+				vcpu->exit.reason = EXIT_HOST;
+				return VERDICT_OUTSIDE;
+			}
+		}
 		if (interrupt_window_is_open(vcpu)) {
 			vcpu->exit.reason = EXIT_INTERRUPT_WINDOW;
 			return VERDICT_LEAVE;

@@ -28,7 +28,7 @@ struct vm;
 
 /*
  * Why the guest was left, in words that both vendors and any front end share.
- * Down to EXIT_RING_FULL they can leave the core; the others end in it.
+ * Down to EXIT_ACCESS they can leave the core; the others end in it.
  */
 enum exit_reason {
 	EXIT_NONE,
@@ -50,6 +50,7 @@ enum exit_reason {
 	EXIT_FAIL_ENTRY,
 	EXIT_INTERNAL,
 	EXIT_RING_FULL,
+	EXIT_ACCESS,
 
 	EXIT_HOST,		/* host interrupt, NMI or SMI: nothing of the guest's */
 	EXIT_TDP_FAULT,		/* .fault */
@@ -71,6 +72,11 @@ enum exit_reason {
 #define ACCESS_WRITE	2
 #define ACCESS_EXEC	4
 #define ACCESS_USER	8
+#define ACCESS_ALL	(ACCESS_READ | ACCESS_WRITE | ACCESS_EXEC)
+
+/* Of exit.fault */
+#define FAULT_GVA	1	/* gva is known */
+#define FAULT_WALK	2	/* by the CPU's walk of the guest's page tables for gva */
 
 enum cr_op {
 	CR_OP_WRITE,		/* MOV to CR or DR */
@@ -168,6 +174,9 @@ struct vcpu_exit {
 			int error;	/* EXIT_FAULT: negative errno */
 			u8 insn_len;	/* EXIT_TDP_FAULT: bytes that the CPU supplied, 0 if none */
 			u8 insn[15];
+			u32 flags;	/* FAULT_*; with a restricted view alone */
+			u32 granted;	/* EXIT_ACCESS: ACCESS_*, by the view */
+			u64 gva;
 		} fault;
 		struct {
 			u8 vector;
@@ -221,6 +230,7 @@ enum vcpu_request {
 	VCPU_REQ_FLUSH,		/* TLB */
 	VCPU_REQ_TIMER,		/* the LAPIC timer's callback has fired */
 	VCPU_REQ_EXITS,		/* what decides about intercepts has changed: choose them anew */
+	VCPU_REQ_VIEW,		/* what was let through once is done: back to the front end's view */
 	VCPU_REQ_RING,		/* leave with EXIT_RING_FULL, if it still is */
 	VCPU_REQ_DEAD,		/* the VM is going: leave with EIO */
 };
@@ -259,6 +269,7 @@ struct vcpu {
 	struct cpu_features features;	/* [m] what follows from cpuid */
 	struct tdp *tdp;		/* [m] the view of memory it runs on */
 	struct tdp *view;		/* [m] the one that the front end chose */
+	bool once;			/* [m] but one instruction is run in view 0 first: exit.c */
 	struct dirty_ring *ring;	/* [m] set once, released to readers without; NULL: none */
 	struct lapic *lapic;		/* [I] NULL if the VMM has its own */
 	u32 *lapic_page;		/* [I] its registers, NULL likewise */

@@ -207,7 +207,8 @@ static const struct {
 	{ VMM_RUN, VCPU }, { VMM_KICK, VCPU }, { VMM_GET_DIRTY, VM }, { VMM_CLEAR_DIRTY, VM },
 	{ VMM_MARK_DIRTY, VM }, { VMM_PREFAULT, VM }, { VMM_GET_TOUCHED, VM },
 	{ VMM_RESET_RINGS, VM }, { VMM_SET_RING, VCPU },
-	{ VMM_CREATE_VIEW, VM }, { VMM_DESTROY_VIEW, VM }, { VMM_SET_VIEW, VCPU },
+	{ VMM_CREATE_VIEW, VM }, { VMM_DESTROY_VIEW, VM }, { VMM_SET_PAGE_ACCESS, VM },
+	{ VMM_SET_VIEW, VCPU },
 };
 
 static const u32 all_files[] = { SYSTEM, VM, VCPU };

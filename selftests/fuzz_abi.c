@@ -264,6 +264,12 @@ static const struct field new_view_fields[] = {
 	HEAD(vmm_view, 0), F(vmm_view, view, ZERO, 0), F(vmm_view, reserved, ZERO, 0),
 };
 
+static const struct field page_access_fields[] = {
+	HEAD(vmm_page_access, 0), F(vmm_page_access, view, NUMBER, 4),
+	F(vmm_page_access, access, FLAGS, 7), F(vmm_page_access, gpa, ADDRESS, 0),
+	F(vmm_page_access, bytes, BYTES, 0),
+};
+
 #define CALL(request, on, type, fields, ...)					\
 	{ #request, request, on, sizeof(struct type), fields, ARRAY_SIZE(fields), __VA_ARGS__ }
 
@@ -285,6 +291,7 @@ static const struct call calls[] = {
 	CALL(VMM_SET_MSR_POLICY, VM, vmm_msr_policy, policy_fields, fill_ranges),
 	CALL(VMM_CREATE_VIEW, VM, vmm_view, new_view_fields),
 	CALL(VMM_DESTROY_VIEW, VM, vmm_view, view_fields),
+	CALL(VMM_SET_PAGE_ACCESS, VM, vmm_page_access, page_access_fields),
 	CALL(VMM_SET_VIEW, VCPU, vmm_view, view_fields),
 	{ "VMM_RUN", VMM_RUN, VCPU },
 	CALL(VMM_GET_STATE, VCPU, vmm_state, state_fields),

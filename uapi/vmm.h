@@ -51,6 +51,7 @@
 
 #define VMM_CREATE_VIEW		_IO(VMM_IOC, 0x40)	/* struct vmm_view */
 #define VMM_DESTROY_VIEW	_IO(VMM_IOC, 0x41)	/* struct vmm_view */
+#define VMM_SET_PAGE_ACCESS	_IO(VMM_IOC, 0x42)	/* struct vmm_page_access */
 
 /* On a vCPU */
 #define VMM_RUN			_IO(VMM_IOC, 0x20)	/* no argument (0) */
@@ -96,6 +97,7 @@
 #define VMM_CAP_TOUCHED		(1ULL << 17)	/* VMM_GET_TOUCHED: the CPU has accessed bits */
 #define VMM_CAP_DIRTY_RING	(1ULL << 18)
 #define VMM_CAP_VIEWS		(1ULL << 19)
+#define VMM_CAP_EXEC_ONLY	(1ULL << 20)	/* VMM_SET_PAGE_ACCESS: execution without reading */
 
 /**
  * struct vmm_info - what this module and this host offer
@@ -339,6 +341,24 @@ struct vmm_view {
 	__u32 reserved;
 };
 
+/**
+ * struct vmm_page_access - what a view grants, over what the slots do
+ * @size: size of this structure
+ * @flags: zero
+ * @view: its number, not 0
+ * @access: VMM_ACCESS_READ, WRITE, EXEC: none of them, READ alone or with others, or EXEC alone
+ * @gpa: where the pages begin, page aligned
+ * @bytes: page aligned
+ */
+struct vmm_page_access {
+	__u32 size;
+	__u32 flags;
+	__u32 view;
+	__u32 access;
+	__u64 gpa;
+	__u64 bytes;
+};
+
 /*
  * vCPU state, in groups. A bit of state is in exactly one group.
  */
@@ -494,7 +514,7 @@ struct vmm_events {
 
 /*
  * What the next VMM_RUN must still do for the exit that the VMM handles now.
- * RIP already points behind the instruction (but for EMULATE, DEBUG and FAULT
+ * RIP already points behind the instruction (but for EMULATE, DEBUG, FAULT and ACCESS
  * exits and string instructions that are not through); what waits is the result
  * that the VMM supplies in the run area.
  */
@@ -504,6 +524,7 @@ struct vmm_events {
 #define VMM_PENDING_MSR_WRITE	3	/* or #GP; then RIP goes back to @rip */
 #define VMM_PENDING_HYPERCALL	4	/* RAX takes hypercall.ret */
 #define VMM_PENDING_MMIO	5	/* the rest of an MMIO instruction, in @mmio */
+#define VMM_PENDING_ACCESS	6	/* access.once: the instruction may have the access */
 
 /**
  * struct vmm_pending - the unfinished part of the current exit
@@ -1114,7 +1135,8 @@ struct vmm_stats {
 #define VMM_EXIT_FAIL_ENTRY	16	/* exit.fail_entry: the CPU or the module refused the state */
 #define VMM_EXIT_INTERNAL	17	/* an exit that the module does not know; hw_* say which */
 #define VMM_EXIT_RING_FULL	18	/* collect entries of the vCPU's dirty ring, then VMM_RESET_RINGS */
-#define VMM_NR_EXITS		19
+#define VMM_EXIT_ACCESS		19	/* exit.access: the vCPU's view does not grant it */
+#define VMM_NR_EXITS		20
 
 struct vmm_exit_io {
 	__u16 port;
@@ -1182,6 +1204,18 @@ struct vmm_exit_fault {
 				 */
 };
 
+#define VMM_FAULT_GVA		(1U << 0)	/* @gva is known */
+#define VMM_FAULT_WALK		(1U << 1)	/* by the CPU's walk of the guest's page tables, for @gva */
+
+struct vmm_exit_access {
+	__u64 gpa;
+	__u64 gva;		/* linear address, with VMM_FAULT_GVA; else 0 */
+	__u32 access;		/* VMM_ACCESS_*: what the guest does */
+	__u32 granted;		/* VMM_ACCESS_*: what the view grants there */
+	__u32 flags;		/* VMM_FAULT_GVA, VMM_FAULT_WALK */
+	__u32 once;		/* the VMM's answer: 1 lets this one instruction do it */
+};
+
 struct vmm_exit_eoi {
 	__u32 vector;
 	__u32 reserved;
@@ -1214,6 +1248,7 @@ struct vmm_exit_fail_entry {
  * @debug: VMM_EXIT_DEBUG
  * @emulate: VMM_EXIT_EMULATE
  * @fault: VMM_EXIT_FAULT
+ * @access: VMM_EXIT_ACCESS
  * @eoi: VMM_EXIT_EOI
  * @fail_entry: VMM_EXIT_FAIL_ENTRY
  * @pad: room for kinds to come
@@ -1241,6 +1276,7 @@ struct vmm_exit {
 		struct vmm_exit_debug debug;
 		struct vmm_exit_emulate emulate;
 		struct vmm_exit_fault fault;
+		struct vmm_exit_access access;
 		struct vmm_exit_eoi eoi;
 		struct vmm_exit_fail_entry fail_entry;
 		__u64 pad[16];

@@ -103,7 +103,9 @@ static void read_npf(struct vcpu *vcpu)
 	exit->fault.gpa = control->exit_info_2;
 	exit->fault.error = 0;
 	exit->fault.insn_len = 0;
+	exit->fault.flags = 0;
 	if (error & NPF_TABLE) {
+		exit->fault.flags = FAULT_WALK;
 		/* Accessed and dirty bits: a walk may write each table that it reads. */
 		exit->fault.access = ACCESS_READ | ACCESS_WRITE | ACCESS_USER;
 		return;

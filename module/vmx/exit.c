@@ -11,6 +11,7 @@
 #include <uapi/asm/vmx.h>
 
 #include "hw.h"
+#include "tdp.h"
 #include "vmx/vmx.h"
 #include "x86/x86.h"
 
@@ -116,6 +117,11 @@ static void read_ept_violation(struct vcpu *vcpu)
 	exit->hw_info2 = exit->fault.gpa;
 	exit->fault.error = 0;
 	exit->fault.insn_len = 0;
+	exit->fault.flags = 0;
+	if (unlikely(vcpu->tdp->restricted) && (qualification & EPT_VIOLATION_GVA_IS_VALID)) {
+		exit->fault.flags = FAULT_GVA;
+		exit->fault.gva = vmread(GUEST_LINEAR_ADDRESS);
+	}
 	/*
 	 * Nothing is pending after this kind of exit (28.3.4), but an emulated CPU may have begun
 	 * the instruction's single-step trap.
@@ -126,8 +132,11 @@ static void read_ept_violation(struct vcpu *vcpu)
 		block_nmis_again(vcpu);
 	if ((qualification & EPT_VIOLATION_GVA_IS_VALID) &&
 	    !(qualification & EPT_VIOLATION_GVA_TRANSLATED)) {
-		/* Accessed and dirty bits: a walk may write each table that it reads. */
-		exit->fault.access = ACCESS_READ | ACCESS_WRITE | ACCESS_USER;
+		/* With EPT's accessed and dirty bits a walk's reads count as writes (29.3.5). */
+		exit->fault.access = ACCESS_READ | ACCESS_USER;
+		if (qualification & EPT_VIOLATION_ACC_WRITE)
+			exit->fault.access |= ACCESS_WRITE;
+		exit->fault.flags |= FAULT_WALK;
 		return;
 	}
 	if (qualification & EPT_VIOLATION_ACC_INSTR) {

@@ -264,6 +264,7 @@ static int find_translation(struct vmx_features *f)
 		return -ENODEV;
 	}
 	f->ept_ad = ept_ad && (ept & VMX_EPT_AD_BIT);
+	f->ept_exec_only = ept & VMX_EPT_EXECUTE_ONLY_BIT;
 	/* Dirty bits are what it logs (29.3.6); turned on by vmx_switch_pml(). */
 	f->pml = pml && f->ept_ad && (f->secondary & SECONDARY_EXEC_ENABLE_PML);
 	f->secondary &= ~(u32)SECONDARY_EXEC_ENABLE_PML;
@@ -356,6 +357,7 @@ static void describe_ept(struct vmm_hw_caps *caps)
 		.max_level = vmx_features.max_level,
 		/* Where changing the size of its code's pages could cause a machine check */
 		.huge_exec = !boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT),
+		.exec_only = vmx_features.ept_exec_only,
 	};
 	caps->tdp = &ept_format;
 	caps->gpa_bits = min_t(u32, boot_cpu_data.x86_phys_bits, 48);

@@ -195,6 +195,7 @@ struct vmx_vcpu {
  * @cr4_fixed: likewise of CR4
  * @basic_error_codes: exceptions may be injected with an error code whatever their vector (A.1)
  * @ept_ad: accessed and dirty bits in EPT entries
+ * @ept_exec_only: EPT entries may grant execution alone
  * @pml: writes can be logged
  * @max_level: of EPT entries that map pages
  * @invept_context: INVEPT of one root, else all
@@ -221,6 +222,7 @@ struct vmx_features {
 	u64 cr4_fixed;
 	bool basic_error_codes;
 	bool ept_ad;
+	bool ept_exec_only;
 	bool pml;
 	int max_level;
 	bool invept_context;

@@ -84,7 +84,7 @@ int vcpu_run_at(struct vcpu *vcpu, const char *file, int line)
 static const char *const exit_names[VMM_NR_EXITS] = {
 	"NONE", "INTR", "IO", "MMIO", "HLT", "SHUTDOWN", "HYPERCALL", "MSR", "CPUID", "DEBUG",
 	"EMULATE", "FAULT", "INTERRUPT_WINDOW", "NMI_WINDOW", "PAUSE", "EOI", "FAIL_ENTRY",
-	"INTERNAL", "RING_FULL",
+	"INTERNAL", "RING_FULL", "ACCESS",
 };
 
 const char *exit_name(u32 reason)
