@@ -169,6 +169,13 @@ int vmm_vcpu_set_msrs(struct vmm_vcpu *vcpu, const struct vmm_msr_entry *entries
 	return move_msrs(vcpu, VMM_SET_MSRS, entries, count, "VMM_SET_MSRS");
 }
 
+int vmm_vcpu_set_view(struct vmm_vcpu *vcpu, uint32_t view)
+{
+	struct vmm_view arg = { .size = sizeof(arg), .view = view };
+
+	return vcpu_control(vcpu, VMM_SET_VIEW, &arg, "VMM_SET_VIEW");
+}
+
 int vmm_vcpu_set_exits(struct vmm_vcpu *vcpu, const struct vmm_exits *exits)
 {
 	struct vmm_exits copy = *exits;

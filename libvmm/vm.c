@@ -288,3 +288,44 @@ int vmm_vcpu_stats(struct vmm_vcpu *vcpu, struct vmm_stat **stats)
 {
 	return read_stats(vcpu->fd, stats, &vcpu->message);
 }
+
+int vmm_view_create(struct vmm_vm *vm, uint32_t *view)
+{
+	struct vmm_view arg = { .size = sizeof(arg) };
+	int err = do_ioctl(vm->fd, VMM_CREATE_VIEW, &arg);
+
+	if (err < 0)
+		return fail(&vm->message, err, "VMM_CREATE_VIEW: %s", strerror(-err));
+	*view = arg.view;
+	return 0;
+}
+
+int vmm_view_destroy(struct vmm_vm *vm, uint32_t view)
+{
+	struct vmm_view arg = { .size = sizeof(arg), .view = view };
+	int err = do_ioctl(vm->fd, VMM_DESTROY_VIEW, &arg);
+
+	if (err < 0)
+		return fail(&vm->message, err, "VMM_DESTROY_VIEW, view %u: %s", view,
+			    err == -EBUSY ? "a vCPU has it" : strerror(-err));
+	return 0;
+}
+
+int vmm_view_set_access(struct vmm_vm *vm, uint32_t view, uint64_t gpa, uint64_t bytes,
+			uint32_t access)
+{
+	struct vmm_page_access arg = {
+		.size = sizeof(arg),
+		.view = view,
+		.access = access,
+		.gpa = gpa,
+		.bytes = bytes,
+	};
+	int err = do_ioctl(vm->fd, VMM_SET_PAGE_ACCESS, &arg);
+
+	if (err < 0)
+		return fail(&vm->message, err, "VMM_SET_PAGE_ACCESS, view %u: %s", view,
+			    err == -EOPNOTSUPP ? "this CPU reads what it executes" :
+						 strerror(-err));
+	return 0;
+}

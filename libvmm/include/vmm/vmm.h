@@ -269,6 +269,37 @@ int vmm_memory_each_touched(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, boo
  */
 int vmm_memory_prefault(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, bool write);
 
+/**
+ * vmm_view_create - another second-level table over the same memory, for vmm_vcpu_set_view()
+ * @vm: the VM
+ * @view: out: its number
+ *
+ * Any thread.
+ *
+ * Return: 0; -ENOSPC; -ENOMEM.
+ */
+int vmm_view_create(struct vmm_vm *vm, uint32_t *view);
+
+/* The opposite. Any thread. Return: 0; -EPERM (view 0), -ENOENT, -EBUSY (a vCPU has it) */
+int vmm_view_destroy(struct vmm_vm *vm, uint32_t view);
+
+/**
+ * vmm_view_set_access - what a view grants of some pages, over what vmm_memory_add() did
+ * @vm: the VM
+ * @view: not 0, the whole map
+ * @gpa: where they begin, page aligned, with memory there or not
+ * @bytes: page aligned
+ * @access: VMM_ACCESS_READ, alone or with WRITE and EXEC; none; or EXEC alone, with
+ *          VMM_CAP_EXEC_ONLY
+ *
+ * Other accesses of guests in this view leave with VMM_EXIT_ACCESS; what this library does for a
+ * guest is not stopped. Any thread.
+ *
+ * Return: 0; -EINVAL, -EOPNOTSUPP (EXEC alone), -ERANGE, -EPERM (view 0), -ENOENT, -ENOMEM.
+ */
+int vmm_view_set_access(struct vmm_vm *vm, uint32_t view, uint64_t gpa, uint64_t bytes,
+			uint32_t access);
+
 /* The memfd behind VMM_MEMORY_SHARED memory that contains @gpa; -ENOENT */
 int vmm_memory_fd(struct vmm_vm *vm, uint64_t gpa);
 
@@ -433,6 +464,9 @@ int vmm_vcpu_collect(struct vmm_vcpu *vcpu, vmm_pages_fn fn, void *opaque);
 
 /* Begin anew with what was collected, of all vCPUs. Any thread. Return: how many; -EINVAL */
 int vmm_vm_reset_rings(struct vmm_vm *vm);
+
+/* The view that it runs in: 0 at first, or one of vmm_view_create() */
+int vmm_vcpu_set_view(struct vmm_vcpu *vcpu, uint32_t view);
 
 /* Events. NMIs: any thread; the others: the vCPU does not run */
 int vmm_vcpu_inject(struct vmm_vcpu *vcpu, const struct vmm_event *event);
