@@ -147,7 +147,7 @@ bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access);
  * @gpa: where
  * @access: ACCESS_*
  *
- * Return: MEMORY_MAPPED, MEMORY_MMIO, MEMORY_DENIED, or a negative errno: EINTR (a signal is pending),
+ * Return: MEMORY_MAPPED, MEMORY_MMIO, MEMORY_DENIED, or a negative errno: EINTR (a signal waits),
  * EFAULT (nothing mapped at the host address, or no page of RAM), EHWPOISON, ENOMEM.
  */
 int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access);
@@ -216,8 +216,8 @@ int memory_set_view(struct vcpu *vcpu, u32 number);
  * on with what is denied.
  *
  * Return: 0, EINVAL (alignment, no bytes, writing without reading, other bits), EOPNOTSUPP (the CPU
- * cannot grant execution without reading), ERANGE (wraps, or exceeds the guest-physical width), EPERM
- * (view 0), ENOENT, ENOMEM.
+ * cannot grant execution without reading), ERANGE (wraps, or exceeds the guest-physical width),
+ * EPERM (view 0), ENOENT, ENOMEM.
  */
 int memory_set_access(struct vm *vm, u32 number, u64 gpa, u64 bytes, u32 access);
 

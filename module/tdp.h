@@ -163,8 +163,8 @@ struct tdp_page {
  * @wanted: which of them; the others are mapped only where nothing is yet
  * @exec: code is to run there
  * @logged: the slot has a log of writes
- * @format: what leaves are made of: the format of the table, or less than that where the view denies
- *          something, which is the same for all @pages, and for a huge page that they lie in
+ * @format: what leaves are made of: the format of the table, or less than that where the view
+ *          denies something, which is the same for all @pages, and for a huge page that they lie in
  */
 struct tdp_mapping {
 	u64 gfn;

@@ -230,7 +230,7 @@ enum vcpu_request {
 	VCPU_REQ_FLUSH,		/* TLB */
 	VCPU_REQ_TIMER,		/* the LAPIC timer's callback has fired */
 	VCPU_REQ_EXITS,		/* what decides about intercepts has changed: choose them anew */
-	VCPU_REQ_VIEW,		/* what was let through once is done: back to the front end's view */
+	VCPU_REQ_VIEW,		/* what was let through once is done: back to the chosen view */
 	VCPU_REQ_RING,		/* leave with EXIT_RING_FULL, if it still is */
 	VCPU_REQ_DEAD,		/* the VM is going: leave with EIO */
 };
