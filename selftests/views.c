@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+#include "fuzz.h"
 #include "kselftest_harness.h"
 #include "vmmtest.h"
 
@@ -737,6 +738,65 @@ TEST_F(views, many_pages)
 	ASSERT_EQ(0, set_access(self->vm, self->view, 0, 1ULL << self->vm->info.gpa_bits,
 				R | W | X));
 	EXPECT_EQ(1, run_value(self->vcpu));
+}
+
+/* Does the view grant the guest this read? Either way it gets the value in the end. */
+static bool can_read(struct vcpu *vcpu, u32 view, u64 gpa)
+{
+	ask(vcpu, gpa);
+	if (vcpu_run(vcpu))
+		fail("VMM_RUN");
+	if (vcpu->run->exit.reason == VMM_EXIT_IO)
+		return true;
+	if (vcpu->run->exit.reason != VMM_EXIT_ACCESS || vcpu->run->exit.access.gpa != gpa)
+		fail("%s exit", exit_name(vcpu->run->exit.reason));
+	if (set_view(vcpu, 0))
+		fail("VMM_SET_VIEW");
+	run_value(vcpu);
+	if (set_view(vcpu, view))
+		fail("VMM_SET_VIEW");
+	return false;
+}
+
+/* Ranges of all sizes over each other, beside a record of what holds */
+TEST_F(views, random_ranges)
+{
+	static const u64 sizes[] = { 1, 3, 64, 511, 512, 513, 4096, 1 << 18, 3 << 17 };
+	u64 base = 1 * GIB, n = 2 * GIB / PAGE, at, pages;
+	struct random random = random_from(1, 1);
+	u32 i, j, rounds = host_is_slow() ? 20 : 1000;
+	u8 *mem, *record = map_memory(n);
+
+	mem = mmap(NULL, n * PAGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)mem);
+	ASSERT_EQ(0, madvise(mem, n * PAGE, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, vm_set_slot(self->vm, 2, base, n * PAGE, mem, 0));
+	memset(record, R | W | X, n);
+	vcpu_load(self->vcpu, MODE_LONG, reader);
+	for (i = 0; i < rounds; i++) {
+		pages = 1 + below(&random, sizes[below(&random, ARRAY_SIZE(sizes))]);
+		if (chance(&random, 2))
+			pages = sizes[below(&random, ARRAY_SIZE(sizes))];
+		at = below(&random, n - pages + 1);
+		if (chance(&random, 3))
+			at = at / 512 * 512;
+		j = chance(&random, 2) ? 0 : R | W | X;
+		ASSERT_EQ(0, set_access(self->vm, self->view, base + at * PAGE, pages * PAGE, j));
+		memset(record + at, j, pages);
+		/* Its ends, and anywhere */
+		for (j = 0; j < 6; j++) {
+			u64 probe = j < 4 ? at + (j & 1 ? pages : 0) - (j >> 1) : below(&random, n);
+
+			if (probe < n)
+				ASSERT_EQ(!!(record[probe] & R),
+					  can_read(self->vcpu, self->view, base + probe * PAGE))
+					TH_LOG("round %u, page %#llx", i, probe);
+		}
+	}
+	/* And nothing is left of it. */
+	ASSERT_EQ(0, set_access(self->vm, self->view, base, n * PAGE, R | W | X));
+	EXPECT_TRUE(can_read(self->vcpu, self->view, base + 5 * PAGE));
 }
 
 /* ---- beside logs ---- */
