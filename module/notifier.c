@@ -200,8 +200,10 @@ static void interrupt_guests(struct vm *vm, bool all)
 	vm_for_each_vcpu(vm, vcpu, i)
 		/* The view is that of this window or a later one. */
 		if (smp_load_acquire(&vcpu->mode) == VCPU_IN_WINDOW &&
-		    (all || is_stale(READ_ONCE(vcpu->tdp))))
+		    (all || is_stale(READ_ONCE(vcpu->tdp)))) {
 			cpumask_set_cpu(READ_ONCE(vcpu->cpu), memory->flush_cpus);
+			vcpu_count_kick(vcpu);
+		}
 	on_each_cpu_mask(memory->flush_cpus, leave_guest, NULL, true);
 }
 

@@ -30,7 +30,7 @@
 	S(access_exits,		"accesses that the view does not grant")	\
 	S(pages_logged,		"pages that the CPU has logged as written to")	\
 	S(exceptions,		"exceptions injected")				\
-	S(interrupts,		"interrupts injected")				\
+	S(interrupts,		"interrupts injected, but for those that the CPU delivers itself") \
 	S(nmis,			"NMIs injected")				\
 	S(reinjections,		"events injected again after an interrupted delivery") \
 	S(window_exits,		"interrupt and NMI window exits")		\

@@ -134,6 +134,13 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
 	hw->set_shadow(vcpu);
 }
 
+/* By anyone: this counter is not its thread's alone. */
+void vcpu_count_kick(struct vcpu *vcpu)
+{
+	count_insn(IPI);
+	xadd(&vcpu->stats.kicks, 1);
+}
+
 void vcpu_kick(struct vcpu *vcpu)
 {
 	struct task_struct *thread;
@@ -149,7 +156,7 @@ void vcpu_kick(struct vcpu *vcpu)
 	rcu_read_lock();
 	thread = rcu_dereference(vcpu->thread);
 	if (thread) {
-		count_insn(IPI);
+		vcpu_count_kick(vcpu);
 		kick_process(thread);
 	}
 	rcu_read_unlock();

@@ -314,7 +314,7 @@ struct vcpu {
 	struct rcuwait wait;		/* of that thread in HLT */
 	int yielded_to;			/* [t] index of the vCPU that vcpu_yield() tried last */
 
-	struct vcpu_stats stats;	/* [t] */
+	struct vcpu_stats stats;	/* [t], but for kicks [a] */
 #ifdef VMM_COUNT
 	enum exit_reason counted_exit;	/* [t] whose instructions run */
 #endif
@@ -350,6 +350,8 @@ enum exit_verdict vcpu_end_step(struct vcpu *vcpu);
  */
 void vcpu_request(struct vcpu *vcpu, enum vcpu_request request);
 void vcpu_kick(struct vcpu *vcpu);
+/* An interrupt is sent to the CPU that it runs on */
+void vcpu_count_kick(struct vcpu *vcpu);
 
 /* Send an NMI, from any context; and the thread's side of it: VCPU_REQ_NMI has been taken. */
 void vcpu_nmi(struct vcpu *vcpu);

@@ -2,6 +2,9 @@
 /*
  * Counters: names, counts, and that they move when what they count happens.
  */
+#include <pthread.h>
+#include <sys/mman.h>
+
 #include "kselftest_harness.h"
 #include "vmmtest.h"
 
@@ -116,6 +119,78 @@ TEST(events)
 	faults = get_stat(vcpu->fd, "faults_mapped");
 	run_done(vcpu);
 	EXPECT_LT(faults, get_stat(vcpu->fd, "faults_mapped"));
+	vm_destroy(vm);
+}
+
+#define SWEPT	8		/* pages */
+
+GUEST_CODE(sweep, 64,
+	   "1: mov $0x200000, %ebx\n"
+	   "2: movl $1, (%rbx); add $0x1000, %ebx; cmp $0x208000, %ebx; jb 2b\n"
+	   "out %al, $PORT_VALUE; pause; jmp 1b\n");
+
+/* However much has changed, a vCPU that runs nothing is not interrupted, and flushes once. */
+TEST(flushed_when_it_enters)
+{
+	struct vm *vm = vm_create(16 * MIB, 0);
+	struct vcpu *vcpu = vcpu_create(vm, 0);
+	u64 flushes, kicks;
+	int i;
+
+	/* Another CPU would be a reason of its own. */
+	pin_to_cpu(0);
+	vcpu_load(vcpu, MODE_LONG, sweep);
+	run_value(vcpu);
+	run_value(vcpu);
+	flushes = get_stat(vcpu->fd, "tlb_flushes");
+	kicks = get_stat(vcpu->fd, "kicks");
+	run_value(vcpu);
+	EXPECT_EQ(flushes, get_stat(vcpu->fd, "tlb_flushes"));
+	for (i = 0; i < SWEPT; i++)
+		ASSERT_EQ(0, madvise(guest_ptr(vm, 0x200000 + i * PAGE, PAGE), PAGE,
+				     MADV_DONTNEED));
+	run_value(vcpu);
+	EXPECT_EQ(flushes + 1, get_stat(vcpu->fd, "tlb_flushes"));
+	EXPECT_EQ(kicks, get_stat(vcpu->fd, "kicks"));
+	vm_destroy(vm);
+}
+
+GUEST_CODE(write_on, 64, "1: movl $1, 0x200000; pause; jmp 1b\n");
+
+static void *disturb(void *arg)
+{
+	struct vcpu *vcpu = arg;
+
+	int i;
+
+	pin_to_cpu(1);
+	/* It may be outside for a moment. */
+	for (i = 0; i < 100 && !get_stat(vcpu->fd, "kicks"); i++) {
+		usleep(10000);
+		if (madvise(guest_ptr(vcpu->vm, 0x200000, PAGE), PAGE, MADV_DONTNEED))
+			fail("madvise");
+	}
+	if (do_ioctl(vcpu->fd, VMM_KICK, NULL))
+		fail("VMM_KICK");
+	return NULL;
+}
+
+/* One that runs is, by who takes its memory away. */
+TEST(interrupted_while_it_runs)
+{
+	struct vm *vm = vm_create(16 * MIB, 0);
+	struct vcpu *vcpu = vcpu_create(vm, 0);
+	pthread_t thread;
+
+	if (host_cpus() < 2)
+		SKIP(return, "needs two CPUs");
+	pin_to_cpu(0);
+	vcpu_load(vcpu, MODE_LONG, write_on);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, disturb, vcpu));
+	EXPECT_EQ(-EINTR, vcpu_run(vcpu));
+	pthread_join(thread, NULL);
+	EXPECT_GE(get_stat(vcpu->fd, "kicks"), 1);
+	EXPECT_GE(get_stat(vcpu->fd, "faults_mapped"), 2);
 	vm_destroy(vm);
 }
 
