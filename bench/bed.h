@@ -19,8 +19,14 @@
 #define GUEST_FRESH		0x200000	/* from here on nothing has been touched */
 #define GUEST_BYTES		(GUEST_FRESH + FRESH_PAGES * 4096)
 #define GUEST_DEVICE		0x10000000	/* memory there is none */
+#define GUEST_SLOT		0x20000000
 
 #define FRESH_PAGES		2048
+
+/* Where the host has huge pages: the first holds what the guest needs, the others are touched. */
+#define HUGE_BYTES		0x200000
+#define HUGE_PAGES		8
+#define GUEST_HUGE_BYTES	((HUGE_PAGES + 1) * HUGE_BYTES)
 
 #define BENCH_PORT		0xe0
 #define BENCH_VECTOR		0x40
@@ -58,6 +64,9 @@ struct machine;
  *       Reads give 0
  * @settle: have the guest take the answer to the last access, and no further instruction
  * @interrupt: send the vCPU an MSI; from another thread
+ * @log: begin or end a log of writes to the memory
+ * @get_log: copy it out, and clear it; @pages there are. Return: how many were written
+ * @slot: add or delete another piece of guest-physical memory at GUEST_SLOT
  * @tables: bytes in the second-level tables of @n VMs; or of all that there are, where
  *          the API does not tell
  * @destroy: close everything
@@ -72,6 +81,9 @@ struct bed {
 	void (*run)(struct machine *m, unsigned long exits);
 	void (*settle)(struct machine *m);
 	void (*interrupt)(struct machine *m, uint8_t vector);
+	void (*log)(struct machine *m, bool on);
+	unsigned int (*get_log)(struct machine *m, unsigned int pages);
+	void (*slot)(struct machine *m, void *memory, size_t bytes, bool there);
 	long long (*tables)(struct machine **m, int n);
 	void (*destroy)(struct machine *m);
 };

@@ -20,6 +20,12 @@ enum row {
 	ROW_MSR_WRITE,
 	ROW_HLT_WAKE,
 	ROW_FAULT_4K,
+	ROW_FAULT_2M,
+	ROW_LOG_ON,
+	ROW_LOG_WRITE,
+	ROW_LOG_GET,
+	ROW_LOG_OFF,
+	ROW_SLOT,
 	ROW_VM_CREATE,
 	ROW_VM_DESTROY,
 	NR_ROWS
@@ -32,6 +38,18 @@ struct figures {
 	double row[NR_ROWS];
 	double vm_bytes;	/* kernel memory of an idle VM beyond its page tables */
 };
+
+/* Of a log of writes to a guest's memory */
+#define LOG_WORDS	((GUEST_BYTES / 4096 + 63) / 64)
+
+static inline unsigned int count_bits(const uint64_t *bitmap, unsigned int bits)
+{
+	unsigned int i, count = 0;
+
+	for (i = 0; i < (bits + 63) / 64; i++)
+		count += __builtin_popcountll(bitmap[i]);
+	return count;
+}
 
 /* count.c: costly instructions, by row and kind of exit */
 #define MAX_INSNS	32
@@ -93,8 +111,9 @@ bool load_counting_module(const char *path);
 bool on_intel(void);
 void pause_ms(int ms);
 
-/* Anonymous memory that nothing has touched, in 4 KiB pages */
+/* Anonymous memory that nothing has touched, in 4 KiB pages; or in aligned ones of HUGE_BYTES */
 void *fresh_memory(size_t bytes);
+void *fresh_huge_memory(size_t bytes);
 void drop_memory(void *memory, size_t bytes);
 
 /* A thread that preempts its creator whenever it can run */

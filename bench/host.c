@@ -113,6 +113,22 @@ void *fresh_memory(size_t bytes)
 	return memory;
 }
 
+/* The kernel aligns what may be huge since 6.7 alone: what is too much at both ends goes. */
+void *fresh_huge_memory(size_t bytes)
+{
+	char *memory = mmap(NULL, bytes + HUGE_BYTES, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t before = -(uintptr_t)memory % HUGE_BYTES;
+
+	check(memory != MAP_FAILED, "mmap");
+	if (before)
+		drop_memory(memory, before);
+	memory += before;
+	drop_memory(memory + bytes, HUGE_BYTES - before);
+	check(!madvise(memory, bytes, MADV_HUGEPAGE), "MADV_HUGEPAGE");
+	return memory;
+}
+
 void drop_memory(void *memory, size_t bytes)
 {
 	check(!munmap(memory, bytes), "munmap");

@@ -17,6 +17,7 @@
 #define MAX_CPUID	256
 
 struct machine {
+	struct kvm_userspace_memory_region region;
 	int vm;
 	int vcpu;
 	struct kvm_run *run;
@@ -39,6 +40,11 @@ static void kvm_open(void)
 	check(!ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid_table), "KVM_GET_SUPPORTED_CPUID");
 }
 
+static void set_region(struct machine *m, struct kvm_userspace_memory_region *region)
+{
+	check(!ioctl(m->vm, KVM_SET_USER_MEMORY_REGION, region), "KVM_SET_USER_MEMORY_REGION");
+}
+
 static struct machine *kvm_create(void *memory, size_t bytes)
 {
 	struct kvm_userspace_memory_region region = {
@@ -53,7 +59,8 @@ static struct machine *kvm_create(void *memory, size_t bytes)
 	check(m->vm >= 0, "KVM_CREATE_VM");
 	check(!ioctl(m->vm, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
 	check(!ioctl(m->vm, KVM_CREATE_PIT2, &pit), "KVM_CREATE_PIT2");
-	check(!ioctl(m->vm, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
+	m->region = region;
+	set_region(m, &region);
 	m->vcpu = ioctl(m->vm, KVM_CREATE_VCPU, 0);
 	check(m->vcpu >= 0, "KVM_CREATE_VCPU");
 	m->run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, m->vcpu, 0);
@@ -141,6 +148,33 @@ static void kvm_interrupt(struct machine *m, uint8_t vector)
 	check(ioctl(m->vm, KVM_SIGNAL_MSI, &msi) == 1, "KVM_SIGNAL_MSI");
 }
 
+static void kvm_log(struct machine *m, bool on)
+{
+	m->region.flags = on ? KVM_MEM_LOG_DIRTY_PAGES : 0;
+	set_region(m, &m->region);
+}
+
+static unsigned int kvm_get_log(struct machine *m, unsigned int pages)
+{
+	uint64_t bitmap[LOG_WORDS] = { 0 };
+	struct kvm_dirty_log log = { .dirty_bitmap = bitmap };
+
+	check(!ioctl(m->vm, KVM_GET_DIRTY_LOG, &log), "KVM_GET_DIRTY_LOG");
+	return count_bits(bitmap, pages);
+}
+
+static void kvm_slot(struct machine *m, void *memory, size_t bytes, bool there)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = 1,
+		.guest_phys_addr = GUEST_SLOT,
+		.memory_size = there ? bytes : 0,
+		.userspace_addr = (uintptr_t)memory,
+	};
+
+	set_region(m, &region);
+}
+
 static long long kvm_tables(struct machine **m, int n)
 {
 	return meminfo("SecPageTables");
@@ -167,6 +201,9 @@ const struct bed kvm_bed = {
 	.run = kvm_go,
 	.settle = kvm_settle,
 	.interrupt = kvm_interrupt,
+	.log = kvm_log,
+	.get_log = kvm_get_log,
+	.slot = kvm_slot,
 	.tables = kvm_tables,
 	.destroy = kvm_destroy,
 };

@@ -23,12 +23,11 @@ static void *at(void *memory, uint64_t gpa)
 }
 
 /* A guest's memory: page tables, GDT, code; the rest untouched */
-static void *guest_memory(size_t bytes)
+static void *furnish(void *memory)
 {
 	static const uint64_t gdt[] = {
 		0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00008b0000000067, 0,
 	};
-	void *memory = fresh_memory(bytes);
 	uint64_t *pd = at(memory, GUEST_PD);
 	uint64_t i;
 
@@ -41,6 +40,11 @@ static void *guest_memory(size_t bytes)
 	memcpy(at(memory, GUEST_GDT), gdt, sizeof(gdt));
 	memcpy(at(memory, GUEST_CODE), guest_start, guest_end - guest_start);
 	return memory;
+}
+
+static void *guest_memory(size_t bytes)
+{
+	return furnish(fresh_memory(bytes));
 }
 
 /* A loop in the guest that never leaves it: the difference of a long and a short one */
@@ -130,27 +134,112 @@ static double hlt_wake(const struct bed *bed, struct machine *m, void *memory)
 	return median(values);
 }
 
+/* Write to pages of 4 KiB, one after the other. Return: what it takes */
+static double touch(const struct bed *bed, struct machine *m, uint64_t pages, uint64_t gpa)
+{
+	uint64_t start;
+
+	bed->start(m, GUEST_ADDRESS(guest_touch), pages, gpa);
+	start = now();
+	bed->run(m, 1);
+	return now() - start;
+}
+
 /* Pages that neither the guest nor the process has touched, in a VM that is new each time */
 static double fault_4k(const struct bed *bed)
 {
 	double values[REPEAT];
 	struct machine *m;
-	uint64_t start;
 	void *memory;
 	int i;
 
 	for (i = 0; i < REPEAT; i++) {
 		memory = guest_memory(GUEST_BYTES);
 		m = bed->create(memory, GUEST_BYTES);
-		bed->start(m, GUEST_ADDRESS(guest_touch), 1, GUEST_DATA);
-		bed->run(m, 1);
-		bed->start(m, GUEST_ADDRESS(guest_touch), FRESH_PAGES, GUEST_FRESH);
-		start = now();
-		bed->run(m, 1);
-		values[i] = (double)(now() - start) / FRESH_PAGES;
+		touch(bed, m, 1, GUEST_DATA);
+		values[i] = touch(bed, m, FRESH_PAGES, GUEST_FRESH) / FRESH_PAGES;
 		bed->destroy(m);
 		drop_memory(memory, GUEST_BYTES);
 	}
+	return median(values);
+}
+
+/*
+ * Pages that the process has: to clear one takes so much that nothing else would be seen. The same
+ * way again, without faults, is taken off.
+ */
+static double fault_2m(const struct bed *bed)
+{
+	uint64_t pages = HUGE_PAGES * HUGE_BYTES / 4096;
+	double values[REPEAT], first;
+	struct machine *m;
+	void *memory;
+	int i;
+
+	memory = furnish(fresh_huge_memory(GUEST_HUGE_BYTES));
+	memset(at(memory, GUEST_FRESH), 1, HUGE_PAGES * HUGE_BYTES);
+	for (i = 0; i < REPEAT; i++) {
+		m = bed->create(memory, GUEST_HUGE_BYTES);
+		touch(bed, m, 1, GUEST_DATA);
+		first = touch(bed, m, pages, GUEST_FRESH);
+		values[i] = (first - touch(bed, m, pages, GUEST_FRESH)) / HUGE_PAGES;
+		bed->destroy(m);
+	}
+	drop_memory(memory, GUEST_HUGE_BYTES);
+	return median(values);
+}
+
+/* A log of writes to memory that is mapped; each page is written to once between its ends. */
+static void dirty_log(const struct bed *bed, struct figures *figures)
+{
+	double on[REPEAT], off[REPEAT], get[REPEAT], write[REPEAT];
+	void *memory = guest_memory(GUEST_BYTES);
+	struct machine *m = bed->create(memory, GUEST_BYTES);
+	struct span span;
+	unsigned int got;
+	int i;
+
+	touch(bed, m, FRESH_PAGES, GUEST_FRESH);
+	for (i = 0; i < REPEAT; i++) {
+		span_begin(&span);
+		bed->log(m, true);
+		on[i] = span_end(&span, NULL);
+		write[i] = touch(bed, m, FRESH_PAGES, GUEST_FRESH) / FRESH_PAGES;
+		span_begin(&span);
+		got = bed->get_log(m, GUEST_BYTES / 4096);
+		get[i] = span_end(&span, NULL);
+		if (got < FRESH_PAGES)
+			die("%s: %u pages of %u are in the log", bed->name, got, FRESH_PAGES);
+		span_begin(&span);
+		bed->log(m, false);
+		off[i] = span_end(&span, NULL);
+		touch(bed, m, FRESH_PAGES, GUEST_FRESH);
+	}
+	figures->row[ROW_LOG_ON] = median(on);
+	figures->row[ROW_LOG_WRITE] = median(write);
+	figures->row[ROW_LOG_GET] = median(get);
+	figures->row[ROW_LOG_OFF] = median(off);
+	bed->destroy(m);
+	drop_memory(memory, GUEST_BYTES);
+}
+
+/* A slot comes and goes, beside the one that the guest runs in. */
+static double slot(const struct bed *bed, struct machine *m)
+{
+	void *memory = fresh_memory(HUGE_BYTES);
+	double values[REPEAT];
+	struct span span;
+	int i, k;
+
+	for (i = 0; i < REPEAT; i++) {
+		span_begin(&span);
+		for (k = 0; k < VMS; k++) {
+			bed->slot(m, memory, HUGE_BYTES, true);
+			bed->slot(m, memory, HUGE_BYTES, false);
+		}
+		values[i] = span_end(&span, NULL) / VMS;
+	}
+	drop_memory(memory, HUGE_BYTES);
 	return median(values);
 }
 
@@ -289,6 +378,9 @@ static void measure_rows(const struct bed *bed, struct figures *figures, struct 
 	m = bed->create(memory, GUEST_BYTES);
 	exit_rows(bed, m, memory, figures, counts);
 	if (!counts) {
+		figures->row[ROW_FAULT_2M] = fault_2m(bed);
+		dirty_log(bed, figures);
+		figures->row[ROW_SLOT] = slot(bed, m);
 		life_cycle(bed, figures);
 		figures->vm_bytes = vm_bytes(bed);
 	}

@@ -16,6 +16,7 @@
 #define MAX_CPUID	256
 
 struct machine {
+	struct vmm_memory slot;
 	int vm;
 	int vcpu;
 	struct vmm_run *run;
@@ -38,6 +39,11 @@ static void vmm_open(void)
 	check(!ioctl(vmm, VMM_GET_CPUID, &cpuid_table), "VMM_GET_CPUID");
 }
 
+static void set_memory(struct machine *m, struct vmm_memory *slot)
+{
+	check(!ioctl(m->vm, VMM_SET_MEMORY, slot), "VMM_SET_MEMORY");
+}
+
 static struct machine *vmm_create(void *memory, size_t bytes)
 {
 	struct vmm_vm_create create = { .size = sizeof(create), .flags = VMM_VM_IRQCHIPS };
@@ -52,7 +58,8 @@ static struct machine *vmm_create(void *memory, size_t bytes)
 	check(m, "memory");
 	m->vm = ioctl(vmm, VMM_CREATE_VM, &create);
 	check(m->vm >= 0, "VMM_CREATE_VM");
-	check(!ioctl(m->vm, VMM_SET_MEMORY, &slot), "VMM_SET_MEMORY");
+	m->slot = slot;
+	set_memory(m, &slot);
 	m->vcpu = ioctl(m->vm, VMM_CREATE_VCPU, &vcpu);
 	check(m->vcpu >= 0, "VMM_CREATE_VCPU");
 	m->run = mmap(NULL, info.run_size, PROT_READ | PROT_WRITE, MAP_SHARED, m->vcpu, 0);
@@ -131,6 +138,39 @@ static void vmm_interrupt(struct machine *m, uint8_t vector)
 	check(ioctl(m->vm, VMM_SIGNAL_MSI, &msi) == 1, "VMM_SIGNAL_MSI");
 }
 
+static void vmm_log(struct machine *m, bool on)
+{
+	m->slot.flags = on ? VMM_MEM_LOG_DIRTY : 0;
+	set_memory(m, &m->slot);
+}
+
+static unsigned int vmm_get_log(struct machine *m, unsigned int pages)
+{
+	uint64_t bitmap[LOG_WORDS] = { 0 };
+	struct vmm_dirty log = {
+		.size = sizeof(log),
+		.flags = VMM_DIRTY_CLEAR,
+		.pages = pages,
+		.bitmap = (uintptr_t)bitmap,
+	};
+
+	check(!ioctl(m->vm, VMM_GET_DIRTY, &log), "VMM_GET_DIRTY");
+	return count_bits(bitmap, pages);
+}
+
+static void vmm_slot(struct machine *m, void *memory, size_t bytes, bool there)
+{
+	struct vmm_memory slot = {
+		.size = sizeof(slot),
+		.slot = 1,
+		.gpa = GUEST_SLOT,
+		.bytes = there ? bytes : 0,
+		.hva = (uintptr_t)memory,
+	};
+
+	set_memory(m, &slot);
+}
+
 static long long table_pages(struct machine *m)
 {
 	struct vmm_stat counters[64];
@@ -177,6 +217,9 @@ const struct bed vmm_bed = {
 	.run = vmm_go,
 	.settle = vmm_settle,
 	.interrupt = vmm_interrupt,
+	.log = vmm_log,
+	.get_log = vmm_get_log,
+	.slot = vmm_slot,
 	.tables = vmm_tables,
 	.destroy = vmm_destroy,
 };
