@@ -113,8 +113,6 @@ struct vmm_hw_caps {
  * @set_cr2: set it
  * @get_cr3: see @get_cr2
  * @set_cr3: set it
- * @get_dr6: DR6 as the guest left it
- * @set_dr6: set it
  * @set_dr7: DR7 in force (guest's or debugger's)
  * @get_msr: MSRs that the hardware swaps or holds for the guest: STAR, LSTAR, CSTAR,
  *           SFMASK, KERNEL_GS_BASE, SYSENTER_*, PAT, DEBUGCTL, SPEC_CTRL, TSC_AUX and
@@ -166,8 +164,6 @@ struct vmm_hw {
 	void (*set_cr2)(struct vcpu *vcpu, u64 cr2);
 	u64 (*get_cr3)(struct vcpu *vcpu);
 	void (*set_cr3)(struct vcpu *vcpu, u64 cr3);
-	u64 (*get_dr6)(struct vcpu *vcpu);
-	void (*set_dr6)(struct vcpu *vcpu, u64 dr6);
 	void (*set_dr7)(struct vcpu *vcpu, u64 dr7);
 	int (*get_msr)(struct vcpu *vcpu, u32 msr, u64 *data);
 	int (*set_msr)(struct vcpu *vcpu, u32 msr, u64 data);

@@ -257,7 +257,7 @@ struct vcpu {
 
 	struct cpu_regs regs;		/* [m] RSP only after hw->get_rsp() */
 	u64 cr0, cr4, efer;		/* [m] what the guest sees; all writes are intercepted */
-	u64 dr[4], dr6, dr7;		/* [m] the guest's; dr6 by hw->get_dr6() */
+	u64 dr[4], dr6, dr7;		/* [m] the guest's */
 	u64 tsc_offset;			/* [m] */
 	struct cpu_msrs msrs;		/* [m] those that the hardware does not hold */
 	struct cpu_events events;	/* [m] */

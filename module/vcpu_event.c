@@ -138,9 +138,7 @@ static void deliver_payload(struct vcpu *vcpu, const struct cpu_event *event)
 	if (event->vector == X86_TRAP_PF) {
 		hw->set_cr2(vcpu, event->payload);
 	} else if (event->vector == X86_TRAP_DB) {
-		u64 dr6 = hw->get_dr6(vcpu) & ~(u64)DR_TRAP_BITS;
-
-		hw->set_dr6(vcpu, dr6 | event->payload);
+		vcpu->dr6 = (vcpu->dr6 & ~(u64)DR_TRAP_BITS) | event->payload;
 		if (vcpu->dr7 & DR7_GD) {
 			vcpu->dr7 &= ~(u64)DR7_GD;
 			state_load_dr7(vcpu);

@@ -88,7 +88,6 @@ enum svm_step {
  * @window: HW_WINDOW_*
  * @step: what is stepped over
  * @step_rip: the instruction that is stepped over, or whose event is injected
- * @dr6: the guest's DR6; the hardware's is only a mailbox for #DB
  * @dr6_loaded: a #DB exit has left conditions in the hardware's DR6
  * @debugctl: stored only: without LBR virtualization DEBUGCTL is the host's, also in the guest
  * @tsc_aux: loaded by host_set_user_msr()
@@ -107,7 +106,6 @@ struct svm_vcpu {
 	unsigned int window;
 	enum svm_step step;
 	u64 step_rip;
-	u64 dr6;
 	bool dr6_loaded;
 	u64 debugctl;
 	u64 tsc_aux;
@@ -172,8 +170,6 @@ u64 svm_get_cr2(struct vcpu *vcpu);
 void svm_set_cr2(struct vcpu *vcpu, u64 cr2);
 u64 svm_get_cr3(struct vcpu *vcpu);
 void svm_set_cr3(struct vcpu *vcpu, u64 cr3);
-u64 svm_get_dr6(struct vcpu *vcpu);
-void svm_set_dr6(struct vcpu *vcpu, u64 dr6);
 void svm_set_dr7(struct vcpu *vcpu, u64 dr7);
 int svm_get_msr(struct vcpu *vcpu, u32 msr, u64 *data);
 int svm_set_msr(struct vcpu *vcpu, u32 msr, u64 data);

@@ -72,7 +72,6 @@ void vmcb_init(struct svm_vcpu *svm, u64 iopm_pa)
 	svm->vmcb->save.efer = EFER_SVME;
 	svm->vmcb->save.dr6 = DR6_INIT;
 	svm->vmcb->save.dr7 = DR7_INIT;
-	svm->dr6 = DR6_INIT;
 }
 
 /* ---- Events into the guest (15.20) ---- */
@@ -445,16 +444,6 @@ void svm_set_cr3(struct vcpu *vcpu, u64 cr3)
 {
 	to_svm(vcpu)->vmcb->save.cr3 = cr3;
 	state_changed(vcpu, CLEAN_CRX);
-}
-
-u64 svm_get_dr6(struct vcpu *vcpu)
-{
-	return to_svm(vcpu)->dr6;
-}
-
-void svm_set_dr6(struct vcpu *vcpu, u64 dr6)
-{
-	to_svm(vcpu)->dr6 = dr6;
 }
 
 void svm_set_dr7(struct vcpu *vcpu, u64 dr7)

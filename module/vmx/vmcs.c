@@ -181,7 +181,6 @@ void vmcs_init(struct vmx_vcpu *vmx)
 	cache->value[VMCS_ENTRY_CONTROLS] = vmx_features.entry;
 	cache->value[VMCS_EXCEPTIONS] = FIXED_EXCEPTIONS;
 	vmx->apic_changed = vmx_features.apicv ? APIC_ALL_CHANGED : 0;
-	vmx->dr6 = DR6_INIT;
 	vmx->rsp_known = true;
 }
 
@@ -678,16 +677,6 @@ u64 vmx_get_cr3(struct vcpu *vcpu)
 void vmx_set_cr3(struct vcpu *vcpu, u64 cr3)
 {
 	vmcs_set(to_vmx(vcpu), VMCS_CR3, cr3);
-}
-
-u64 vmx_get_dr6(struct vcpu *vcpu)
-{
-	return to_vmx(vcpu)->dr6;
-}
-
-void vmx_set_dr6(struct vcpu *vcpu, u64 dr6)
-{
-	to_vmx(vcpu)->dr6 = dr6;
 }
 
 void vmx_set_dr7(struct vcpu *vcpu, u64 dr7)

@@ -123,7 +123,6 @@ struct vmx_found {
  * @eoi_exits: vectors whose EOIs leave
  * @window: HW_WINDOW_*
  * @cr2: the guest's
- * @dr6: the guest's; the hardware's is the host's
  * @debugctl: the guest's
  * @syscall_msrs: STAR, LSTAR, CSTAR, SFMASK: host_set_user_msr() loads them for who uses them
  * @kernel_gs_base: the guest's; in the register during a window
@@ -170,7 +169,6 @@ struct vmx_vcpu {
 	u64 eoi_exits[4];
 	unsigned int window;
 	u64 cr2;
-	u64 dr6;
 	u64 debugctl;
 	u64 syscall_msrs[4];
 	u64 kernel_gs_base;
@@ -264,9 +262,6 @@ static inline bool vmx_uses_apicv(const struct vcpu *vcpu)
 #define APIC_STATUS_CHANGED	BIT(4)
 #define APIC_ALL_CHANGED	GENMASK(4, 0)
 
-/* DR6 without any condition; bits that read as one are set */
-#define DR6_INIT		0xffff0ff0u
-
 /* BS in the pending debug exceptions (25.4.2) */
 #define PENDING_DEBUG_BS	BIT(14)
 
@@ -332,8 +327,6 @@ u64 vmx_get_cr2(struct vcpu *vcpu);
 void vmx_set_cr2(struct vcpu *vcpu, u64 cr2);
 u64 vmx_get_cr3(struct vcpu *vcpu);
 void vmx_set_cr3(struct vcpu *vcpu, u64 cr3);
-u64 vmx_get_dr6(struct vcpu *vcpu);
-void vmx_set_dr6(struct vcpu *vcpu, u64 dr6);
 void vmx_set_dr7(struct vcpu *vcpu, u64 dr7);
 int vmx_get_msr(struct vcpu *vcpu, u32 msr, u64 *data);
 int vmx_set_msr(struct vcpu *vcpu, u32 msr, u64 data);

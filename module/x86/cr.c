@@ -415,7 +415,7 @@ static int write_dr(struct vcpu *vcpu, u8 nr, u64 value)
 	if (value > U32_MAX)
 		return 1;
 	if (nr == 6) {
-		hw->set_dr6(vcpu, state_fix_dr6(value));
+		vcpu->dr6 = state_fix_dr6(value);
 	} else {
 		vcpu->dr7 = state_fix_dr7(value);
 		state_load_dr7(vcpu);
@@ -427,7 +427,7 @@ static u64 read_dr(struct vcpu *vcpu, u8 nr)
 {
 	if (nr < 4)
 		return vcpu->dr[nr];
-	return nr == 6 ? hw->get_dr6(vcpu) : vcpu->dr7;
+	return nr == 6 ? vcpu->dr6 : vcpu->dr7;
 }
 
 /*

@@ -308,7 +308,7 @@ int state_check_debug(struct vcpu *vcpu, const struct cpu_debug *debug)
 void state_get_debug(struct vcpu *vcpu, struct cpu_debug *debug)
 {
 	memcpy(debug->dr, vcpu->dr, sizeof(debug->dr));
-	debug->dr6 = hw->get_dr6(vcpu);
+	debug->dr6 = vcpu->dr6;
 	debug->dr7 = vcpu->dr7;
 }
 
@@ -317,7 +317,6 @@ void state_set_debug(struct vcpu *vcpu, const struct cpu_debug *debug)
 	memcpy(vcpu->dr, debug->dr, sizeof(vcpu->dr));
 	vcpu->dr6 = state_fix_dr6(debug->dr6);
 	vcpu->dr7 = state_fix_dr7(debug->dr7);
-	hw->set_dr6(vcpu, vcpu->dr6);
 	state_load_dr7(vcpu);
 }
 
