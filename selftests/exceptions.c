@@ -626,7 +626,7 @@ TEST_F(exceptions, broken_off)
 	for (i = 0; i < 4; i++) {
 		bool first = i < 2;
 
-		/* By its instruction, then by an injection: the guest goes on with what was broken off. */
+		/* By its instruction, then by an injection of what was broken off */
 		if (i % 2 == 0) {
 			memset(events, 0, sizeof(*events));
 			vcpu_set(vcpu, VMM_STATE_EVENTS);

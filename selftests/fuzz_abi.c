@@ -796,8 +796,8 @@ int main(int argc, char **argv)
 			break;
 	}
 	if (i < argc) {
-		fputs("usage: fuzz_abi [--seed N] [--calls N] [--seconds N] [--threads N] [--round N]\n",
-		      stderr);
+		fputs("usage: fuzz_abi [--seed N] [--calls N] [--seconds N]\n", stderr);
+		fputs("                [--threads N] [--round N]\n", stderr);
 		return 2;
 	}
 

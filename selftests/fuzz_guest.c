@@ -420,8 +420,8 @@ int main(int argc, char **argv)
 			break;
 	}
 	if (i < argc) {
-		fputs("usage: fuzz_guest [--seed N] [--cases N] [--seconds N] [--case N] [--verbose 1]\n",
-		      stderr);
+		fputs("usage: fuzz_guest [--seed N] [--cases N] [--seconds N]\n", stderr);
+		fputs("                  [--case N] [--verbose 1]\n", stderr);
 		return 2;
 	}
 
