@@ -52,7 +52,7 @@ static struct machine *kvm_create(void *memory, size_t bytes)
 		.userspace_addr = (uintptr_t)memory,
 	};
 	struct kvm_pit_config pit = { 0 };
-	struct machine *m = malloc(sizeof(*m));
+	struct machine *m = calloc(1, sizeof(*m));
 
 	check(m, "memory");
 	m->vm = ioctl(kvm, KVM_CREATE_VM, 0);

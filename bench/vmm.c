@@ -53,7 +53,7 @@ static struct machine *vmm_create(void *memory, size_t bytes)
 		.bytes = bytes,
 		.hva = (uintptr_t)memory,
 	};
-	struct machine *m = malloc(sizeof(*m));
+	struct machine *m = calloc(1, sizeof(*m));
 
 	check(m, "memory");
 	m->vm = ioctl(vmm, VMM_CREATE_VM, &create);
@@ -173,7 +173,7 @@ static void vmm_slot(struct machine *m, void *memory, size_t bytes, bool there)
 
 static long long table_pages(struct machine *m)
 {
-	struct vmm_stat counters[64];
+	struct vmm_stat counters[64] = { 0 };
 	struct vmm_stats stats = {
 		.size = sizeof(stats),
 		.count = 64,

@@ -106,7 +106,7 @@ static uint64_t rotate_left(unsigned int bytes, uint64_t value, unsigned int cou
 {
 	unsigned int bits = 8 * bytes;
 
-	count %= bits;
+	count &= bits - 1;
 	return count ? (value << count | value >> (bits - count)) & size_mask(bytes) : value;
 }
 

@@ -80,7 +80,7 @@ struct elf_segment {
 };
 
 bool elf_is(const struct vmm_file *file);
-/* 0 or -ENOEXEC with a message (if @message) */
+/* 0 or -ENOEXEC with a message */
 int elf_open(const struct vmm_file *file, struct elf *elf, struct message *message);
 /* Program header @index, its place in the file checked: 0 or -ENOEXEC */
 int elf_segment(const struct elf *elf, unsigned int index, struct elf_segment *segment,

@@ -85,7 +85,7 @@ static bool find_note(const struct elf *elf, const struct elf_segment *segment, 
 bool pvh_entry(const struct vmm_file *file, uint64_t *entry)
 {
 	struct elf_segment segment;
-	struct message ignored;
+	struct message ignored = { "" };
 	struct elf elf;
 	unsigned int i;
 

@@ -239,7 +239,8 @@ static bool all_memory(const struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
 	return true;
 }
 
-static int copy(struct vmm_vm *vm, uint64_t gpa, void *to, const void *from, size_t bytes)
+/* @buf is changed by a read alone */
+static int copy(struct vmm_vm *vm, uint64_t gpa, uint8_t *buf, size_t bytes, bool write)
 {
 	size_t done;
 	uint64_t length;
@@ -251,12 +252,12 @@ static int copy(struct vmm_vm *vm, uint64_t gpa, void *to, const void *from, siz
 	for (done = 0; !err && done < bytes; done += length) {
 		uint8_t *host = piece_at(vm, gpa + done, bytes - done, &length);
 
-		if (to)
-			memcpy((uint8_t *)to + done, host, length);
+		if (write)
+			memcpy(host, buf + done, length);
 		else
-			memcpy(host, (const uint8_t *)from + done, length);
+			memcpy(buf + done, host, length);
 	}
-	if (!err && from)
+	if (!err && write)
 		memory_written(vm, gpa, bytes);
 	pthread_rwlock_unlock(&vm->lock);
 	return err;
@@ -264,12 +265,12 @@ static int copy(struct vmm_vm *vm, uint64_t gpa, void *to, const void *from, siz
 
 int vmm_memory_read(struct vmm_vm *vm, uint64_t gpa, void *buf, size_t bytes)
 {
-	return copy(vm, gpa, buf, NULL, bytes);
+	return copy(vm, gpa, buf, bytes, false);
 }
 
 int vmm_memory_write(struct vmm_vm *vm, uint64_t gpa, const void *buf, size_t bytes)
 {
-	return copy(vm, gpa, NULL, buf, bytes);
+	return copy(vm, gpa, (uint8_t *)buf, bytes, true);
 }
 
 int vmm_memory_log(struct vmm_vm *vm, uint64_t gpa, bool on)

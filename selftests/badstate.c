@@ -263,9 +263,9 @@ TEST_F(badstate, xsave)
 	EXPECT_EQ(-EINVAL, vcpu_try_set(self->vcpu, VMM_STATE_XSAVE));
 	state->xsave = good.xsave;
 	/* MXCSR with reserved bits: FXRSTOR would fault on the host. */
-	*(u32 *)(area + 24) |= 1 << 31;
+	*(u32 *)(area + 24) |= 1U << 31;
 	EXPECT_EQ(-EINVAL, vcpu_try_set(self->vcpu, VMM_STATE_XSAVE));
-	*(u32 *)(area + 24) &= ~(1 << 31);
+	*(u32 *)(area + 24) &= ~(1U << 31);
 	if (self->vm->info.xcr0) {
 		/* XSTATE_BV and XCOMP_BV, and the reserved rest of the header */
 		*(u64 *)(area + 512) |= 1ULL << 62;

@@ -9,7 +9,7 @@
 #include "kselftest_harness.h"
 #include "vmmtest.h"
 
-#define GVA		0x400000
+#define GVA		0x400000ULL
 #define PAGE_A		0x60000
 #define PAGE_B		0x61000
 #define OTHER_TABLES	0x62000		/* four */

@@ -81,10 +81,10 @@ static void change_state(struct vcpu *vcpu)
 			change_segment(&s->segments.seg[below(&rnd, VMM_NR_SEGMENTS)]);
 			break;
 		case 3:
-			(&s->control.cr0)[below(&rnd, 6)] ^= 1ULL << below(&rnd, 32);
+			((__u64 *)&s->control)[below(&rnd, 6)] ^= 1ULL << below(&rnd, 32);
 			break;
 		case 4:
-			(&s->control.cr0)[below(&rnd, 6)] = value;
+			((__u64 *)&s->control)[below(&rnd, 6)] = value;
 			break;
 		case 5:
 			((u8 *)&s->events)[below(&rnd, sizeof(s->events))] = value;

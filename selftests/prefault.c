@@ -122,7 +122,7 @@ TEST_F(prefault, readonly)
 /* What is only mapped is not dirty, and what the guest writes then is. */
 TEST_F(prefault, with_a_log)
 {
-	u64 bits[(PAGES + 63) / 64], sum;
+	u64 bits[(PAGES + 63) / 64] = { 0 }, sum;
 	struct vmm_dirty dirty = {
 		.size = sizeof(dirty), .flags = VMM_DIRTY_CLEAR, .slot = 1, .pages = PAGES,
 		.bitmap = (uintptr_t)bits,

@@ -20,7 +20,7 @@ static int run(int argc, char **argv)
 		return STATUS_OK;
 	}
 	if (argc == 2 && !strcmp(argv[1], "--json")) {
-		printf("{\"version\": \"%s\", \"api_version\": %u}\n", VMMCTL_VERSION,
+		printf("{\"version\": \"%s\", \"api_version\": %d}\n", VMMCTL_VERSION,
 		       VMM_API_VERSION);
 		return STATUS_OK;
 	}
@@ -28,7 +28,7 @@ static int run(int argc, char **argv)
 		complain("version: unexpected argument: %s", argv[1]);
 		return STATUS_USAGE;
 	}
-	printf("vmmctl %s, API version %u\n", VMMCTL_VERSION, VMM_API_VERSION);
+	printf("vmmctl %s, API version %d\n", VMMCTL_VERSION, VMM_API_VERSION);
 	return STATUS_OK;
 }
 

@@ -321,7 +321,7 @@ int vcpu_nmi(struct vcpu *vcpu)
 
 u64 get_stat(int fd, const char *name)
 {
-	struct vmm_stat stat[128];
+	struct vmm_stat stat[128] = { 0 };
 	struct vmm_stats stats = {
 		.size = sizeof(stats),
 		.count = 128,

@@ -109,12 +109,12 @@ static void write_params(const char *bzimage, const char *vmlinux,
 {
 	static unsigned char image[PARAMS_SIZE] __attribute__((aligned(8)));
 	struct boot_params *bp = (void *)image;
-	uint64_t *pml4 = (void *)(image + PAGE_TABLES - PARAMS);
+	uint64_t *pml4 = (void *)(image + (PAGE_TABLES - PARAMS));
 	uint64_t *pdpt = pml4 + 512, *pd = pdpt + 512;
 	const size_t header = offsetof(struct boot_params, hdr);
 	const unsigned char *bz;
-	uint64_t *entry = (void *)(image + KERNEL_ENTRY - PARAMS);
-	uint32_t *sectors = (void *)(image + KERNEL_SECTORS - PARAMS);
+	uint64_t *entry = (void *)(image + (KERNEL_ENTRY - PARAMS));
+	uint32_t *sectors = (void *)(image + (KERNEL_SECTORS - PARAMS));
 	size_t size;
 
 	*entry = map_elf(vmlinux, &size)->e_entry;
@@ -134,7 +134,7 @@ static void write_params(const char *bzimage, const char *vmlinux,
 	if (strlen(command_line) >= KERNEL_ENTRY - COMMAND_LINE ||
 	    strlen(command_line) > bp->hdr.cmdline_size)
 		errx(1, "the command line is too long");
-	memcpy(image + COMMAND_LINE - PARAMS, command_line, strlen(command_line));
+	memcpy(image + (COMMAND_LINE - PARAMS), command_line, strlen(command_line));
 
 	/* The first GiB, one to one, in pages of 2 MiB. */
 	pml4[0] = (PAGE_TABLES + 0x1000) | 3;
