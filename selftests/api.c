@@ -429,10 +429,11 @@ TEST_F(api, unknown_calls)
 	for (nr = 0; nr < 256; nr++) {
 		if (known(_IO(VMM_IOC, nr)))
 			continue;
-		for (i = 0; i < ARRAY_SIZE(all_files); i++)
+		for (i = 0; i < ARRAY_SIZE(all_files); i++) {
 			EXPECT_EQ(-ENOTTY, do_ioctl(fd_of(self->vcpu, all_files[i]),
 						    _IO(VMM_IOC, nr), page))
 				TH_LOG("number %#x", nr);
+		}
 	}
 	/* The same numbers with a direction or a size are other calls. */
 	EXPECT_EQ(-ENOTTY, do_ioctl(self->vm->dev, _IOR(VMM_IOC, 0, struct vmm_info), page));

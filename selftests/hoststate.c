@@ -231,9 +231,10 @@ TEST_F(hoststate, vector_registers)
 			in[i] = i * 7 + round + 1;
 		memset(out, 0, sizeof(out));
 		run_with_registers(self->vcpu->fd, in, out, avx);
-		for (i = 0; i < 5; i++)
+		for (i = 0; i < 5; i++) {
 			EXPECT_EQ(0, memcmp(in + 32 * i, out + 32 * i, avx ? 32 : 16))
 				TH_LOG("register %u of round %u", i, round);
+		}
 	}
 }
 
@@ -313,9 +314,10 @@ TEST_F(hoststate, vector_registers_in_turn)
 	     round++) {
 		memset(data + 128, 0, 64);
 		run_value(self->vcpu);
-		for (i = 0; i < 2; i++)
+		for (i = 0; i < 2; i++) {
 			EXPECT_EQ(0, memcmp(data + 64 + 32 * i, data + 128 + 32 * i, size))
 				TH_LOG("register %u of round %u", i, round);
+		}
 	}
 	__atomic_store_n(&holder.stop, true, __ATOMIC_SEQ_CST);
 	pthread_join(thread, NULL);

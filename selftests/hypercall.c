@@ -288,9 +288,10 @@ TEST_F(multicast, refused)
 	struct vmm_cpuid_entry *entries;
 	u32 count, mask, i;
 
-	for (i = 0; i < ARRAY_SIZE(icrs); i++)
+	for (i = 0; i < ARRAY_SIZE(icrs); i++) {
 		EXPECT_EQ((u64)-EINVAL, send_ipi(self->v, MODE_LONG, 1, 0, 0, icrs[i], &mask))
 			TH_LOG("ICR %#llx", icrs[i]);
+	}
 
 	/* What the VMM does not offer is not there. */
 	entries = get_supported_cpuid(self->vm->dev, &count);

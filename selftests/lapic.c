@@ -407,8 +407,10 @@ TEST_F(lapic, x2apic_registers)
 		rx(v, read_only[i]);
 		EXPECT_TRUE(wx_faults(v, read_only[i], 0)) TH_LOG("%#x", read_only[i]);
 	}
-	for (i = 0; i < ARRAY_SIZE(reserved); i++)
-		EXPECT_TRUE(wx_faults(v, reserved[i].reg, reserved[i].bad)) TH_LOG("case %u", i);
+	for (i = 0; i < ARRAY_SIZE(reserved); i++) {
+		EXPECT_TRUE(wx_faults(v, reserved[i].reg, reserved[i].bad))
+			TH_LOG("case %u", i);
+	}
 	EXPECT_FALSE(remote_rdmsr(v, 0x80b, &value));
 	EXPECT_FALSE(remote_rdmsr(v, 0x83f, &value));
 	wx(v, EOI, 0);

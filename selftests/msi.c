@@ -97,8 +97,10 @@ TEST_F(msi, destinations)
 	struct vcpu **v = self->v;
 	int i;
 
-	for (i = 0; i < NR; i++)
-		EXPECT_EQ(1 << i, sent(v, DEST(ids[i]), 0)) TH_LOG("id %#x", ids[i]);
+	for (i = 0; i < NR; i++) {
+		EXPECT_EQ(1 << i, sent(v, DEST(ids[i]), 0))
+			TH_LOG("id %#x", ids[i]);
+	}
 	EXPECT_EQ(0, sent(v, DEST(2), 0));
 	EXPECT_EQ(0, sent(v, DEST(0x10080), 0));
 	EXPECT_EQ(0x1f, sent(v, DEST(0xff), 0));

@@ -252,15 +252,19 @@ TEST_F(msr, there_for_an_os)
 	u64 data;
 	u32 i;
 
-	for (i = 0; i < ARRAY_SIZE(both); i++)
-		EXPECT_EQ(0, guest_rdmsr(self->vcpu, both[i], &data)) TH_LOG("%#x", both[i]);
-	for (i = 0; i < ARRAY_SIZE(amd); i++)
+	for (i = 0; i < ARRAY_SIZE(both); i++) {
+		EXPECT_EQ(0, guest_rdmsr(self->vcpu, both[i], &data))
+			TH_LOG("%#x", both[i]);
+	}
+	for (i = 0; i < ARRAY_SIZE(amd); i++) {
 		EXPECT_EQ(is_amd(self->vm) ? 0 : GP, guest_rdmsr(self->vcpu, amd[i], &data))
 			TH_LOG("%#x", amd[i]);
-	for (i = 0; i < ARRAY_SIZE(amd_writable); i++)
+	}
+	for (i = 0; i < ARRAY_SIZE(amd_writable); i++) {
 		EXPECT_EQ(is_amd(self->vm) ? 0 : GP,
 			  guest_wrmsr(self->vcpu, amd_writable[i], 0x1234))
 			TH_LOG("%#x", amd_writable[i]);
+	}
 	/* Microcode: Linux's way to read Intel's, and to load any. */
 	EXPECT_EQ(is_amd(self->vm) ? GP : 0, guest_wrmsr(self->vcpu, UCODE_REV, 0));
 	/* An OS writes back what it has read. */

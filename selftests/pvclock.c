@@ -266,8 +266,10 @@ TEST_F(pvclock, refused)
 		if (entries[i].function == 0x40000001)
 			entries[i].eax = 0;
 	ASSERT_EQ(0, vcpu_set_cpuid(self->vcpu, entries, count));
-	for (i = WALL_CLOCK; i <= EOI_EN; i++)
-		EXPECT_EQ(GP, guest_rdmsr(self->vcpu, i, &data)) TH_LOG("%#x", i);
+	for (i = WALL_CLOCK; i <= EOI_EN; i++) {
+		EXPECT_EQ(GP, guest_rdmsr(self->vcpu, i, &data))
+			TH_LOG("%#x", i);
+	}
 	EXPECT_EQ(GP, guest_rdmsr(self->vcpu, WALL_CLOCK_OLD, &data));
 	EXPECT_EQ(GP, guest_wrmsr(self->vcpu, SYSTEM_TIME_OLD, CLOCK_GPA | 1));
 }

@@ -420,10 +420,11 @@ static void compare_groups(struct __test_metadata *_metadata, unsigned int count
 	const u8 *one = (const u8 *)&quiet.state, *two = (const u8 *)&moved.state;
 	unsigned int i;
 
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i++) {
 		EXPECT_EQ(0, memcmp(one + groups[i].begin, two + groups[i].begin,
 				    groups[i].end - groups[i].begin))
 			TH_LOG("%s", groups[i].name);
+	}
 }
 
 static void check(struct __test_metadata *_metadata, const struct scenario *scenario)

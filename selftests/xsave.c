@@ -93,8 +93,10 @@ TEST_F(xsave, power_on)
 	/* SDM vol. 3 table 10-1: not what FNINIT leaves */
 	EXPECT_EQ(0x40, AREA(u16, FCW));
 	EXPECT_EQ(0x1f80, AREA(u32, MXCSR));
-	for (i = ST0; i < XMM(16); i++)
-		EXPECT_EQ(0, self->area[i]) TH_LOG("byte %u", i);
+	for (i = ST0; i < XMM(16); i++) {
+		EXPECT_EQ(0, self->area[i])
+			TH_LOG("byte %u", i);
+	}
 	if (has_xsave(self)) {
 		EXPECT_EQ(0, AREA(u64, XCOMP_BV));
 		EXPECT_EQ(0, AREA(u64, XSTATE_BV) & ~XCR0_X87);
