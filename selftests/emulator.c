@@ -856,7 +856,7 @@ TEST_F(emulator, division_faults)
 
 TEST_F(emulator, jumps)
 {
-	struct context context;
+	struct context context = no_context;
 	uint64_t target = (uintptr_t)landing;
 
 	random_context(&context);

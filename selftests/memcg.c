@@ -144,7 +144,7 @@ TEST(tables_are_charged)
 				break;
 			usleep(20000);
 		}
-		fprintf(stderr, "# %u tables: %ld KiB, %ld KiB after them\n", TABLES, used / 1024,
+		fprintf(stderr, "# %d tables: %ld KiB, %ld KiB after them\n", TABLES, used / 1024,
 			left / 1024);
 		/* The counters are exact to some dozen pages for each CPU. */
 		_exit(used < TABLES * 7 / 8 * (long)PAGE || left >= used / 4);
