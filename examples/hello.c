@@ -27,6 +27,7 @@ int main(void)
 	struct vmm_vm *vm;
 	struct vmm *vmm;
 	void *memory;
+	int ret;
 
 	if (vmm_open(NULL, &vmm) || vmm_vm_create(vmm, 0, &vm))
 		return fprintf(stderr, "hello: %s\n", vmm_error(vmm)), 1;
@@ -35,5 +36,9 @@ int main(void)
 	memcpy((char *)memory + 0x1000, guest, sizeof(guest));
 	if (vmm_vcpu_real_mode(vcpu, 0, 0x1000) || vmm_vcpu_run(vcpu, &ops, NULL))
 		return fprintf(stderr, "hello: %s\n", vmm_vcpu_error(vcpu)), 1;
-	return vmm_vcpu_exit(vcpu)->reason != VMM_EXIT_HLT;
+	ret = vmm_vcpu_exit(vcpu)->reason != VMM_EXIT_HLT;
+	vmm_vcpu_free(vcpu);
+	vmm_vm_free(vm);
+	vmm_close(vmm);
+	return ret;
 }
