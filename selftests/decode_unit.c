@@ -4,6 +4,7 @@
  * program and compared with two others that know x86: Zydis, for what random bytes
  * are, and the CPU that this runs on, for what the instructions do.
  */
+/* also: amd-sanitized */
 /* not: intel-smp it uses no module, and one CPU shows what there is to see */
 #include "kshim.h"
 

@@ -6,6 +6,7 @@
  * must the flags that the manuals define. Then what cannot be run here: other
  * modes, faults, refusals. Needs no module.
  */
+/* also: amd-sanitized */
 /* timeout: 120 */
 #include <cpuid.h>
 #include <errno.h>

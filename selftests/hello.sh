@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The example VMM of 40 lines: it says hello from its guest.
+#
+# also: amd-sanitized
 
 . /selftests/check.sh
 notes=/tmp/out

@@ -3,6 +3,7 @@
  * Memory objects of libvmm: of every kind, in several guests, at several addresses, and in
  * several processes.
  */
+/* also: amd-sanitized */
 /* hosts: smp 6.12 */
 #include <fcntl.h>
 #include <stdlib.h>

@@ -3,6 +3,7 @@
  * libvmm on the module: its run loop, devices, string I/O and emulation with
  * faults in the middle, memory, callbacks.
  */
+/* also: amd-sanitized */
 /* timeout: 60 */
 #include <errno.h>
 #include <pthread.h>

@@ -4,6 +4,7 @@
  * guest's memory afterwards, and that broken images are refused in words,
  * never believed.
  */
+/* also: amd-sanitized */
 /* timeout: 120 */
 #include <asm/bootparam.h>
 #include <elf.h>

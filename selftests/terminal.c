@@ -3,6 +3,7 @@
  * vmmctl on a terminal: keys go to the guest as they are, Ctrl-A is vmmctl's,
  * and the terminal is afterwards as it was, however the run ended.
  */
+/* also: amd-sanitized */
 /* timeout: 60 */
 #include <errno.h>
 #include <fcntl.h>

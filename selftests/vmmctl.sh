@@ -5,6 +5,7 @@
 # multiboot with the test device, a Linux guest and what it costs.
 #
 # timeout: 120
+# also: amd-sanitized
 
 . /selftests/check.sh
 tmp=$(mktemp -d)

@@ -29,6 +29,8 @@ for v in amd intel; do
 	HOST[$v-6.12]="--vendor $v --cpus 2 --kernel 6.12"
 done
 unset v
+# Library, tools and their tests built with AddressSanitizer and UBSan
+HOST[amd-sanitized]="--vendor amd --cpus 2 --sanitized"
 HOST[amd-trinity_apu]="--vendor amd --cpu-model trinity_apu"
 # Memory enough for a page of 1 GiB
 HOST[amd-large]="--vendor amd --cpus 2 --memory 5120 --append hugepagesz=1G --append hugepages=1"
