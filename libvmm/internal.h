@@ -147,7 +147,8 @@ struct vmm_vm {
  * @id: the VMM's number, initial APIC id
  * @run: the run area
  * @run_size: bytes mapped there
- * @ring: its dirty ring, mapped; @ring_entries long; may be NULL
+ * @ring: its dirty ring, mapped; may be NULL
+ * @ring_entries: how long it is
  * @ops: the caller's, while an exit is handled; else NULL
  * @opaque: for @ops
  * @device_result: first non-zero answer of a device during the present exit

@@ -234,11 +234,14 @@ int vmm_memory_mark_dirty(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes);
 
 /**
  * vmm_memory_get_touched - which pages guests have read, written or run
- * @gpa: @bytes: page aligned; regions and gaps do not matter
+ * @vm: the VM
+ * @gpa: where to begin, page aligned; regions and gaps do not matter
+ * @bytes: page aligned
  * @bitmap: out: a bit per page, (pages + 63) / 64 words
  * @clear: and begin anew
  *
- * Any thread. Return: 0; -EOPNOTSUPP (without VMM_CAP_TOUCHED); -EINVAL; -ERANGE.
+ * Any thread.
+ * Return: 0; -EOPNOTSUPP (without VMM_CAP_TOUCHED); -EINVAL; -ERANGE.
  */
 int vmm_memory_get_touched(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, uint64_t *bitmap,
 			   bool clear);
@@ -249,10 +252,15 @@ typedef void (*vmm_pages_fn)(void *opaque, uint64_t gpa, uint64_t bytes);
 /**
  * vmm_memory_each_dirty - go through the pages of a log
  * vmm_memory_each_touched - go through the pages that were touched
+ * @vm: the VM
+ * @gpa: as for vmm_memory_get_dirty() and vmm_memory_get_touched()
+ * @bytes: likewise
  * @clear: and begin anew with them, before @fn sees them
- * @fn: called with @opaque for each run of such pages, in ascending order
+ * @fn: called for each run of such pages, in ascending order
+ * @opaque: its first argument
  *
- * Any thread. Return: as vmm_memory_get_dirty() and vmm_memory_get_touched().
+ * Any thread.
+ * Return: as vmm_memory_get_dirty() and vmm_memory_get_touched().
  */
 int vmm_memory_each_dirty(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, bool clear,
 			  vmm_pages_fn fn, void *opaque);
@@ -261,11 +269,14 @@ int vmm_memory_each_touched(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, boo
 
 /**
  * vmm_memory_prefault - map memory before the guest touches it
- * @gpa: @bytes: page aligned
+ * @vm: the VM
+ * @gpa: where to begin, page aligned
+ * @bytes: page aligned, not 0
  * @write: for writing, where the guest may
  *
- * Signals do not end it. Return: 0; -EINVAL; -ERANGE; -ENXIO (not all of it is memory); -EFAULT
- * (the host has nothing there); -ENOMEM.
+ * Signals do not end it.
+ * Return: 0; -EINVAL; -ERANGE; -ENXIO (not all of it is memory); -EFAULT (the host has nothing
+ * there); -ENOMEM.
  */
 int vmm_memory_prefault(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, bool write);
 
@@ -447,6 +458,7 @@ int vmm_vcpu_set_exits(struct vmm_vcpu *vcpu, const struct vmm_exits *exits);
 
 /**
  * vmm_vcpu_add_ring - give a vCPU a dirty ring
+ * @vcpu: the vCPU
  * @entries: a power of two from VMM_RING_MIN to VMM_RING_MAX
  *
  * Return: 0; -EINVAL; -EEXIST (it has one); -ENOMEM.
@@ -455,7 +467,9 @@ int vmm_vcpu_add_ring(struct vmm_vcpu *vcpu, uint32_t entries);
 
 /**
  * vmm_vcpu_collect - take the entries of a vCPU's ring
- * @fn: called with @opaque for each page, in the order in which the guest wrote to them
+ * @vcpu: the vCPU
+ * @fn: called for each page, in the order in which the guest wrote to them
+ * @opaque: its first argument
  *
  * Any thread, one at a time; the vCPU may run. A page comes again after vmm_vm_reset_rings() alone.
  * Return: how many; -ENXIO (it has no ring).
