@@ -52,7 +52,8 @@ FIXTURE(stopped) {
 
 FIXTURE_SETUP(stopped)
 {
-	self->progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	self->progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			      -1, 0);
 	self->child = fork();
 	if (!self->child) {
 		struct vm *vm = vm_create(1 * MIB, VMM_VM_IRQCHIPS);

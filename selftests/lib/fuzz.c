@@ -213,8 +213,11 @@ u64 random_instruction(struct random *random)
 #define KEPT		512
 #define TRACE_WORDS	(1u << 16)
 
-/* Where the kernel puts modules: the rest of it is not what is tested. */
-#define MODULES_START	0xffffffffc0000000ULL
+/*
+ * Where the kernel puts modules, or 512 MiB behind that if it may move itself: the rest of it is not
+ * what is tested.
+ */
+#define MODULES_START	0xffffffffa0000000ULL
 
 struct kept {
 	atomic_uint size;	/* 0 while it is written */

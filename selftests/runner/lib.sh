@@ -19,7 +19,7 @@ declare -A HEADERS_META=(
 	[6.12]=linux-headers-6.12-cloud-amd64
 )
 
-# The hosts that tests run on, as options of nested: VENDOR-KIND. The first four
+# The hosts that tests run on, as options of nested: VENDOR-KIND. The first five
 # kinds are what a test's tag "hosts" names, the rest are CPU models and the like.
 declare -A HOST=()
 for v in amd intel; do
@@ -27,6 +27,7 @@ for v in amd intel; do
 	HOST[$v-deterministic]="--vendor $v --deterministic"
 	HOST[$v-kvm]="--vendor $v --cpus 2 --with-kvm"
 	HOST[$v-6.12]="--vendor $v --cpus 2 --kernel 6.12"
+	HOST[$v-debug]="--vendor $v --cpus 2 --memory 2048 --kernel debug"
 done
 unset v
 # Library, tools and their tests built with AddressSanitizer and UBSan
@@ -48,6 +49,8 @@ HOST[intel-plain]+=" --append vmm.apicv=0"
 slower()
 {
 	case $1 in
+	amd-debug)		echo 10 ;;
+	intel-debug)		echo 50 ;;
 	intel-*|*-trinity_apu)	echo 5 ;;
 	*)			echo 1 ;;
 	esac
