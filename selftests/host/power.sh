@@ -83,6 +83,7 @@ grep -q 'nested: a guest spins' "$tmp/log" && grep -q 'sysrq triggered crash' "$
 	good=1
 [ -n "$good" ] || note_files
 check "after a crash, with a guest that runs, the next kernel finds SVM or VMX off" [ -n "$good" ]
+grep -q 'second kernel, 2 CPUs, guests on 2' "$tmp/log" || note_files
 check "that one has all CPUs, and runs guests on each" \
 	grep -q 'second kernel, 2 CPUs, guests on 2' "$tmp/log"
 
