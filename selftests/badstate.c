@@ -206,7 +206,7 @@ TEST_F(badstate, events)
 
 TEST_F(badstate, pending)
 {
-	REFUSED(PENDING, -EINVAL, s->pending.kind = 6);
+	REFUSED(PENDING, -EINVAL, s->pending.kind = VMM_PENDING_ACCESS + 1);
 	REFUSED(PENDING, -EINVAL, s->pending.kind = ~0);
 	REFUSED(PENDING, -EINVAL, s->pending.step = 2);
 	REFUSED(PENDING, -EINVAL, s->pending.fault = 2);
