@@ -132,9 +132,13 @@ static void read_ept_violation(struct vcpu *vcpu)
 		block_nmis_again(vcpu);
 	if ((qualification & EPT_VIOLATION_GVA_IS_VALID) &&
 	    !(qualification & EPT_VIOLATION_GVA_TRANSLATED)) {
-		/* With EPT's accessed and dirty bits a walk's reads count as writes (29.3.5). */
+		/*
+		 * A walk may write its accessed and dirty bits to each table that it reads, which
+		 * saves another fault for that. A view has to know: with EPT's accessed and dirty
+		 * bits reads count as writes (29.3.5), else the CPU tells them apart.
+		 */
 		exit->fault.access = ACCESS_READ | ACCESS_USER;
-		if (qualification & EPT_VIOLATION_ACC_WRITE)
+		if (!vcpu->tdp->restricted || (qualification & EPT_VIOLATION_ACC_WRITE))
 			exit->fault.access |= ACCESS_WRITE;
 		exit->fault.flags |= FAULT_WALK;
 		return;
