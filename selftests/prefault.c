@@ -146,7 +146,7 @@ static void interrupted(int sig)
 {
 }
 
-/* A signal ends it, and the rest can be asked for again. */
+/* Signals end it, and the rest can be asked for again. The first may come before the call. */
 TEST_F(prefault, interrupted)
 {
 	u64 bytes = 128 * MIB, at = 0;
@@ -154,7 +154,7 @@ TEST_F(prefault, interrupted)
 	struct sigaction sa = { .sa_handler = interrupted };
 	timer_t timer;
 	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
-	struct itimerspec soon = { .it_value.tv_nsec = 5000000 };
+	struct itimerspec soon = { { 0, 5000000 }, { 0, 5000000 } };
 	int ret, times = 0;
 
 	ASSERT_EQ(0, madvise(big, bytes, MADV_NOHUGEPAGE));
@@ -174,7 +174,7 @@ TEST_F(prefault, interrupted)
 		times++;
 	}
 	EXPECT_EQ(bytes, at);
-	EXPECT_EQ(1, times);
+	EXPECT_LE(1, times);
 	EXPECT_LE(bytes / PAGE, get_stat(self->vm->fd, "pages_4k"));
 }
 
