@@ -88,8 +88,10 @@ enum field_kind {
 	ANY,
 	ADDRESS,	/* guest-physical */
 	BYTES,		/* of memory */
+	PAGES,
 	MEMORY,		/* the process's own, for the guest */
 	FILE_EVENT,
+	ENTRIES,	/* of a dirty ring */
 	COUNT,		/* elements at the POINTER that follows, of @limit bytes */
 	POINTER,
 };
@@ -177,7 +179,7 @@ static const struct field msr_list_fields[] = {
 };
 
 static const struct field memory_fields[] = {
-	HEAD(vmm_memory, VMM_MEM_READONLY), F(vmm_memory, slot, NUMBER, 6),
+	HEAD(vmm_memory, VMM_MEM_READONLY | VMM_MEM_LOG_DIRTY), F(vmm_memory, slot, NUMBER, 6),
 	F(vmm_memory, reserved, ZERO, 0), F(vmm_memory, gpa, ADDRESS, 0),
 	F(vmm_memory, bytes, BYTES, 0), F(vmm_memory, hva, MEMORY, 0),
 };
@@ -270,6 +272,30 @@ static const struct field page_access_fields[] = {
 	F(vmm_page_access, bytes, BYTES, 0),
 };
 
+static const struct field dirty_fields[] = {
+	HEAD(vmm_dirty, VMM_DIRTY_CLEAR), F(vmm_dirty, slot, NUMBER, 6),
+	F(vmm_dirty, reserved, ZERO, 0), F(vmm_dirty, first, ZERO, 0),
+	F(vmm_dirty, pages, PAGES, 0), F(vmm_dirty, bitmap, POINTER, 0),
+};
+
+static const struct field range_fields[] = {
+	HEAD(vmm_range, 0), F(vmm_range, gpa, ADDRESS, 0), F(vmm_range, bytes, BYTES, 0),
+};
+
+static const struct field prefault_fields[] = {
+	HEAD(vmm_prefault, VMM_PREFAULT_WRITE), F(vmm_prefault, gpa, ADDRESS, 0),
+	F(vmm_prefault, bytes, BYTES, 0),
+};
+
+static const struct field touched_fields[] = {
+	HEAD(vmm_touched, VMM_TOUCHED_CLEAR), F(vmm_touched, gpa, ADDRESS, 0),
+	F(vmm_touched, bytes, BYTES, 0), F(vmm_touched, bitmap, POINTER, 0),
+};
+
+static const struct field ring_fields[] = {
+	HEAD(vmm_ring, 0), F(vmm_ring, entries, ENTRIES, 0), F(vmm_ring, reserved, ZERO, 0),
+};
+
 #define CALL(request, on, type, fields, ...)					\
 	{ #request, request, on, sizeof(struct type), fields, ARRAY_SIZE(fields), __VA_ARGS__ }
 
@@ -289,6 +315,13 @@ static const struct call calls[] = {
 	CALL(VMM_GET_VM_STATE, VM, vmm_vm_state, vm_state_fields),
 	CALL(VMM_SET_VM_STATE, VM, vmm_vm_state, vm_state_fields, .get = VMM_GET_VM_STATE),
 	CALL(VMM_SET_MSR_POLICY, VM, vmm_msr_policy, policy_fields, fill_ranges),
+	CALL(VMM_GET_DIRTY, VM, vmm_dirty, dirty_fields),
+	CALL(VMM_CLEAR_DIRTY, VM, vmm_dirty, dirty_fields),
+	CALL(VMM_MARK_DIRTY, VM, vmm_range, range_fields),
+	CALL(VMM_PREFAULT, VM, vmm_prefault, prefault_fields),
+	CALL(VMM_GET_TOUCHED, VM, vmm_touched, touched_fields),
+	{ "VMM_RESET_RINGS", VMM_RESET_RINGS, VM },
+	CALL(VMM_SET_RING, VCPU, vmm_ring, ring_fields),
 	CALL(VMM_CREATE_VIEW, VM, vmm_view, new_view_fields),
 	CALL(VMM_DESTROY_VIEW, VM, vmm_view, view_fields),
 	CALL(VMM_SET_PAGE_ACCESS, VM, vmm_page_access, page_access_fields),
@@ -335,6 +368,12 @@ static u64 pointer(struct thread *t)
 	}
 }
 
+/* All of the guest's memory as often as less of it: logs are asked for by whole slots. */
+static u64 some_pages(struct random *r)
+{
+	return chance(r, 2) ? GUEST_BYTES / PAGE : 1 + below(r, GUEST_BYTES / PAGE);
+}
+
 static u64 field_value(struct thread *t, const struct call *call, const struct field *field)
 {
 	struct random *r = &t->random;
@@ -356,11 +395,15 @@ static u64 field_value(struct thread *t, const struct call *call, const struct f
 	case ADDRESS:
 		return address(t);
 	case BYTES:
-		return chance(r, 4) ? 0 : (1 + below(r, GUEST_BYTES / PAGE)) * PAGE;
+		return chance(r, 4) ? 0 : some_pages(r) * PAGE;
+	case PAGES:
+		return some_pages(r);
 	case MEMORY:
 		return (u64)guest_memory + below(r, 4) * PAGE;
 	case FILE_EVENT:
 		return (u32)pick_file(t, EVENT);
+	case ENTRIES:
+		return chance(r, 4) ? edge(r) : VMM_RING_MIN << below(r, 3);
 	case COUNT:
 		return below(r, chance(r, 8) ? 1000 : 40);
 	case POINTER:
