@@ -51,7 +51,7 @@ slower()
 	case $1 in
 	amd-debug)		echo 10 ;;
 	intel-debug)		echo 50 ;;
-	intel-*|*-trinity_apu)	echo 5 ;;
+	intel-*|*-trinity_apu|*-sanitized)	echo 5 ;;
 	*)			echo 1 ;;
 	esac
 }
