@@ -27,12 +27,14 @@ static int turn_vmx_off(struct kprobe *probe, struct pt_regs *regs)
 	asm volatile("mov %0, %%cr4" : : "r" (cr4 & ~(u64)X86_CR4_VMXE) : "memory");
 	return 0;
 }
+
 NOKPROBE_SYMBOL(turn_vmx_off);
 
 static struct kprobe emergency = {
 	.symbol_name = "cpu_emergency_disable_virtualization",
 	.pre_handler = turn_vmx_off,
 };
+
 static bool watched;
 
 void vmx_watch_emergency(void)
