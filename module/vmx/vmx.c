@@ -32,7 +32,6 @@
 #include "tdp.h"
 #include "vm.h"
 #include "vmm_abi.h"
-#include "vmx/emergency.h"
 #include "vmx/host.h"
 #include "vmx/vmx.h"
 #include "x86/count.h"
@@ -445,13 +444,11 @@ static int vmx_init(struct vmm_hw_caps *caps)
 	caps->pml = vmx_features.pml;
 	caps->max_tags = vmx_features.vpid ? 0xffff : 0;
 	describe_ept(caps);
-	vmx_watch_emergency();
 	return 0;
 }
 
 static void vmx_exit(void)
 {
-	vmx_unwatch_emergency();
 	free_cpus();
 }
 

@@ -10,7 +10,6 @@
  *   vmcs.c     what is in a VMCS: controls, registers, events
  *   exit.c     an exit reason becomes a struct vcpu_exit
  *   explain.c  what is wrong with a VMCS that the CPU refuses, in words
- *   emergency.[ch]  VMX off when the kernel crashes
  *   entry.S    VMLAUNCH, VMRESUME
  */
 #ifndef VMM_VMX_H
