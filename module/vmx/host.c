@@ -41,21 +41,21 @@ static u64 tss_base(const struct desc_ptr *gdt, u16 tr)
 
 /**
  * vmx_move_host - the VMCS holds another CPU's host state, or none yet
- * @found: keeps what exits spoil
+ * @vmx: its VMCS, which is current; @cpu is this one
  *
  * Writes what is the same in all windows on this CPU: the kernel has set up its descriptor tables
- * when it brought the CPU up. The VMCS is current.
+ * when it brought the CPU up.
  */
-void vmx_move_host(struct vmx_found *found)
+void vmx_move_host(struct vmx_vcpu *vmx)
 {
+	struct vmx_found *found = &vmx->found;
 	u64 value;
 	u16 tr;
 
 	asm volatile("sgdt %0" : "=m" (found->gdt));
-	asm volatile("sidt %0" : "=m" (found->idt));
 	asm volatile("str %0" : "=rm" (tr));
 	vmwrite(HOST_GDTR_BASE, found->gdt.address);
-	vmwrite(HOST_IDTR_BASE, found->idt.address);
+	vmwrite(HOST_IDTR_BASE, vmx->cpu->idtr.address);
 	vmwrite(HOST_TR_SELECTOR, tr);
 	vmwrite(HOST_TR_BASE, tss_base(&found->gdt, tr));
 	rdmsrq(MSR_GS_BASE, value);

@@ -131,16 +131,15 @@ static __always_inline void vmx_load_host(struct vmx_vcpu *vmx, u64 cr4)
  * vmx_unload_host - a window ends
  * @vmx: its guest may have run
  *
- * Exits set the limits of GDT and IDT to 0xffff and that of the TSS to 0x67 (28.5.2): the kernel
- * loads TR again before it needs the I/O bitmap behind it.
+ * Exits set the limits of GDT and IDT to 0xffff and that of the TSS to 0x67 (28.5.2). IDTR is
+ * loaded where VMX goes off; the kernel loads TR again before it needs the I/O bitmap behind it.
  */
 static __always_inline void vmx_unload_host(struct vmx_vcpu *vmx)
 {
 	struct vmx_found *found = &vmx->found;
 
-	count_insns(LGDT, 2);
+	count_insn(LGDT);
 	asm volatile("lgdt %0" : : "m" (found->gdt));
-	asm volatile("lidt %0" : : "m" (found->idt));
 	if (unlikely(test_thread_flag(TIF_IO_BITMAP)))
 		vmx_restore_tss_limit();
 	else

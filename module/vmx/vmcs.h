@@ -140,21 +140,6 @@ static inline void vmwrite(unsigned long field, u64 value)
 }
 
 /* Operands are physical addresses, in memory. False: it failed */
-static inline bool vmxon(const u64 *region)
-{
-	bool failed;
-
-	count_insn(VMXON);
-	asm volatile("vmxon %1" : "=@ccbe" (failed) : "m" (*region) : "memory");
-	return !failed;
-}
-
-static inline void vmxoff(void)
-{
-	count_insn(VMXOFF);
-	asm volatile("vmxoff" : : : "cc", "memory");
-}
-
 static inline bool vmptrld(const u64 *vmcs)
 {
 	bool failed;

@@ -34,6 +34,7 @@
 #include "vmm_abi.h"
 #include "vmx/host.h"
 #include "vmx/vmx.h"
+#include "vmx/window.h"
 #include "x86/count.h"
 #include "x86/host.h"
 #include "x86/x86.h"
@@ -425,6 +426,13 @@ static int vmx_init(struct vmm_hw_caps *caps)
 	BUILD_BUG_ON(VMCS_HOST_RSP != HOST_RSP);
 	BUILD_BUG_ON(offsetof(struct vmx_vcpu, host_rsp) - offsetof(struct vmx_vcpu, guard) !=
 		     ENTRY_HOST_RSP);
+	BUILD_BUG_ON(offsetof(struct vmx_cpu, idt) != 0);
+	BUILD_BUG_ON(offsetof(struct vmx_cpu, idtr) != CPU_IDTR);
+	BUILD_BUG_ON(offsetof(struct vmx_cpu, host_idtr) != CPU_HOST_IDTR);
+	BUILD_BUG_ON(offsetof(struct vmx_cpu, vmcs_pa) != CPU_VMCS);
+	BUILD_BUG_ON(offsetof(struct vmx_cpu, region_pa) != CPU_REGION);
+	BUILD_BUG_ON(offsetof(struct vmx_cpu, found_cr4) != CPU_FOUND_CR4);
+	BUILD_BUG_ON(offsetof(struct vmx_cpu, on) != CPU_ON);
 
 	ret = check_support();
 	if (!ret)
@@ -454,6 +462,27 @@ static void vmx_exit(void)
 
 /* ---- On and off, on one CPU ---- */
 
+/* The kernel's IDT has the window's two handlers: without IST, as they stay on the stack in use. */
+static void set_gate(gate_desc *gate, void (*handler)(void))
+{
+	unsigned long address = (unsigned long)handler;
+
+	gate->offset_low = (u16)address;
+	gate->offset_middle = (u16)(address >> 16);
+	gate->offset_high = (u32)(address >> 32);
+	gate->bits.ist = 0;
+}
+
+static void make_idt(struct vmx_cpu *cpu)
+{
+	store_idt(&cpu->host_idtr);
+	memcpy(cpu->idt, (const void *)cpu->host_idtr.address, sizeof(cpu->idt));
+	set_gate(&cpu->idt[X86_TRAP_NMI], vmx_window_nmi);
+	set_gate(&cpu->idt[X86_TRAP_MC], vmx_window_machine_check);
+	cpu->idtr.address = (unsigned long)cpu->idt;
+	cpu->idtr.size = sizeof(cpu->idt) - 1;
+}
+
 static int vmx_cpu_enable(void)
 {
 	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpus);
@@ -464,6 +493,7 @@ static int vmx_cpu_enable(void)
 	ret = check_firmware();
 	if (ret)
 		return ret;
+	make_idt(cpu);
 	cpu->enabled = true;
 	return 0;
 }
@@ -475,52 +505,46 @@ static void vmx_cpu_disable(void)
 	this_cpu_write(vmx_cpus.enabled, false);
 }
 
-/* CR4 without the kernel's copy of it, which is to stay what it is. */
-static void write_cr4(u64 cr4)
+/* CR4.VMXE is set: where VMX is on it stays on. */
+static noinline bool join_neighbour(struct vmx_cpu *cpu)
 {
-	count_insn(MOV_CR);
-	asm volatile("mov %0, %%cr4" : : "r" (cr4) : "memory");
+	cpu->found_vmcs = NO_VMCS;
+	if (!vmptrst(&cpu->found_vmcs))
+		return false;
+	load_idt(&cpu->idtr);
+	return true;
 }
 
-static __always_inline const char *start_vmx(struct vmx_cpu *cpu)
+static noinline void leave_to_neighbour(struct vmx_cpu *cpu)
+{
+	vmclear(&cpu->vmcs_pa);
+	if (cpu->found_vmcs != NO_VMCS)
+		vmptrld(&cpu->found_vmcs);
+	load_idt(&cpu->host_idtr);
+}
+
+/* CR4 is read and written without the kernel's copy of it, which is to stay what it is. */
+static __always_inline bool start_vmx(struct vmx_cpu *cpu)
 {
 	u64 cr4 = __read_cr4();
 
-	count_insn(MOV_CR);
+	count_insns(MOV_CR, 2);
+	count_insn(LGDT);
+	count_insn(VMXON);
 	cpu->found_cr4 = cr4;
-	if (unlikely(cr4 & X86_CR4_VMXE)) {
-		cpu->found_vmcs = NO_VMCS;
-		cpu->was_on = vmptrst(&cpu->found_vmcs);
-		if (cpu->was_on)
-			return NULL;
-	} else {
-		write_cr4(cr4 | X86_CR4_VMXE);
-	}
-	if (likely(vmxon(&cpu->region_pa)))
-		return NULL;
-	write_cr4(cr4);
-	return "VMXON failed";
-}
-
-/* CR4.VMXE was set before: what about VMX? */
-static noinline void leave_to_neighbour(struct vmx_cpu *cpu)
-{
-	if (!cpu->was_on)
-		vmxoff();
-	else if (cpu->found_vmcs != NO_VMCS)
-		vmptrld(&cpu->found_vmcs);
+	return (unlikely(cr4 & X86_CR4_VMXE) && join_neighbour(cpu)) || likely(vmx_turn_on(cpu));
 }
 
 static __always_inline void stop_vmx(struct vmx_cpu *cpu)
 {
-	u64 cr4 = cpu->found_cr4;
-
-	if (unlikely(cr4 & X86_CR4_VMXE)) {
+	count_insn(VMCLEAR);
+	count_insn(VMXOFF);
+	count_insn(MOV_CR);
+	count_insn(LGDT);
+	if (likely(cpu->on))
+		vmx_turn_off(cpu);
+	else
 		leave_to_neighbour(cpu);
-		return;
-	}
-	vmxoff();
-	write_cr4(cr4);
 }
 
 /* Before its first use a VMCS is cleared (25.11.3); after that each window ends with it. */
@@ -537,13 +561,13 @@ static noinline const char *construct(struct vmx_vcpu *vmx)
 
 static __always_inline const char *open_window(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 {
-	const char *failure;
+	const char *failure = NULL;
 
 	if (unlikely(!cpu->enabled))
 		return "the machine goes down: VMX is off already";
-	failure = start_vmx(cpu);
-	if (unlikely(failure))
-		return failure;
+	cpu->vmcs_pa = vmx->vmcs_pa;
+	if (unlikely(!start_vmx(cpu)))
+		return "VMXON failed";
 	if (unlikely(!vmx->constructed))
 		failure = construct(vmx);
 	else if (unlikely(!vmptrld(&vmx->vmcs_pa)))
@@ -560,7 +584,6 @@ static __always_inline const char *open_window(struct vmx_vcpu *vmx, struct vmx_
 static __always_inline void close_window(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 {
 	vmx->current_here = false;
-	vmclear(&vmx->vmcs_pa);
 	stop_vmx(cpu);
 }
 
@@ -654,7 +677,7 @@ static void vmx_load(struct vcpu *vcpu)
 	}
 	if (unlikely(vmx->cpu != cpu)) {
 		vmx->cpu = cpu;
-		vmx_move_host(&vmx->found);
+		vmx_move_host(vmx);
 		vmx_use_root(vcpu);
 	} else if (unlikely(vmx->root != vcpu->tdp->root)) {
 		vmx_use_root(vcpu);
@@ -898,6 +921,11 @@ static void vmx_enter(struct vcpu *vcpu)
 	if (native_read_cr2() != vmx->cr2)
 		native_write_cr2(vmx->cr2);
 	refused = run_guest(vcpu, vmx);
+	/* An NMI in this window has cleared the VMCS: see window.S. */
+	if (unlikely(refused && vmread(VM_INSTRUCTION_ERROR) == VMXERR_VMRESUME_NONLAUNCHED_VMCS)) {
+		vmx->launched = false;
+		refused = run_guest(vcpu, vmx);
+	}
 	vmx->cr2 = native_read_cr2();
 	if (unlikely(refused)) {
 		vcpu->exit.hw_reason = vmread(VM_INSTRUCTION_ERROR);

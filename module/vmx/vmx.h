@@ -11,6 +11,7 @@
  *   exit.c     an exit reason becomes a struct vcpu_exit
  *   explain.c  what is wrong with a VMCS that the CPU refuses, in words
  *   entry.S    VMLAUNCH, VMRESUME
+ *   window.S   VMXON, VMXOFF, and NMIs in between
  */
 #ifndef VMM_VMX_H
 #define VMM_VMX_H
@@ -25,25 +26,37 @@
 #include "x86/spec.h"
 #include "x86/tag.h"
 
+#define WINDOW_GATES	32
+
 /**
  * struct vmx_cpu - VMX on one processor
+ * @idt: in force during windows: the kernel's exceptions but for two, see window.S. Interrupts are
+ *       off there, and nothing beyond exceptions can come.
+ * @idtr: of that
+ * @host_idtr: the kernel's
+ * @vmcs_pa: the VMCS of the window's vCPU
+ * @region_pa: the VMXON region's physical address
+ * @found_cr4: CR4 before the window
+ * @on: we have turned VMX on. It is off where a neighbour's was on already.
  * @enabled: windows may be opened
  * @region: the VMXON region
- * @region_pa: its physical address
- * @found_cr4: CR4 before the window
- * @found_vmcs: the VMCS that was current before it, where VMX was on
- * @was_on: VMX was on before it
+ * @found_vmcs: the VMCS that was current before the window, where VMX was on
  * @vpids: the TLB tags
  *
- * Only its own CPU touches it, with interrupts off.
+ * Only its own CPU touches it, with interrupts off, and NMIs that come in a window. window.S knows
+ * where its members are.
  */
 struct vmx_cpu {
-	bool enabled;
-	struct page *region;
+	gate_desc idt[WINDOW_GATES];
+	struct desc_ptr idtr;
+	struct desc_ptr host_idtr;
+	u64 vmcs_pa;
 	u64 region_pa;
 	u64 found_cr4;
+	bool on;
+	bool enabled;
+	struct page *region;
 	u64 found_vmcs;
-	bool was_on;
 	struct tag_cpu vpids;
 };
 
@@ -74,7 +87,6 @@ struct vmx_host {
  * @pebs_enable: the MSR
  * @kernel_gs_base: the MSR, in each window
  * @gdt: the register with its limit, in each window
- * @idt: likewise
  */
 struct vmx_found {
 	u32 restore;
@@ -84,7 +96,6 @@ struct vmx_found {
 	u64 pebs_enable;
 	u64 kernel_gs_base;
 	struct desc_ptr gdt;
-	struct desc_ptr idt;
 };
 
 /**
@@ -281,7 +292,7 @@ const char *vmx_open(struct vmx_vcpu *vmx);
 void vmx_close(struct vmx_vcpu *vmx);
 
 /* host.c */
-void vmx_move_host(struct vmx_found *found);
+void vmx_move_host(struct vmx_vcpu *vmx);
 void vmx_allow_split_locks(struct vmx_vcpu *vmx);
 
 /* tlb.c */

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * VMX on and off around a window, and the NMIs and machine checks that come in between.
+ *
+ * The handler of either may be the last that this kernel does on the CPU: by an NMI a crashing
+ * kernel stops the others, and kernels from 6.6 on turn VMX off there by a callback of KVM's
+ * alone. VMX left on blocks INIT (SDM vol. 3 24.8), and the next kernel would not get the CPU. So a
+ * window has an IDT of its own, which differs from the kernel's in these two gates: VMX goes off,
+ * the kernel's handler is called, VMX comes back.
+ *
+ * Both gates run on the stack that is in use, the kernel's own all through a window. GS is not to
+ * be relied on (see read_kernel_gs_base()): the IDT is the first member of struct vmx_cpu, and so
+ * IDTR tells where that is. Nothing here may be traced or probed.
+ *
+ * NMIs are blocked until the first IRET, the kernel's handler's. From there on they may come again,
+ * anywhere: under the kernel's IDT, or through these gates, one inside the other. A machine check
+ * may do that before, too.
+ */
+#include <linux/linkage.h>
+#include <linux/objtool.h>
+#include <asm/nospec-branch.h>
+#include <asm/processor-flags.h>
+#include <asm/trapnr.h>
+#include <asm/unwind_hints.h>
+
+#include "vmx/window.h"
+
+	.section .noinstr.text, "ax"
+
+SYM_FUNC_START(vmx_turn_on)
+	lidt	CPU_IDTR(%rdi)
+	mov	CPU_FOUND_CR4(%rdi), %rax
+	or	$X86_CR4_VMXE, %rax
+	mov	%rax, %cr4
+	movb	$1, CPU_ON(%rdi)
+.Lvmxon:
+	vmxon	CPU_REGION(%rdi)
+	jbe	.Lturn_on_failed
+	mov	$1, %eax
+	RET
+
+.Lturn_on_failed:
+	movb	$0, CPU_ON(%rdi)
+	mov	CPU_FOUND_CR4(%rdi), %rax
+	mov	%rax, %cr4
+	lidt	CPU_HOST_IDTR(%rdi)
+	xor	%eax, %eax
+	RET
+SYM_FUNC_END(vmx_turn_on)
+
+SYM_FUNC_START(vmx_turn_off)
+.Lturn_off:
+	vmclear	CPU_VMCS(%rdi)
+.Lvmxoff:
+	vmxoff
+.Lbehind_vmxoff:
+	movb	$0, CPU_ON(%rdi)
+	mov	CPU_FOUND_CR4(%rdi), %rax
+	mov	%rax, %cr4
+	lidt	CPU_HOST_IDTR(%rdi)
+	RET
+SYM_FUNC_END(vmx_turn_off)
+
+/* RIP of what was interrupted, below the two registers and the IDTR that the gates push */
+#define INTERRUPTED_RIP	(2 * 8 + 16)
+
+.macro WINDOW_GATE name, vector
+SYM_CODE_START(\name)
+	UNWIND_HINT_IRET_REGS
+	ENDBR
+	push	%rax
+	push	%rdi
+	sub	$16, %rsp
+	sidt	6(%rsp)
+	mov	8(%rsp), %rdi
+
+	/* Off: a neighbour's VMX is the neighbour's matter. */
+	cmpb	$0, CPU_ON(%rdi)
+	je	.Loff\@
+	/* Two places where CPU_ON is not what the CPU is */
+	lea	.Lvmxon(%rip), %rax
+	cmp	%rax, INTERRUPTED_RIP(%rsp)
+	je	.Loff\@
+	lea	.Lbehind_vmxoff(%rip), %rax
+	cmp	%rax, INTERRUPTED_RIP(%rsp)
+	je	.Loff\@
+	/* The VMCS will be current again: it is to be cleared again before VMXOFF. */
+	lea	.Lvmxoff(%rip), %rax
+	cmp	%rax, INTERRUPTED_RIP(%rsp)
+	jne	.Lon\@
+	lea	.Lturn_off(%rip), %rax
+	mov	%rax, INTERRUPTED_RIP(%rsp)
+.Lon\@:
+	call	vmx_turn_off
+	int	$\vector
+	call	vmx_turn_on
+	/* VMPTRLD of a VMCS that was cleared: what is next is VMLAUNCH, see vmx_enter(). */
+	vmptrld	CPU_VMCS(%rdi)
+	jmp	.Lback\@
+
+.Loff\@:
+	lidt	CPU_HOST_IDTR(%rdi)
+	int	$\vector
+	lidt	CPU_IDTR(%rdi)
+.Lback\@:
+	add	$16, %rsp
+	pop	%rdi
+	pop	%rax
+	iretq
+SYM_CODE_END(\name)
+.endm
+
+WINDOW_GATE vmx_window_nmi, X86_TRAP_NMI
+WINDOW_GATE vmx_window_machine_check, X86_TRAP_MC
