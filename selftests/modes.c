@@ -239,6 +239,36 @@ GUEST_CODE(through_all_modes, 16,
 	   "out %al, $PORT_DONE\n"
 	   "8: .word 0xff; .long GDT_GPA\n");
 
+/* An exit for which the instruction may have to be read through the guest's tables */
+GUEST_CODE(read_msr, 32, "mov $0x277, %ecx; rdmsr; out %eax, $PORT_VALUE\n");
+
+TEST_F(modes, instructions_are_found_in_32_bit_modes)
+{
+	static const enum guest_mode modes[] = {
+		MODE_PROTECTED, MODE_PAGED, MODE_PAE, MODE_COMPAT,
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		vcpu_load(self->vcpu, modes[i], read_msr);
+		EXPECT_EQ(0x00070406, run_value(self->vcpu));
+	}
+}
+
+/* LME, and exits with it, before PAE */
+GUEST_CODE(long_mode_wanted, 16,
+	   "mov $0xc0000080, %ecx; rdmsr; or $0x100, %eax; wrmsr\n"
+	   "1: rdmsr; out %eax, $PORT_VALUE; jmp 1b\n");
+
+TEST_F(modes, long_mode_wanted_without_pae)
+{
+	int i;
+
+	vcpu_load(self->vcpu, MODE_REAL, long_mode_wanted);
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(EFER_LME, run_value(self->vcpu));
+}
+
 TEST_F(modes, through_all)
 {
 	struct vcpu *vcpu = self->vcpu;

@@ -416,9 +416,18 @@ void svm_set_cr4(struct vcpu *vcpu)
 	state_changed(vcpu, CLEAN_CRX);
 }
 
+/*
+ * LME counts from the moment when the guest turns paging on, which leaves. Before, the guest runs
+ * without it: an emulated CPU whose guest has LME but not PAE refuses the host's CR0 at the exit,
+ * since it still has the guest's other two registers, and the host is lost.
+ */
 void svm_set_efer(struct vcpu *vcpu)
 {
-	to_svm(vcpu)->vmcb->save.efer = vcpu->efer | EFER_SVME;
+	u64 efer = vcpu->efer | EFER_SVME;
+
+	if (!(efer & EFER_LMA))
+		efer &= ~(u64)EFER_LME;
+	to_svm(vcpu)->vmcb->save.efer = efer;
 	state_changed(vcpu, CLEAN_CRX);
 }
 

@@ -139,8 +139,10 @@ static u64 reserved_bits(const struct walk *w, int level, u64 entry)
 		return BIT_ULL(21) |
 		       ((~0ull << features->gpa_bits >> 32 << 13) & GENMASK_ULL(20, 13));
 	}
+	/* Where the CPU reads them in each walk, an emulated one also marks them as accessed. */
 	if (is_directory_pointer(w, level))
-		return w->reserved | ENTRY_NX | GENMASK_ULL(8, 5) | GENMASK_ULL(2, 1);
+		return w->reserved | ENTRY_NX | GENMASK_ULL(2, 1) |
+		       (hw_caps.loads_pdptes ? GENMASK_ULL(8, 5) : GENMASK_ULL(8, 6));
 	if (level > 3)
 		return w->reserved | ENTRY_LARGE;
 	if (level == 1 || !(entry & ENTRY_LARGE))
