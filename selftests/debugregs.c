@@ -263,6 +263,20 @@ TEST_F(debugregs, single_step)
 	EXPECT_EQ(CODE_GPA + code_size(stepped) - 4, rip[3]);
 }
 
+GUEST_CODE(two_nops, 64, "nop; nop; hlt\n");
+
+/* In the shadow of a MOV to SS, what that instruction trapped waits for the next one. */
+TEST_F(debugregs, single_step_set_in_a_shadow)
+{
+	vcpu_load(self->vcpu, MODE_LONG, two_nops);
+	self->vcpu->state.regs.rflags |= FLAG_TF;
+	vcpu_get(self->vcpu, VMM_STATE_EVENTS);
+	self->vcpu->state.events.shadow = VMM_SHADOW_MOV_SS;
+	vcpu_set(self->vcpu, VMM_STATE_REGS | VMM_STATE_EVENTS);
+	EXPECT_EQ(CODE_GPA + 1, run_vector(self->vcpu, DB)->rip);
+	EXPECT_EQ(CODE_GPA + 2, run_vector(self->vcpu, DB)->rip);
+}
+
 /* An instruction that leaves to the VMM is stepped as well. */
 GUEST_CODE(steps_over_out, 64,
 	   "pushf; orl $0x100, (%rsp); popf\n"
