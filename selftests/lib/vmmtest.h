@@ -376,6 +376,13 @@ bool host_is_slow(void);
 	if (host_is_slow())							\
 		SKIP(return, "this CPU is too slow");				\
 } while (0)
+/*
+ * How many times longer things may take here, as the runner says (SLOWER). It is true of alarm() by
+ * itself, and with that of what kselftest_harness.h gives a test.
+ */
+unsigned int host_slower(void);
+unsigned int __real_alarm(unsigned int seconds);
+unsigned int __wrap_alarm(unsigned int seconds);
 /* Bind the calling thread to one CPU; 0 or a negative errno. */
 int pin_to_cpu(int cpu);
 u64 now_ns(void);

@@ -30,6 +30,8 @@ for v in amd intel; do
 	HOST[$v-debug]="--vendor $v --cpus 2 --memory 2048 --kernel debug"
 done
 unset v
+# For what measures time
+HOST[amd-deterministic-debug]="--vendor amd --deterministic --memory 2048 --kernel debug"
 # Library, tools and their tests built with AddressSanitizer and UBSan
 HOST[amd-sanitized]="--vendor amd --cpus 2 --sanitized"
 HOST[amd-trinity_apu]="--vendor amd --cpu-model trinity_apu"
@@ -49,7 +51,7 @@ HOST[intel-plain]+=" --append vmm.apicv=0"
 slower()
 {
 	case $1 in
-	amd-debug)		echo 10 ;;
+	amd-debug|amd-*-debug)	echo 10 ;;
 	intel-debug)		echo 50 ;;
 	intel-*|*-trinity_apu|*-sanitized)	echo 5 ;;
 	*)			echo 1 ;;
