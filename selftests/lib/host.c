@@ -258,6 +258,19 @@ bool host_swap(void)
 	return ALL_WORK(there) || ALL_WORK(make);
 }
 
+u64 host_swapped_out(void)
+{
+	static const char file[] = "/sys/block/zram0/stat";
+	FILE *f = fopen(file, "r");
+	u64 sectors;
+
+	/* Requests, merges, sectors and time of reads, then those of writes */
+	if (!f || fscanf(f, "%*u %*u %*u %*u %*u %*u %llu", &sectors) != 1)
+		fail("%s: %s", file, strerror(errno));
+	fclose(f);
+	return sectors * 512 / PAGE;
+}
+
 enum page_place page_place(const void *at)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);

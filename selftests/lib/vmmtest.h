@@ -415,6 +415,8 @@ int write_file(const char *file, const char *text);
 void host_disk(void);
 /* Swap on a compressed RAM disk, from the first call on. False: this host has none. */
 bool host_swap(void);
+/* Pages that have gone there (not every kernel counts such things in /proc/vmstat) */
+u64 host_swapped_out(void);
 /* Where a page of this process is. */
 enum page_place { PAGE_NONE, PAGE_PRESENT, PAGE_SWAPPED };
 enum page_place page_place(const void *at);
