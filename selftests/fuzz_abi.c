@@ -30,7 +30,7 @@
 #include "kselftest.h"
 #include "vmmtest.h"
 
-#define CALLS_PER_ROUND	1500
+#define CALLS_PER_ROUND	3000
 #define ROUND_SECONDS	60
 #define MAX_THREADS	8
 
@@ -48,12 +48,14 @@ static struct vmm_run *_Atomic areas[FILES];
 static u8 *guest_memory;
 static struct vmm_cpuid_entry *cpuid_entries;
 static u32 cpuid_count;
+static long tick_ns;
 
 struct thread {
 	struct random random;
 	struct coverage coverage;
 	unsigned int calls;
 	u8 *arena;		/* ARENA_BYTES, then a page that cannot be accessed */
+	timer_t timer;
 	pthread_t handle;
 };
 
@@ -503,11 +505,22 @@ static _Noreturn void report(const char *what, int error)
 	_exit(1);
 }
 
+/* Signals to the thread, every @ns nanoseconds from then on; 0: none any more */
+static void set_ticks(struct thread *t, long ns)
+{
+	struct itimerspec every = { { 0, ns }, { 0, ns } };
+
+	if (timer_settime(t->timer, 0, &every, NULL))
+		report("timer", errno);
+}
+
 static void one_call(struct thread *t, const struct call *call)
 {
 	/* In front of a page that cannot be accessed, and aligned as the structure */
 	u8 *arg = t->arena + ARENA_BYTES - call->size;
 	int fd = pick_file(t, chance(&t->random, 64) ? below(&t->random, NR_FILE_KINDS) : call->on);
+	/* No call is left in a guest for long; some others are interrupted as well. */
+	bool ticks = call->request == VMM_RUN || chance(&t->random, 8);
 	long ret;
 
 	if (!call->size)
@@ -518,6 +531,8 @@ static void one_call(struct thread *t, const struct call *call)
 		make_argument(t, call, fd, arg);
 	if (chance(&t->random, 64))
 		arg = (u8 *)pointer(t);
+	if (ticks)
+		set_ticks(t, tick_ns);
 	coverage_start(&t->coverage, call - calls, arg, call->size);
 	ret = ioctl(fd, call->request, arg);
 	counts[call - calls].made++;
@@ -529,6 +544,8 @@ static void one_call(struct thread *t, const struct call *call)
 		put_file(t, call->created, ret);
 	}
 	coverage_end(&t->coverage);
+	if (ticks)
+		set_ticks(t, 0);
 }
 
 static void map_area(struct thread *t)
@@ -678,29 +695,23 @@ static void interrupted(int signal)
 {
 }
 
-/* No call is left in a guest for long. */
-static timer_t start_ticks(void)
+static void make_timer(struct thread *t)
 {
 	struct sigevent event = {
 		.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1,
 		._sigev_un._tid = gettid(),
 	};
-	long ns = host_is_slow() ? 10000000 : 2000000;
-	struct itimerspec every = { { 0, ns }, { 0, ns } };
-	timer_t timer;
 
-	if (timer_create(CLOCK_MONOTONIC, &event, &timer) ||
-	    timer_settime(timer, 0, &every, NULL))
+	if (timer_create(CLOCK_MONOTONIC, &event, &t->timer))
 		report("timer", errno);
-	return timer;
 }
 
 static void *run_thread(void *arg)
 {
 	struct thread *t = arg;
-	timer_t timer = start_ticks();
 	unsigned int i;
 
+	make_timer(t);
 	coverage_open(&t->coverage);
 	for (i = 0; i < t->calls; i++) {
 		/* Something to work on first, then anything */
@@ -711,7 +722,7 @@ static void *run_thread(void *arg)
 		if (chance(&t->random, 4))
 			other_step(t);
 	}
-	timer_delete(timer);
+	timer_delete(t->timer);
 	return NULL;
 }
 
@@ -734,6 +745,7 @@ static void run_round(u64 seed, u64 round, unsigned int threads)
 	int dev;
 
 	sigaction(SIGUSR1, &action, NULL);
+	tick_ns = 2000000L * host_slower();
 	guest_memory = mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (guest_memory == MAP_FAILED)
@@ -786,7 +798,7 @@ static bool vm_works(void)
 /* One round in a process of its own. Returns NULL or what went wrong. */
 static const char *round_in_child(u64 seed, u64 round, unsigned int threads)
 {
-	u64 end = now_ns() + ROUND_SECONDS * 1000000000ULL * (host_is_slow() ? 4 : 1);
+	u64 end = now_ns() + ROUND_SECONDS * 1000000000ULL * host_slower();
 	pid_t pid, ended = 0;
 	int status = 0;
 

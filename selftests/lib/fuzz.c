@@ -211,7 +211,7 @@ u64 random_instruction(struct random *random)
 
 #define PLACES		(1u << 16)
 #define KEPT		512
-#define TRACE_WORDS	(1u << 16)
+#define TRACE_WORDS	(1u << 14)
 
 /*
  * Where the kernel puts modules, or 512 MiB behind that if it may move itself: the rest of it is not
