@@ -26,7 +26,7 @@ static u16 read_ldt(void)
 
 static void write_fs_base(u64 base)
 {
-	if (static_cpu_has(X86_FEATURE_FSGSBASE))
+	if (cpu_feature_enabled(X86_FEATURE_FSGSBASE))
 		wrfsbase(base);
 	else
 		wrmsrq(MSR_FS_BASE, base);

@@ -36,7 +36,7 @@ static __always_inline u64 read_fs_base(void)
 {
 	u64 base;
 
-	if (likely(static_cpu_has(X86_FEATURE_FSGSBASE)))
+	if (likely(cpu_feature_enabled(X86_FEATURE_FSGSBASE)))
 		return rdfsbase();
 	rdmsrq(MSR_FS_BASE, base);
 	return base;
@@ -51,7 +51,7 @@ static __always_inline u64 read_kernel_gs_base(void)
 {
 	u64 base;
 
-	if (likely(static_cpu_has(X86_FEATURE_FSGSBASE)))
+	if (likely(cpu_feature_enabled(X86_FEATURE_FSGSBASE)))
 		asm volatile("swapgs\n\trdgsbase %0\n\tswapgs" : "=r" (base) : : "memory");
 	else
 		rdmsrq(MSR_KERNEL_GS_BASE, base);
@@ -60,7 +60,7 @@ static __always_inline u64 read_kernel_gs_base(void)
 
 static inline void write_kernel_gs_base(u64 base)
 {
-	if (static_cpu_has(X86_FEATURE_FSGSBASE))
+	if (cpu_feature_enabled(X86_FEATURE_FSGSBASE))
 		asm volatile("swapgs\n\twrgsbase %0\n\tswapgs" : : "r" (base) : "memory");
 	else
 		wrmsrq(MSR_KERNEL_GS_BASE, base);
