@@ -19,7 +19,7 @@
 #include "stats.h"
 #include "x86/types.h"
 
-struct cpuid_table;
+struct vcpu_cpuid;
 struct dirty_ring;
 struct lapic;
 struct pv_vcpu;
@@ -265,7 +265,7 @@ struct vcpu {
 	struct vcpu_exit exit;		/* [m] */
 	struct code_page code_page;	/* [t] spares walks of the guest's tables */
 	struct xstate *xstate;		/* [m] contents; [I] pointer */
-	struct cpuid_table *cpuid;	/* [m] */
+	struct vcpu_cpuid *cpuid;	/* [m] */
 	struct cpu_features features;	/* [m] what follows from cpuid */
 	struct tdp *tdp;		/* [m] the view of memory it runs on */
 	struct tdp *view;		/* [m] the one that the front end chose */

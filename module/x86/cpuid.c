@@ -169,14 +169,14 @@ static const u32 absent_leaves[] = {
 #define EXT_LEAVES	0x28
 
 /**
- * struct cpuid_table - a vCPU's CPUID, sorted by function and index
+ * struct vcpu_cpuid - a vCPU's CPUID, sorted by function and index
  * @count: entries
  * @basic: position of a function's first entry, plus one; 0: it has none
  * @hv: the same for the functions from KVM_CPUID_SIGNATURE on
  * @ext: and for those from 0x80000000 on
  * @entries: the leaves
  */
-struct cpuid_table {
+struct vcpu_cpuid {
 	u32 count;
 	u16 basic[BASIC_LEAVES];
 	u16 hv[HV_LEAVES];
@@ -185,7 +185,7 @@ struct cpuid_table {
 };
 
 /* Immutable after cpuid_init(): what can be offered, and what follows from it */
-static struct cpuid_table *supported;
+static struct vcpu_cpuid *supported;
 static struct cpu_features supported_features;
 
 static u32 *reg_of(struct cpuid_entry *entry, enum cpuid_reg reg)
@@ -204,7 +204,7 @@ static u32 *reg_of(struct cpuid_entry *entry, enum cpuid_reg reg)
 
 /* ---- finding a leaf ---- */
 
-static u16 *slot_of(struct cpuid_table *table, u32 function)
+static u16 *slot_of(struct vcpu_cpuid *table, u32 function)
 {
 	if (function < BASIC_LEAVES)
 		return &table->basic[function];
@@ -216,7 +216,7 @@ static u16 *slot_of(struct cpuid_table *table, u32 function)
 }
 
 /* The first entry of @function, or NULL */
-static __always_inline struct cpuid_entry *find_function(struct cpuid_table *table, u32 function)
+static __always_inline struct cpuid_entry *find_function(struct vcpu_cpuid *table, u32 function)
 {
 	u16 *slot = slot_of(table, function);
 	u32 i;
@@ -229,7 +229,7 @@ static __always_inline struct cpuid_entry *find_function(struct cpuid_table *tab
 	return NULL;
 }
 
-static __always_inline struct cpuid_entry *search_leaf(struct cpuid_table *table, u32 function,
+static __always_inline struct cpuid_entry *search_leaf(struct vcpu_cpuid *table, u32 function,
 						       u32 index)
 {
 	struct cpuid_entry *entry = find_function(table, function);
@@ -242,19 +242,19 @@ static __always_inline struct cpuid_entry *search_leaf(struct cpuid_table *table
 	return NULL;
 }
 
-static struct cpuid_entry *find_leaf(struct cpuid_table *table, u32 function, u32 index)
+static struct cpuid_entry *find_leaf(struct vcpu_cpuid *table, u32 function, u32 index)
 {
 	return search_leaf(table, function, index);
 }
 
-static u32 leaf_reg(struct cpuid_table *table, u32 function, u32 index, enum cpuid_reg reg)
+static u32 leaf_reg(struct vcpu_cpuid *table, u32 function, u32 index, enum cpuid_reg reg)
 {
 	struct cpuid_entry *entry = find_leaf(table, function, index);
 
 	return entry ? *reg_of(entry, reg) : 0;
 }
 
-static void index_table(struct cpuid_table *table)
+static void index_table(struct vcpu_cpuid *table)
 {
 	u32 i;
 
@@ -548,7 +548,7 @@ static int check_entries(const struct cpuid_entry *entries, u32 count)
 	return 0;
 }
 
-static void mask_reg(struct cpuid_table *table, u32 function, u32 index, enum cpuid_reg reg)
+static void mask_reg(struct vcpu_cpuid *table, u32 function, u32 index, enum cpuid_reg reg)
 {
 	struct cpuid_entry *entry = find_leaf(table, function, index);
 
@@ -556,7 +556,7 @@ static void mask_reg(struct cpuid_table *table, u32 function, u32 index, enum cp
 		*reg_of(entry, reg) &= leaf_reg(supported, function, index, reg);
 }
 
-static void clear_function(struct cpuid_table *table, u32 function)
+static void clear_function(struct vcpu_cpuid *table, u32 function)
 {
 	struct cpuid_entry *end = table->entries + table->count;
 	struct cpuid_entry *entry = find_function(table, function);
@@ -571,7 +571,7 @@ static void clear_function(struct cpuid_table *table, u32 function)
 }
 
 /* The KVM leaves, wherever a VMM put them: 0x40000000 and every 0x100 from there. Its base or 0 */
-static u32 find_kvm_base(struct cpuid_table *table)
+static u32 find_kvm_base(struct vcpu_cpuid *table)
 {
 	u32 i;
 
@@ -598,7 +598,7 @@ static u32 topology_word(u8 word)
 }
 
 /* Take away what is not offered. */
-static void mask_features(struct cpuid_table *table)
+static void mask_features(struct vcpu_cpuid *table)
 {
 	u32 base = find_kvm_base(table);
 	struct cpuid_entry *entry;
@@ -641,7 +641,7 @@ static void mask_features(struct cpuid_table *table)
 		entry->eax &= leaf_reg(supported, KVM_CPUID_FEATURES, 0, EAX);
 }
 
-static bool vendor_is(struct cpuid_table *table, const char *name)
+static bool vendor_is(struct vcpu_cpuid *table, const char *name)
 {
 	u32 vendor[3] = {
 		leaf_reg(table, 0, 0, EBX), leaf_reg(table, 0, 0, EDX), leaf_reg(table, 0, 0, ECX),
@@ -651,7 +651,7 @@ static bool vendor_is(struct cpuid_table *table, const char *name)
 }
 
 /* A table's registers with features, by the kernel's words */
-static void table_words(struct cpuid_table *table, u32 *words)
+static void table_words(struct vcpu_cpuid *table, u32 *words)
 {
 	int i;
 
@@ -703,7 +703,7 @@ static u64 allowed_cr4(const u32 *words)
 #define EFER_BIT_TCE		BIT_ULL(15)
 #define EFER_BIT_AUTOIBRS	BIT_ULL(21)
 
-static u64 allowed_efer(struct cpuid_table *table, const u32 *words)
+static u64 allowed_efer(struct vcpu_cpuid *table, const u32 *words)
 {
 	u64 efer = 0;
 
@@ -723,7 +723,7 @@ static u64 allowed_efer(struct cpuid_table *table, const u32 *words)
 }
 
 /* IA32_SPEC_CTRL: SDM vol. 4 table 2-2, AMD's "Speculation Control" papers. 0: no such MSR */
-static u64 allowed_spec_ctrl(struct cpuid_table *table, const u32 *words)
+static u64 allowed_spec_ctrl(struct vcpu_cpuid *table, const u32 *words)
 {
 	u32 more = leaf_reg(table, 7, 2, EDX);
 	u64 bits = 0;
@@ -747,7 +747,7 @@ static u64 allowed_spec_ctrl(struct cpuid_table *table, const u32 *words)
 	return bits;
 }
 
-static u64 allowed_pred_cmd(struct cpuid_table *table, const u32 *words)
+static u64 allowed_pred_cmd(struct vcpu_cpuid *table, const u32 *words)
 {
 	u64 bits = 0;
 
@@ -758,7 +758,7 @@ static u64 allowed_pred_cmd(struct cpuid_table *table, const u32 *words)
 	return bits;
 }
 
-static void compute_features(struct cpu_features *f, struct cpuid_table *table)
+static void compute_features(struct cpu_features *f, struct vcpu_cpuid *table)
 {
 	u32 base = find_kvm_base(table);
 	u32 words[NCAPINTS] = { };
@@ -812,9 +812,9 @@ int cpuid_init(void)
 }
 
 /* A copy of @entries, sorted */
-static struct cpuid_table *make_table(const struct cpuid_entry *entries, u32 count)
+static struct vcpu_cpuid *make_table(const struct cpuid_entry *entries, u32 count)
 {
-	struct cpuid_table *table;
+	struct vcpu_cpuid *table;
 	int ret;
 
 	table = kzalloc(struct_size(table, entries, count), GFP_KERNEL_ACCOUNT);
@@ -834,7 +834,7 @@ static struct cpuid_table *make_table(const struct cpuid_entry *entries, u32 cou
 
 int cpuid_set(struct vcpu *vcpu, const struct cpuid_entry *entries, u32 count)
 {
-	struct cpuid_table *table;
+	struct vcpu_cpuid *table;
 
 	if (count > CPUID_MAX_ENTRIES)
 		return -E2BIG;
@@ -853,7 +853,7 @@ int cpuid_set(struct vcpu *vcpu, const struct cpuid_entry *entries, u32 count)
 
 int cpuid_set_default(struct vcpu *vcpu)
 {
-	struct cpuid_table *table;
+	struct vcpu_cpuid *table;
 	struct cpuid_entry *entry;
 	u32 level;
 
@@ -880,7 +880,7 @@ int cpuid_set_default(struct vcpu *vcpu)
 
 u32 cpuid_get(const struct vcpu *vcpu, struct cpuid_entry *entries, u32 max)
 {
-	const struct cpuid_table *table = vcpu->cpuid;
+	const struct vcpu_cpuid *table = vcpu->cpuid;
 
 	memcpy(entries, table->entries, min(max, table->count) * sizeof(*entries));
 	return table->count;
@@ -900,7 +900,7 @@ u32 cpuid_signature(const struct vcpu *vcpu)
 /* ---- the instruction ---- */
 
 /* The highest leaf that the range of @function has, for Intel's rule about leaves beyond it */
-static bool beyond_limit(struct cpuid_table *table, u32 function)
+static bool beyond_limit(struct vcpu_cpuid *table, u32 function)
 {
 	u32 base = function & 0xc0000000;
 
@@ -944,7 +944,7 @@ static void apply_state(struct vcpu *vcpu, struct cpuid_entry *leaf)
 }
 
 /* A sub-leaf behind the last one of a topology leaf still says which processor this is. */
-static void absent_subleaf(struct cpuid_table *table, struct cpuid_entry *leaf)
+static void absent_subleaf(struct vcpu_cpuid *table, struct cpuid_entry *leaf)
 {
 	if (leaf->function != 0xb && leaf->function != 0x1f)
 		return;
@@ -962,7 +962,7 @@ static __always_inline bool follows_state(u32 function)
 
 static noinline void exec_slowly(struct vcpu *vcpu)
 {
-	struct cpuid_table *table = vcpu->cpuid;
+	struct vcpu_cpuid *table = vcpu->cpuid;
 	u64 *gpr = vcpu->regs.gpr;
 	struct cpuid_entry leaf = {
 		.function = gpr[CPU_RAX],
