@@ -12,6 +12,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/syscore_ops.h>
 #include <linux/thread_info.h>
+#include <linux/timekeeping.h>
 #include <linux/version.h>
 #include <asm/msr.h>
 
@@ -86,6 +87,19 @@ static inline void compat_eventfd_signal(struct eventfd_ctx *eventfd)
 #define compat_register_syscore(core)	register_syscore(core)
 #define compat_unregister_syscore(core)	unregister_syscore(core)
 #endif
+
+/* The clock source's count; a snapshot is of a clock that is named, where Kbuild says so. */
+static inline u64 compat_clock_cycles(void)
+{
+	struct system_time_snapshot now;
+
+#ifdef HAVE_SNAPSHOT_OF_CLOCK
+	ktime_get_snapshot_id(CLOCK_MONOTONIC, &now);
+#else
+	ktime_get_snapshot(&now);
+#endif
+	return now.cycles;
+}
 
 /* What an mmu notifier's callbacks for ageing return: int, later bool */
 typedef typeof(((struct mmu_notifier_ops *)NULL)->test_young(NULL, NULL, 0)) compat_young_t;

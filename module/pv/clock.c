@@ -20,6 +20,7 @@
 #include <asm/pvclock.h>
 #include <asm/tsc.h>
 
+#include "compat.h"
 #include "hw.h"
 #include "irq/irq.h"
 #include "memory.h"
@@ -122,15 +123,14 @@ static bool line_or_now(struct clock_point *point)
 /* Does the host's clock source count as the TSC does? Then it is the TSC, and trusted. */
 static bool host_uses_tsc(void)
 {
-	struct system_time_snapshot now;
-	u64 before, after;
+	u64 before, cycles, after;
 
 	preempt_disable();
 	before = rdtsc_ordered();
-	ktime_get_snapshot(&now);
+	cycles = compat_clock_cycles();
 	after = rdtsc_ordered();
 	preempt_enable();
-	return now.cycles >= before && now.cycles <= after;
+	return cycles >= before && cycles <= after;
 }
 
 static void begin_line(bool stable)
