@@ -33,6 +33,7 @@ SYM_FUNC_START(vmx_turn_on)
 	or	$X86_CR4_VMXE, %rax
 	mov	%rax, %cr4
 	movb	$1, CPU_ON(%rdi)
+	ANNOTATE_NOENDBR
 .Lvmxon:
 	vmxon	CPU_REGION(%rdi)
 	jbe	.Lturn_on_failed
@@ -49,10 +50,13 @@ SYM_FUNC_START(vmx_turn_on)
 SYM_FUNC_END(vmx_turn_on)
 
 SYM_FUNC_START(vmx_turn_off)
+	ANNOTATE_NOENDBR
 .Lturn_off:
 	vmclear	CPU_VMCS(%rdi)
+	ANNOTATE_NOENDBR
 .Lvmxoff:
 	vmxoff
+	ANNOTATE_NOENDBR
 .Lbehind_vmxoff:
 	movb	$0, CPU_ON(%rdi)
 	mov	CPU_FOUND_CR4(%rdi), %rax
