@@ -8,7 +8,7 @@ export VMM_BUILD := $(TOP)/$(B)
 export VMM_CACHE := $(abspath $(or $(VMM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmm))
 RUNNER := selftests/runner
 
-SERIES := 6.1 6.12
+SERIES := 6.1 6.12 7.2
 VERSION := 0.1.0
 
 CC ?= gcc
@@ -46,7 +46,7 @@ module: | $(if $(findstring $(VMM_CACHE)/kernel-6.1,$(KDIR)),fetch-6.1)	## vmm.k
 
 # For the emulated hosts' kernels.
 .PHONY: modules module-count $(SERIES:%=module-%) $(SERIES:%=fetch-%) module-debug fetch-debug
-modules: $(SERIES:%=module-%)	## vmm.ko for both kernels of the emulated hosts
+modules: $(SERIES:%=module-%)	## vmm.ko for all kernels of the emulated hosts
 $(SERIES:%=module-%) module-debug: module-%: fetch-%
 	+@$(call module_build,$(VMM_CACHE)/kernel-$*/build,CONFIG_DEBUG_INFO_BTF_MODULES= $(KFLAGS))
 # One that counts costly instructions (module/x86/count.h), for the bench.

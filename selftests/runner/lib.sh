@@ -13,10 +13,12 @@ CACHE=${VMM_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/vmm}
 declare -A IMAGE_META=(
 	[6.1]=linux-image-cloud-amd64
 	[6.12]=linux-image-6.12-cloud-amd64
+	[7.2]=linux-image-cloud-amd64
 )
-declare -A HEADERS_META=(
-	[6.1]=linux-headers-cloud-amd64
-	[6.12]=linux-headers-6.12-cloud-amd64
+# Where the build tools of a series need a later libc than Debian 12's: the suites that it
+# and these tools come from, the kernel's last.
+declare -A SUITES=(
+	[7.2]="trixie trixie-backports"
 )
 
 # The hosts that tests run on, as options of nested: VENDOR-KIND. The first five
@@ -27,6 +29,7 @@ for v in amd intel; do
 	HOST[$v-deterministic]="--vendor $v --deterministic"
 	HOST[$v-kvm]="--vendor $v --cpus 2 --with-kvm"
 	HOST[$v-6.12]="--vendor $v --cpus 2 --kernel 6.12"
+	HOST[$v-7.2]="--vendor $v --cpus 2 --kernel 7.2"
 	HOST[$v-debug]="--vendor $v --cpus 2 --memory 2048 --kernel debug"
 done
 unset v
@@ -77,6 +80,29 @@ die()
 kernel_dir()
 {
 	echo "$CACHE/kernel-$1"
+}
+
+# in_root DIR COMMAND...: run it with DIR as its root directory, where the source tree and the
+# build are at their places. The mounts are in a name space of the command's own, and so end with
+# it, however it ends.
+in_root()
+{
+	local root=$1 user=
+
+	shift
+	unshare --mount true 2>/dev/null || user="--user --map-root-user"
+	# shellcheck disable=SC2016,SC2086
+	unshare --mount $user bash -euc '
+		root=$1 top=$2 build=$3
+		shift 3
+		mount --rbind /proc "$root/proc"
+		mount --bind /dev/null "$root/dev/null"
+		for d in "$top" "$build"; do
+			mkdir -p "$root$d"
+			mount --bind "$d" "$root$d"
+		done
+		exec chroot "$root" "$@"
+	' in_root "$root" "$TOP" "$BUILD" "$@"
 }
 
 # tag NAME FILE: what follows "NAME:" in a comment at the top of FILE, as in
