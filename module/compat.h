@@ -29,10 +29,15 @@
  */
 int compat_guest_mode_work(void);
 
+/* A reschedule that may wait for the way to user mode, and so for the one to a guest (6.13) */
+#ifndef _TIF_NEED_RESCHED_LAZY
+#define _TIF_NEED_RESCHED_LAZY	0
+#endif
+
 /* Is there any? Exact with interrupts off, a hint otherwise. */
 static __always_inline unsigned long compat_guest_mode_work_bits(void)
 {
-	return read_thread_flags() & (_TIF_NEED_RESCHED | _TIF_SIGPENDING |
+	return read_thread_flags() & (_TIF_NEED_RESCHED | _TIF_NEED_RESCHED_LAZY | _TIF_SIGPENDING |
 				      _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME);
 }
 

@@ -5,7 +5,7 @@
  * its turn.
  */
 /* hosts: 6.12 debug */
-/* also: amd-smp */
+/* also: amd-smp amd-7.2 */
 /* timeout: 60 */
 #include <pthread.h>
 #include <sched.h>
@@ -199,6 +199,83 @@ TEST(in_real_time)
 	EXPECT_EQ(-EINTR, vcpu_run_raw(vcpu));
 	ASSERT_EQ(0, sched_setscheduler(0, SCHED_OTHER, &none));
 	pthread_join(thread, NULL);
+	vm_destroy(vm);
+}
+
+/* ---- a guest beside a thread that wakes up often ---- */
+
+#define WAKEUPS		200
+
+struct sleeper {
+	struct vcpu *vcpu;		/* kicked at the end, if there is one */
+	u64 time;
+	int done;
+};
+
+static void *sleep_often(void *arg)
+{
+	struct sched_param none = { 0 };
+	struct sleeper *sleeper = arg;
+	u64 begin;
+	int i;
+
+	if (pin_to_cpu(1) || sched_setscheduler(0, SCHED_OTHER, &none))
+		fail("CPU 1");
+	usleep(20000);
+	begin = now_ns();
+	for (i = 0; i < WAKEUPS; i++)
+		usleep(100);
+	sleeper->time = now_ns() - begin;
+	__atomic_store_n(&sleeper->done, 1, __ATOMIC_RELEASE);
+	if (sleeper->vcpu)
+		do_ioctl(sleeper->vcpu->fd, VMM_KICK, NULL);
+	return NULL;
+}
+
+/* What that takes beside a guest that spins, or beside a loop of this thread's. */
+static u64 time_to_sleep(struct vcpu *vcpu)
+{
+	struct sleeper sleeper = { .vcpu = vcpu };
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, sleep_often, &sleeper))
+		fail("no thread");
+	if (vcpu && vcpu_run_raw(vcpu) != -EINTR)
+		fail("not kicked");
+	while (!__atomic_load_n(&sleeper.done, __ATOMIC_ACQUIRE))
+		;
+	pthread_join(thread, NULL);
+	return sleeper.time;
+}
+
+/*
+ * Whoever wakes up has its turn as soon as it would have from a user's thread: at once, for this
+ * one gives way to all. Since 6.13 the kernel asks for that by a flag of its own.
+ */
+TEST(others_wake_up)
+{
+	struct vm *vm = vm_create(1 * MIB, VMM_VM_IRQCHIPS);
+	struct vcpu *vcpu = vcpu_create(vm, 0);
+	struct sched_param none = { 0 };
+	u64 beside_loop = ~0ULL, beside_guest = ~0ULL, time;
+	int i;
+
+	if (host_cpus() < 2)
+		SKIP(return, "needs two CPUs");
+	vcpu_load(vcpu, MODE_LONG, spin);
+	ASSERT_EQ(0, pin_to_cpu(1));
+	ASSERT_EQ(0, sched_setscheduler(0, SCHED_IDLE, &none));
+	for (i = 0; i < 3; i++) {
+		time = time_to_sleep(NULL);
+		if (time < beside_loop)
+			beside_loop = time;
+		time = time_to_sleep(vcpu);
+		if (time < beside_guest)
+			beside_guest = time;
+	}
+	if (beside_guest > 2 * beside_loop)
+		fail("%llu ns beside a guest, %llu beside a loop", beside_guest, beside_loop);
+	ASSERT_EQ(0, sched_setscheduler(0, SCHED_OTHER, &none));
 	vm_destroy(vm);
 }
 
