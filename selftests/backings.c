@@ -397,6 +397,24 @@ static void *find_mapping(const char *name)
 	return (void *)start;
 }
 
+/* Page frames that are mapped without a struct page: the vDSO's variables are, up to 6.18 or so */
+static void *find_page_frames(void)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long start = 0, begin, end;
+	void *found = NULL;
+	char line[256];
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%lx-%lx", &begin, &end) == 2)
+			start = begin;
+		else if (!strncmp(line, "VmFlags:", 8) && strstr(line, " pf"))
+			found = (void *)start;
+	if (f)
+		fclose(f);
+	return found;
+}
+
 /* Registers of a device: the display's, the HPET's, whatever this host lets be mapped */
 static void *map_device(void)
 {
@@ -431,10 +449,11 @@ FIXTURE_TEARDOWN(other)
 /* Mappings of page frames without a struct page behind them, as drivers make, are refused. */
 TEST_F(other, page_frames)
 {
-	u8 *mem = find_mapping("[vvar]");
+	u8 *mem = find_page_frames();
 	u32 value;
 
-	ASSERT_NE(NULL, mem);
+	if (!mem)
+		SKIP(return, "this process has none mapped");
 	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, PAGE, mem, 0));
 	EXPECT_EQ(-EFAULT, remote_try_read32(self->vcpu, BASE, &value));
 	EXPECT_EQ(VMM_EXIT_FAULT, self->vcpu->run->exit.reason);

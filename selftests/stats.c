@@ -66,6 +66,8 @@ TEST(count_what_happens)
 	struct vcpu *one = vcpu_create(vm, 0), *two = vcpu_create(vm, 7);
 	u64 entries;
 
+	/* Four levels of tables */
+	ASSERT_EQ(0, madvise(vm->mem, 16 * MIB, MADV_NOHUGEPAGE));
 	EXPECT_EQ(0, get_stat(one->fd, "entries"));
 	vcpu_load(one, MODE_LONG, work);
 	one->state.regs.gpr[VMM_RSI] = 5;
