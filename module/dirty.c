@@ -76,20 +76,18 @@ void dirty_note_logged(struct vcpu *vcpu, const u64 *gpas, int count)
 {
 	struct memory *memory = &vcpu->vm->memory;
 	const struct memory_slot *slot = NULL;
-	const struct memory_slots *slots;
-	int idx = srcu_read_lock(&memory->srcu);
 	int i;
 
-	slots = srcu_dereference(memory->slots, &memory->srcu);
+	read_lock(&memory->lock);
 	for (i = 0; i < count; i++) {
 		u64 gfn = gpas[i] >> PAGE_SHIFT;
 
 		if (!slot || gfn - slot->gfn >= slot->pages)
-			slot = slot_at(slots, gfn);
+			slot = slot_at(memory, gfn);
 		if (slot)
 			dirty_note_vcpu(vcpu, slot, gfn);
 	}
-	srcu_read_unlock(&memory->srcu, idx);
+	read_unlock(&memory->lock);
 	vcpu->stats.pages_logged += count;
 }
 
@@ -102,7 +100,7 @@ bool dirty_write(struct vcpu *vcpu, u64 gpa)
 
 	if (!READ_ONCE(memory->logged) || !read_trylock(&memory->lock))
 		return false;
-	slot = slot_at(locked_slots(memory), gfn);
+	slot = slot_at(memory, gfn);
 	if (slot && !(slot->flags & MEMORY_READONLY))
 		done = tdp_write(vcpu->tdp, gfn, slot->log);
 	if (done)
@@ -114,12 +112,12 @@ bool dirty_write(struct vcpu *vcpu, u64 gpa)
 /* The slot, if it has a log of all of these pages. vm->lock is held. */
 static const struct memory_slot *find_log(struct vm *vm, u32 number, u64 first, u64 pages)
 {
+	const struct slot_entry *entry = slot_by(&vm->memory, MEMORY_NUMBER, number);
 	const struct memory_slot *slot;
 
-	slot = slot_by_number(rcu_dereference_protected(vm->memory.slots,
-							lockdep_is_held(&vm->lock)), number);
-	if (!slot)
+	if (!entry)
 		return ERR_PTR(-ENOENT);
+	slot = &entry->slot;
 	if (!slot->log)
 		return ERR_PTR(-ENODATA);
 	if (!pages || first % 64)
@@ -287,7 +285,6 @@ int dirty_clear(struct vm *vm, u32 number, u64 first, u64 pages, const u64 __use
 int dirty_mark(struct vm *vm, u64 gpa, u64 bytes)
 {
 	struct memory *memory = &vm->memory;
-	const struct memory_slots *slots;
 	const struct memory_slot *slot;
 	u64 gfn, end, part;
 
@@ -295,16 +292,15 @@ int dirty_mark(struct vm *vm, u64 gpa, u64 bytes)
 		return -EINVAL;
 	if (gpa + bytes < gpa)
 		return -ERANGE;
-	slots = rcu_dereference_protected(memory->slots, lockdep_is_held(&vm->lock));
 	end = ((gpa + bytes - 1) >> PAGE_SHIFT) + 1;
 	for (gfn = gpa >> PAGE_SHIFT; gfn < end; gfn += part) {
-		slot = slot_at(slots, gfn);
+		slot = slot_at(memory, gfn);
 		if (!slot)
 			return -ENXIO;
 		part = min(end, slot->gfn + slot->pages) - gfn;
 	}
 	for (gfn = gpa >> PAGE_SHIFT; gfn < end; gfn += part) {
-		slot = slot_at(slots, gfn);
+		slot = slot_at(memory, gfn);
 		part = min(end, slot->gfn + slot->pages) - gfn;
 		dirty_note(slot, gfn, part);
 		cond_resched();

@@ -26,18 +26,18 @@
 int memory_init(struct vm *vm)
 {
 	struct memory *memory = &vm->memory;
+	enum memory_key key;
 	int ret;
 
+	for (key = 0; key < MEMORY_KEYS; key++)
+		memory->slots[key] = RB_ROOT_CACHED;
 	rwlock_init(&memory->lock);
 	spin_lock_init(&memory->flush_lock);
 	init_waitqueue_head(&memory->invalidate_wait);
 
-	ret = init_srcu_struct(&memory->srcu);
-	if (ret)
-		return ret;
-	ret = -ENOMEM;
 	if (!zalloc_cpumask_var(&memory->flush_cpus, GFP_KERNEL_ACCOUNT))
-		goto cleanup_srcu;
+		return -ENOMEM;
+	ret = -ENOMEM;
 	INIT_LIST_HEAD(&memory->views);
 	memory->tdp = tdp_create(&memory->count, 0);
 	if (!memory->tdp)
@@ -52,9 +52,15 @@ destroy_tdp:
 	tdp_destroy(memory->tdp);
 free_cpus:
 	free_cpumask_var(memory->flush_cpus);
-cleanup_srcu:
-	cleanup_srcu_struct(&memory->srcu);
 	return ret;
+}
+
+/* The log goes with it, unless it is another's now. */
+static void free_entry(struct slot_entry *entry, bool log)
+{
+	if (log)
+		kvfree(entry->slot.log);
+	kfree(entry);
 }
 
 /**
@@ -64,96 +70,95 @@ cleanup_srcu:
 void memory_destroy(struct vm *vm)
 {
 	struct memory *memory = &vm->memory;
-	struct memory_slots *slots;
+	struct interval_tree_node *node;
+	struct rb_root_cached slots;
 	struct tdp *tdp, *next;
-	u32 i;
 
 	/* What is mapped goes with its tables: the notifier's last call has nothing to zap. */
 	write_lock(&memory->lock);
-	slots = rcu_replace_pointer(memory->slots, NULL, true);
+	slots = memory->slots[MEMORY_GFN];
+	memory->slots[MEMORY_GFN] = RB_ROOT_CACHED;
+	memory->slots[MEMORY_HVA] = RB_ROOT_CACHED;
 	write_unlock(&memory->lock);
 
 	memory_unwatch(vm);
 	list_for_each_entry_safe(tdp, next, &memory->views, link)
 		tdp_destroy(tdp);
 	free_cpumask_var(memory->flush_cpus);
-	for (i = 0; slots && i < slots->count; i++)
-		kvfree(slots->slot[i].log);
-	kfree(slots);
-	cleanup_srcu_struct(&memory->srcu);
+	while ((node = interval_tree_iter_first(&slots, 0, ULONG_MAX))) {
+		interval_tree_remove(node, &slots);
+		free_entry(slot_entry(node, MEMORY_GFN), true);
+	}
 }
 
-static int check_slot(const struct memory_slots *slots, const struct memory_slot *new)
+static int check_slot(struct memory *memory, const struct memory_slot *new)
 {
 	u64 limit = min_t(u64, hw_caps.gpa_bits, PAGE_SHIFT + TDP_BITS * hw_caps.tdp->levels);
 	u64 end = new->gfn + new->pages;
-	u32 i;
+	struct slot_entry *entry;
 
 	if (end < new->gfn || end > 1ull << (limit - PAGE_SHIFT))
 		return -ERANGE;
 	if (!access_ok((void __user *)new->hva, new->pages << PAGE_SHIFT))
 		return -EFAULT;
-	for (i = 0; slots && i < slots->count; i++) {
-		const struct memory_slot *slot = &slots->slot[i];
-
-		if (slot->number != new->number && slot->gfn < end &&
-		    new->gfn < slot->gfn + slot->pages)
+	for_each_slot(entry, memory, MEMORY_GFN, new->gfn, end - 1)
+		if (entry->slot.number != new->number)
 			return -EEXIST;
-	}
 	return 0;
 }
 
-/* A sorted copy of @slots without @old and with @new; each may be NULL */
-static struct memory_slots *change_slots(const struct memory_slots *slots,
-					 const struct memory_slot *old,
-					 const struct memory_slot *new)
+static void set_key(struct slot_entry *entry, enum memory_key key, unsigned long first,
+		    unsigned long last)
 {
-	u32 count = slots ? slots->count : 0;
-	struct memory_slots *changed;
-	u32 i;
-
-	changed = kzalloc(struct_size(changed, slot, count + 1), GFP_KERNEL_ACCOUNT);
-	if (!changed)
-		return NULL;
-	for (i = 0; i < count; i++) {
-		const struct memory_slot *slot = &slots->slot[i];
-
-		if (slot == old)
-			continue;
-		if (new && new->gfn < slot->gfn) {
-			changed->slot[changed->count++] = *new;
-			new = NULL;
-		}
-		changed->slot[changed->count++] = *slot;
-	}
-	if (new)
-		changed->slot[changed->count++] = *new;
-	return changed;
+	entry->key[key].start = first;
+	entry->key[key].last = last;
 }
 
-static void publish_locked(struct memory *memory, struct memory_slots *changed)
+static struct slot_entry *create_entry(const struct memory_slot *slot)
 {
-	rcu_assign_pointer(memory->slots, changed);
+	struct slot_entry *entry = kzalloc(sizeof(*entry), GFP_KERNEL_ACCOUNT);
+
+	if (!entry)
+		return NULL;
+	entry->slot = *slot;
+	set_key(entry, MEMORY_GFN, slot->gfn, slot->gfn + slot->pages - 1);
+	set_key(entry, MEMORY_HVA, slot->hva, slot->hva + (slot->pages << PAGE_SHIFT) - 1);
+	set_key(entry, MEMORY_NUMBER, slot->number, slot->number);
+	refcount_set(&entry->users, 1);
+	init_completion(&entry->unused);
+	return entry;
+}
+
+/* Put @new in the place of @old; each may be NULL. memory.lock is held for writing. */
+static void exchange_locked(struct memory *memory, struct slot_entry *old, struct slot_entry *new)
+{
+	enum memory_key key;
+
+	for (key = 0; key < MEMORY_KEYS; key++) {
+		if (old)
+			interval_tree_remove(&old->key[key], &memory->slots[key]);
+		if (new)
+			interval_tree_insert(&new->key[key], &memory->slots[key]);
+	}
 	memory_changed(memory, 0, ULONG_MAX);
 }
 
-/* Make @changed the slots; @old is the one that is no longer there as it was, or NULL */
-static void publish_slots(struct vm *vm, struct memory_slots *changed,
-			  const struct memory_slot *old)
+/* exchange_locked(), and what @old mapped goes */
+static void exchange_slots(struct vm *vm, struct slot_entry *old, struct slot_entry *new)
 {
 	struct memory *memory = &vm->memory;
-	/* What the CPUs have logged carries guest addresses: it is read by the old array. */
-	bool drain = hw_caps.pml && old && old->log;
-	unsigned long start = drain ? old->hva : 0;
-	unsigned long end = drain ? start + (old->pages << PAGE_SHIFT) : 0;
+	/* What the CPUs have logged carries guest addresses: it is read while @old is there. */
+	bool drain = hw_caps.pml && old && old->slot.log;
+	unsigned long start = drain ? old->slot.hva : 0;
+	unsigned long end = drain ? start + (old->slot.pages << PAGE_SHIFT) : 0;
 	LIST_HEAD(zapped);
 
 	if (drain)
 		memory_begin_change(vm, start, end, true);
 	write_lock(&memory->lock);
 	if (old)
-		memory_zap(memory, old->gfn, old->gfn + old->pages, &zapped);
-	publish_locked(memory, changed);
+		memory_zap(memory, old->slot.gfn, old->slot.gfn + old->slot.pages, &zapped);
+	exchange_locked(memory, old, new);
 	write_unlock(&memory->lock);
 
 	memory_flush(vm);
@@ -163,15 +168,16 @@ static void publish_slots(struct vm *vm, struct memory_slots *changed,
 }
 
 /* The same for one that is as it was, but that it has a log now or has none any more */
-static void publish_log(struct vm *vm, struct memory_slots *changed, const struct memory_slot *new)
+static void exchange_logs(struct vm *vm, struct slot_entry *old, struct slot_entry *new)
 {
+	const struct memory_slot *slot = &new->slot;
 	struct memory *memory = &vm->memory;
 	struct tdp *tdp;
 
 	write_lock(&memory->lock);
-	publish_locked(memory, changed);
+	exchange_locked(memory, old, new);
 	memory_for_each_view(memory, tdp)
-		tdp_protect(tdp, new->gfn, new->gfn + new->pages, new->log);
+		tdp_protect(tdp, slot->gfn, slot->gfn + slot->pages, slot->log);
 	write_unlock(&memory->lock);
 	memory_flush(vm);
 }
@@ -193,14 +199,14 @@ static int choose_log(const struct memory_slot *old, struct memory_slot *new)
 }
 
 /* Before a log begins CPUs must keep theirs; when the last has ended they need not. */
-static void want_log(struct vm *vm, const struct memory_slots *slots)
+static void want_log(struct vm *vm, const struct slot_entry *old, const struct slot_entry *new)
 {
 	struct memory *memory = &vm->memory;
-	bool wanted = false;
-	u32 i;
+	bool wanted;
 
-	for (i = 0; i < slots->count; i++)
-		wanted |= !!slots->slot[i].log;
+	memory->logs += new && new->slot.log;
+	memory->logs -= old && old->slot.log;
+	wanted = memory->logs;
 	if (wanted)
 		WRITE_ONCE(memory->logged, true);
 	if (memory->log_wanted == wanted)
@@ -211,37 +217,39 @@ static void want_log(struct vm *vm, const struct memory_slots *slots)
 		memory_leave_guests(vm);
 }
 
-static int replace_slot(struct vm *vm, struct memory_slots *slots, const struct memory_slot *old,
-			const struct memory_slot *new)
+static void put_entry(struct slot_entry *entry)
 {
-	bool same = old && new && same_memory(old, new) && old->gfn == new->gfn &&
-		    !((old->flags ^ new->flags) & ~MEMORY_LOG_DIRTY);
-	atomic64_t *old_log = old ? old->log : NULL;
-	struct memory *memory = &vm->memory;
-	struct memory_slots *changed;
+	if (refcount_dec_and_test(&entry->users))
+		complete(&entry->unused);
+}
 
-	changed = change_slots(slots, old, new);
-	if (!changed)
-		return -ENOMEM;
-	want_log(vm, changed);
+/* It is in no tree any more. */
+static void wait_unused(struct slot_entry *entry)
+{
+	if (!refcount_dec_and_test(&entry->users))
+		wait_for_completion(&entry->unused);
+}
+
+static void replace_slot(struct vm *vm, struct slot_entry *old, struct slot_entry *new)
+{
+	bool same = old && new && same_memory(&old->slot, &new->slot) &&
+		    old->slot.gfn == new->slot.gfn &&
+		    !((old->slot.flags ^ new->slot.flags) & ~MEMORY_LOG_DIRTY);
+
+	want_log(vm, old, new);
 	if (same)
-		publish_log(vm, changed, new);
+		exchange_logs(vm, old, new);
 	else
-		publish_slots(vm, changed, old);
-	if (slots) {
-		synchronize_srcu_expedited(&memory->srcu);
-		if (!new || new->log != old_log)
-			kvfree(old_log);
-		kfree(slots);
+		exchange_slots(vm, old, new);
+	if (old) {
+		wait_unused(old);
+		free_entry(old, !new || new->slot.log != old->slot.log);
 	}
-	return 0;
 }
 
 int memory_set_slot(struct vm *vm, u32 slot, u64 gpa, u64 bytes, u64 hva, u32 flags)
 {
-	struct memory *memory = &vm->memory;
-	const struct memory_slot *old;
-	struct memory_slots *slots;
+	struct slot_entry *old, *entry;
 	struct memory_slot new = {
 		.gfn = gpa >> PAGE_SHIFT,
 		.pages = bytes >> PAGE_SHIFT,
@@ -255,21 +263,28 @@ int memory_set_slot(struct vm *vm, u32 slot, u64 gpa, u64 bytes, u64 hva, u32 fl
 	    !PAGE_ALIGNED(gpa | bytes | hva))
 		return -EINVAL;
 
-	slots = rcu_dereference_protected(memory->slots, lockdep_is_held(&vm->lock));
-	old = slot_by_number(slots, slot);
-	if (!bytes)
-		return old ? replace_slot(vm, slots, old, NULL) : -ENOENT;
-	ret = check_slot(slots, &new);
+	old = slot_by(&vm->memory, MEMORY_NUMBER, slot);
+	if (!bytes) {
+		if (!old)
+			return -ENOENT;
+		replace_slot(vm, old, NULL);
+		return 0;
+	}
+	ret = check_slot(&vm->memory, &new);
 	if (!ret)
-		ret = choose_log(old, &new);
+		ret = choose_log(old ? &old->slot : NULL, &new);
 	if (ret)
 		return ret;
-	if (old && !memcmp(old, &new, sizeof(new)))
+	if (old && !memcmp(&old->slot, &new, sizeof(new)))
 		return 0;
-	ret = replace_slot(vm, slots, old, &new);
-	if (ret && !(old && old->log == new.log))
-		kvfree(new.log);
-	return ret;
+	entry = create_entry(&new);
+	if (!entry) {
+		if (!old || old->slot.log != new.log)
+			kvfree(new.log);
+		return -ENOMEM;
+	}
+	replace_slot(vm, old, entry);
+	return 0;
 }
 
 bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access)
@@ -333,34 +348,53 @@ static int copy_at(unsigned long hva, void *buf, size_t len, enum copy copy)
 	return left ? -EFAULT : 0;
 }
 
-static int copy_guest(struct vm *vm, u64 gpa, void *buf, size_t len, enum copy copy)
+/* The slot that holds @gfn, which stays as it is until put_entry(); NULL: there is none */
+static struct slot_entry *get_entry(struct memory *memory, u64 gfn)
 {
-	struct memory *memory = &vm->memory;
-	const struct memory_slots *slots;
-	int idx = srcu_read_lock(&memory->srcu);
-	int ret = 0;
+	struct slot_entry *entry;
 
-	slots = srcu_dereference(memory->slots, &memory->srcu);
-	while (len && !ret) {
-		const struct memory_slot *slot = slot_at(slots, gpa >> PAGE_SHIFT);
-		size_t part;
+	read_lock(&memory->lock);
+	entry = slot_by(memory, MEMORY_GFN, gfn);
+	if (entry)
+		refcount_inc(&entry->users);
+	read_unlock(&memory->lock);
+	return entry;
+}
 
-		if (!slot || (copy == COPY_WRITE && slot->flags & MEMORY_READONLY)) {
-			ret = -ENXIO;
-			break;
-		}
-		part = min_t(u64, len, ((slot->gfn + slot->pages) << PAGE_SHIFT) - gpa);
-		ret = copy_at(slot_hva(slot, gpa), buf, part, copy);
+/* As much of it as lies in one slot. Return: how much, ENXIO or EFAULT */
+static ssize_t copy_part(struct memory *memory, u64 gpa, void *buf, size_t len, enum copy copy)
+{
+	struct slot_entry *entry = get_entry(memory, gpa >> PAGE_SHIFT);
+	const struct memory_slot *slot;
+	ssize_t ret = -ENXIO;
+
+	if (!entry)
+		return ret;
+	slot = &entry->slot;
+	if (copy == COPY_READ || !(slot->flags & MEMORY_READONLY)) {
+		len = min_t(u64, len, ((slot->gfn + slot->pages) << PAGE_SHIFT) - gpa);
+		ret = copy_at(slot_hva(slot, gpa), buf, len, copy) ?: len;
 		/* Some of it may have been written even if it failed. */
 		if (copy == COPY_WRITE)
 			dirty_note(slot, gpa >> PAGE_SHIFT,
-				   ((gpa + part - 1) >> PAGE_SHIFT) - (gpa >> PAGE_SHIFT) + 1);
+				   ((gpa + len - 1) >> PAGE_SHIFT) - (gpa >> PAGE_SHIFT) + 1);
+	}
+	put_entry(entry);
+	return ret;
+}
+
+static int copy_guest(struct vm *vm, u64 gpa, void *buf, size_t len, enum copy copy)
+{
+	while (len) {
+		ssize_t part = copy_part(&vm->memory, gpa, buf, len, copy);
+
+		if (part < 0)
+			return part;
 		gpa += part;
 		buf += part;
 		len -= part;
 	}
-	srcu_read_unlock(&memory->srcu, idx);
-	return ret;
+	return 0;
 }
 
 int memory_read(struct vm *vm, u64 gpa, void *buf, size_t len)
@@ -385,22 +419,21 @@ static int cmpxchg_user8(u64 __user *user, u64 old, u64 new)
 
 int memory_cmpxchg(struct vm *vm, u64 gpa, u64 old, u64 new, int size)
 {
-	struct memory *memory = &vm->memory;
-	const struct memory_slot *slot;
-	int idx = srcu_read_lock(&memory->srcu);
+	struct slot_entry *entry = get_entry(&vm->memory, gpa >> PAGE_SHIFT);
 	int ret = -ENXIO;
 
-	slot = slot_at(srcu_dereference(memory->slots, &memory->srcu), gpa >> PAGE_SHIFT);
-	if (slot && !(slot->flags & MEMORY_READONLY)) {
-		unsigned long hva = slot_hva(slot, gpa);
+	if (!entry)
+		return ret;
+	if (!(entry->slot.flags & MEMORY_READONLY)) {
+		unsigned long hva = slot_hva(&entry->slot, gpa);
 
 		if (size == 8)
 			ret = cmpxchg_user8((u64 __user *)hva, old, new);
 		else
 			ret = cmpxchg_user4((u32 __user *)hva, old, new);
-		dirty_note(slot, gpa >> PAGE_SHIFT, 1);
+		dirty_note(&entry->slot, gpa >> PAGE_SHIFT, 1);
 	}
-	srcu_read_unlock(&memory->srcu, idx);
+	put_entry(entry);
 	return ret > 0 ? -EAGAIN : ret;
 }
 

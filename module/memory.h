@@ -4,8 +4,8 @@
  * second-level table under an mmu notifier, never pinned.
  *
  * What keeps the second-level table true. At any moment at which memory.lock is
- * free, each entry maps what the host's page tables map at an address of a slot of
- * the present array:
+ * free, each entry maps what the host's page tables map at an address of a slot that
+ * there is:
  *
  *  - memory_fault() notes invalidate_seq, looks up the slot, gets the page, and
  *    installs it with the lock held for reading, if no invalidation of that address
@@ -14,9 +14,9 @@
  *    and flushes, before the host changes its tables. It raises the number
  *    afterwards and leaves its range in invalidated[]: a fault that saw the old page finds
  *    one or the other, and one elsewhere is not disturbed.
- *  - A change of slots publishes the new array, zaps what the old slot mapped and
+ *  - A change of slots puts the new one in the place of the old, zaps what that mapped and
  *    raises the number, for all addresses, with the lock held for writing. So a fault
- *    that looked into the old array either installed before, and is zapped, or begins again;
+ *    that found the old slot either installed before, and is zapped, or begins again;
  *    and an invalidation never misses a mapping because its slot has just gone.
  */
 #ifndef VMM_MEMORY_H
@@ -26,8 +26,8 @@
 #include <linux/list.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
+#include <linux/rbtree.h>
 #include <linux/spinlock.h>
-#include <linux/srcu.h>
 #include <linux/types.h>
 #include <linux/wait.h>
 
@@ -59,10 +59,12 @@ struct memory_slot {
 	atomic64_t *log;
 };
 
-/* Sorted by @gfn; never changed once published */
-struct memory_slots {
-	u32 count;
-	struct memory_slot slot[];
+/* What slots are looked up by, each in a tree of its own: slots.h */
+enum memory_key {
+	MEMORY_GFN,
+	MEMORY_HVA,
+	MEMORY_NUMBER,
+	MEMORY_KEYS
 };
 
 /* Host addresses from @start up to @end */
@@ -77,16 +79,18 @@ struct memory_range {
 /*
  * The memory of a VM
  *
- * Legend: [I] immutable, [L] vm->lock, [S] read under srcu, replaced under vm->lock with
- * @lock held for writing, [lock] read with @lock held for reading, changed with it held for
+ * Legend: [I] immutable, [L] vm->lock, [S] read with vm->lock or @lock held, changed with both,
+ * @lock for writing, [lock] read with @lock held for reading, changed with it held for
  * writing, [F] flush_lock, [V] read with vm->lock, @lock or @flush_lock held, changed with all of
  * them, @lock for writing.
  *
- * Order: vm->lock, @lock, @flush_lock. Neither spinlock is taken with interrupts off.
+ * Order: vm->lock, @flush_lock, @lock. Who holds @flush_lock waits for CPUs to take an interrupt:
+ * it is never taken with interrupts off, nor with @lock held, which a vCPU's window takes for
+ * reading.
  */
 struct memory {
-	struct memory_slots __rcu *slots;	/* [S] NULL: none */
-	struct srcu_struct srcu;
+	struct rb_root_cached slots[MEMORY_KEYS];	/* [S] */
+	unsigned int logs;			/* [L] slots that have one */
 	struct mmu_notifier notifier;		/* [I] */
 	rwlock_t lock;				/* of the second-level table, see tdp.h */
 	unsigned long invalidate_seq;		/* [lock] read without it by memory_fault() */

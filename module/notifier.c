@@ -21,30 +21,27 @@ static struct vm *notifier_vm(struct mmu_notifier *notifier)
 	return container_of(notifier, struct vm, memory.notifier);
 }
 
-/* The guest frames that @slot has between two host addresses; false: none */
-static bool slot_overlap(const struct memory_slot *slot, unsigned long start, unsigned long end,
-			 u64 *first, u64 *last)
+/* The guest frames that @slot has between two host addresses, where it has some */
+static void slot_part(const struct memory_slot *slot, unsigned long start, unsigned long end,
+		      u64 *first, u64 *last)
 {
 	unsigned long low = max(start, slot->hva);
 	unsigned long high = min(end, slot->hva + (slot->pages << PAGE_SHIFT));
 
-	if (low >= high)
-		return false;
 	*first = slot->gfn + ((low - slot->hva) >> PAGE_SHIFT);
 	*last = slot->gfn + ((high - 1 - slot->hva) >> PAGE_SHIFT) + 1;
-	return true;
 }
 
 static void zap_hva(struct memory *memory, unsigned long start, unsigned long end,
 		    struct list_head *zapped)
 {
-	const struct memory_slots *slots = locked_slots(memory);
+	struct slot_entry *entry;
 	u64 first, last;
-	u32 i;
 
-	for (i = 0; slots && i < slots->count; i++)
-		if (slot_overlap(&slots->slot[i], start, end, &first, &last))
-			memory_zap(memory, first, last, zapped);
+	for_each_slot(entry, memory, MEMORY_HVA, start, end - 1) {
+		slot_part(&entry->slot, start, end, &first, &last);
+		memory_zap(memory, first, last, zapped);
+	}
 }
 
 void memory_begin_change(struct vm *vm, unsigned long start, unsigned long end, bool may_sleep)
@@ -99,17 +96,14 @@ static bool young(struct mmu_notifier *notifier, unsigned long start, unsigned l
 		  bool clear)
 {
 	struct memory *memory = &notifier_vm(notifier)->memory;
-	const struct memory_slots *slots;
+	struct slot_entry *entry;
 	bool young = false;
 	struct tdp *tdp;
 	u64 first, last;
-	u32 i;
 
 	read_lock(&memory->lock);
-	slots = locked_slots(memory);
-	for (i = 0; slots && i < slots->count; i++) {
-		if (!slot_overlap(&slots->slot[i], start, end, &first, &last))
-			continue;
+	for_each_slot(entry, memory, MEMORY_HVA, start, end - 1) {
+		slot_part(&entry->slot, start, end, &first, &last);
 		memory_for_each_view(memory, tdp)
 			young |= tdp_young(tdp, first, last, clear);
 	}

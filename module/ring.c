@@ -155,16 +155,14 @@ bool dirty_ring_is_full(const struct vcpu *vcpu)
 static void arm_entries(struct vm *vm, const struct dirty_ring *ring, u32 from, u32 count)
 {
 	struct memory *memory = &vm->memory;
-	const struct memory_slots *slots;
 	const struct memory_slot *slot;
 	u64 base = 0, mask = 0;
 
 	write_lock(&memory->lock);
-	slots = locked_slots(memory);
 	for (; count; from++, count--) {
 		u64 gfn = READ_ONCE(ring->entries[from & (ring->size - 1)]) >> PAGE_SHIFT;
 
-		slot = slot_at(slots, gfn);
+		slot = slot_at(memory, gfn);
 		if (!slot || !slot->log)
 			continue;
 		if (mask && gfn - base >= 64) {

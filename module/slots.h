@@ -5,48 +5,57 @@
 #ifndef VMM_SLOTS_H
 #define VMM_SLOTS_H
 
+#include <linux/completion.h>
+#include <linux/interval_tree.h>
+#include <linux/refcount.h>
+
 #include "memory.h"
 
-/* The slot that holds @gfn, or NULL */
-static inline const struct memory_slot *slot_at(const struct memory_slots *slots, u64 gfn)
+/**
+ * struct slot_entry - a slot in the trees of a VM
+ * @slot: it; never changed once it is there
+ * @key: its frames, host addresses and number
+ * @users: 1 for its being there, 1 for each slot_get()
+ * @unused: there are none any more
+ */
+struct slot_entry {
+	struct memory_slot slot;
+	struct interval_tree_node key[MEMORY_KEYS];
+	refcount_t users;
+	struct completion unused;
+};
+
+static inline struct slot_entry *slot_entry(const struct interval_tree_node *node,
+					    enum memory_key key)
 {
-	u32 low = 0, high = slots ? slots->count : 0;
-
-	while (low < high) {
-		u32 middle = (low + high) / 2;
-		const struct memory_slot *slot = &slots->slot[middle];
-
-		if (gfn < slot->gfn)
-			high = middle;
-		else if (gfn - slot->gfn >= slot->pages)
-			low = middle + 1;
-		else
-			return slot;
-	}
-	return NULL;
+	return node ? container_of(node - key, struct slot_entry, key[0]) : NULL;
 }
 
-/* The one with the VMM's @number, or NULL */
-static inline const struct memory_slot *
-slot_by_number(const struct memory_slots *slots, u32 number)
-{
-	u32 i;
+/*
+ * All slots that have some of what lies between @first and @last, both included. vm->lock or
+ * memory.lock is held, as for all that finds slots here.
+ */
+#define for_each_slot(entry, memory, by, first, last)						\
+	for (entry = slot_entry(interval_tree_iter_first(&(memory)->slots[by], first, last), by);\
+	     entry;										\
+	     entry = slot_entry(interval_tree_iter_next(&entry->key[by], first, last), by))
 
-	for (i = 0; slots && i < slots->count; i++)
-		if (slots->slot[i].number == number)
-			return &slots->slot[i];
-	return NULL;
+static inline struct slot_entry *slot_by(struct memory *memory, enum memory_key key, u64 value)
+{
+	return slot_entry(interval_tree_iter_first(&memory->slots[key], value, value), key);
+}
+
+/* The slot that holds @gfn, or NULL */
+static inline const struct memory_slot *slot_at(struct memory *memory, u64 gfn)
+{
+	const struct slot_entry *entry = slot_by(memory, MEMORY_GFN, gfn);
+
+	return entry ? &entry->slot : NULL;
 }
 
 static inline unsigned long slot_hva(const struct memory_slot *slot, u64 gpa)
 {
 	return slot->hva + (gpa - (slot->gfn << PAGE_SHIFT));
-}
-
-/* The slots, by a notifier or with the lock held: they change with it held for writing */
-static inline const struct memory_slots *locked_slots(struct memory *memory)
-{
-	return rcu_dereference_protected(memory->slots, lockdep_is_held(&memory->lock));
 }
 
 /* Remove what maps a range, in all views; memory.lock is held for writing. */
@@ -76,16 +85,16 @@ static inline void memory_stale(struct memory *memory)
 		tdp_stale(tdp);
 }
 
-/* A copy of the slot that holds @gfn; false: there is none */
+/* A copy of the slot that holds @gfn; false: there is none. Takes memory.lock */
 static inline bool find_slot(struct memory *memory, u64 gfn, struct memory_slot *slot)
 {
 	const struct memory_slot *found;
-	int idx = srcu_read_lock(&memory->srcu);
 
-	found = slot_at(srcu_dereference(memory->slots, &memory->srcu), gfn);
+	read_lock(&memory->lock);
+	found = slot_at(memory, gfn);
 	if (found)
 		*slot = *found;
-	srcu_read_unlock(&memory->srcu, idx);
+	read_unlock(&memory->lock);
 	return found;
 }
 

@@ -30,18 +30,6 @@ static struct tdp *find_view(struct memory *memory, u32 number)
 	return NULL;
 }
 
-static void lock_views(struct memory *memory)
-{
-	write_lock(&memory->lock);
-	spin_lock(&memory->flush_lock);
-}
-
-static void unlock_views(struct memory *memory)
-{
-	spin_unlock(&memory->flush_lock);
-	write_unlock(&memory->lock);
-}
-
 int memory_create_view(struct vm *vm, u32 *number)
 {
 	struct memory *memory = &vm->memory;
@@ -59,9 +47,11 @@ int memory_create_view(struct vm *vm, u32 *number)
 	access_map_init(&tdp->access, ACCESS_ALL);
 	*number = free;
 
-	lock_views(memory);
+	spin_lock(&memory->flush_lock);
+	write_lock(&memory->lock);
 	list_add_tail(&tdp->link, &memory->views);
-	unlock_views(memory);
+	write_unlock(&memory->lock);
+	spin_unlock(&memory->flush_lock);
 	return 0;
 }
 
@@ -77,9 +67,11 @@ int memory_destroy_view(struct vm *vm, u32 number)
 	if (tdp->users)
 		return -EBUSY;
 
-	lock_views(memory);
+	spin_lock(&memory->flush_lock);
+	write_lock(&memory->lock);
 	list_del(&tdp->link);
-	unlock_views(memory);
+	write_unlock(&memory->lock);
+	spin_unlock(&memory->flush_lock);
 	/* No vCPU is in it, and who enters another with this root or number flushes first. */
 	tdp_destroy(tdp);
 	return 0;

@@ -141,6 +141,49 @@ TEST(onto_itself)
 	vm_destroy(vm);
 }
 
+#define WINDOWS		24
+#define WINDOW_PAGES	8
+#define HOST_PAGES	32
+
+/*
+ * Slots may lie over each other in the host: what goes there goes from all that have some of it.
+ */
+TEST(overlapping_in_the_host)
+{
+	struct vm *vm = vm_create(1 * MIB, 0);
+	struct vcpu *vcpu = vcpu_create(vm, 0);
+	u8 *mem = map_memory(HOST_PAGES * PAGE);
+	int rounds = host_is_slow() ? 2 : 12, round;
+	u32 from[WINDOWS], i, k;
+
+	remote_start(vcpu);
+	srandom(815);
+	for (i = 0; i < WINDOWS; i++) {
+		from[i] = random() % (HOST_PAGES - WINDOW_PAGES + 1);
+		ASSERT_EQ(0, vm_set_slot(vm, i + 1, BASE + i * 2 * WINDOW_PAGES * PAGE,
+					 WINDOW_PAGES * PAGE, mem + from[i] * PAGE, 0));
+	}
+	for (round = 1; round <= rounds; round++) {
+		u32 first = random() % HOST_PAGES;
+		u32 count = 1 + random() % (HOST_PAGES - first);
+
+		ASSERT_EQ(0, madvise(mem + first * PAGE, count * PAGE, MADV_DONTNEED));
+		for (k = 0; k < HOST_PAGES; k++)
+			*(u32 *)(mem + k * PAGE) = round * HOST_PAGES + k;
+		for (i = 0; i < WINDOWS; i++)
+			for (k = 0; k < WINDOW_PAGES; k++)
+				EXPECT_EQ(round * HOST_PAGES + from[i] + k,
+					  remote_read32(vcpu, BASE + (i * 2 * WINDOW_PAGES + k) *
+							PAGE));
+		/* Some of them go elsewhere. */
+		i = random() % WINDOWS;
+		from[i] = random() % (HOST_PAGES - WINDOW_PAGES + 1);
+		ASSERT_EQ(0, vm_set_slot(vm, i + 1, BASE + i * 2 * WINDOW_PAGES * PAGE,
+					 WINDOW_PAGES * PAGE, mem + from[i] * PAGE, 0));
+	}
+	vm_destroy(vm);
+}
+
 /* ---- changed while vCPUs run ---- */
 
 #define PLACES	8			/* where a slot may be */
