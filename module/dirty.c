@@ -91,22 +91,12 @@ void dirty_note_logged(struct vcpu *vcpu, const u64 *gpas, int count)
 	vcpu->stats.pages_logged += count;
 }
 
-bool dirty_write(struct vcpu *vcpu, u64 gpa)
+bool dirty_write(struct vcpu *vcpu, const struct memory_slot *slot, u64 gfn)
 {
-	struct memory *memory = &vcpu->vm->memory;
-	const struct memory_slot *slot;
-	u64 gfn = gpa >> PAGE_SHIFT;
-	bool done = false;
-
-	if (!READ_ONCE(memory->logged) || !read_trylock(&memory->lock))
+	if (!READ_ONCE(vcpu->vm->memory.logged) || !tdp_write(vcpu->tdp, gfn, slot->log))
 		return false;
-	slot = slot_at(memory, gfn);
-	if (slot && !(slot->flags & MEMORY_READONLY))
-		done = tdp_write(vcpu->tdp, gfn, slot->log);
-	if (done)
-		dirty_note_vcpu(vcpu, slot, gfn);
-	read_unlock(&memory->lock);
-	return done;
+	dirty_note_vcpu(vcpu, slot, gfn);
+	return true;
 }
 
 /* The slot, if it has a log of all of these pages. vm->lock is held. */

@@ -393,11 +393,9 @@ static enum exit_verdict handle_tdp_fault(struct vcpu *vcpu)
 	int ret;
 
 	if (vcpu_in_window(vcpu)) {
-		if (memory_is_mmio(vcpu->vm, gpa, access))
-			return handle_mmio(vcpu, gpa, access);
-		if (!(access & ACCESS_WRITE) || !dirty_write(vcpu, gpa))
+		ret = memory_fault_quick(vcpu, gpa, access);
+		if (ret == -EAGAIN)
 			return VERDICT_OUTSIDE;
-		ret = MEMORY_MAPPED;
 	} else {
 		ret = memory_fault(vcpu, gpa, access);
 	}

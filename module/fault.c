@@ -72,53 +72,71 @@ struct fault {
 	u64 end;
 };
 
-/*
- * How large is the host's page at @hva, as a level, or 0 if there is none? @pte: the entry, where
- * one of 4 KiB is there; else not present. Interrupts are off: page tables are not freed then,
- * which is what fast GUP relies on too.
+/**
+ * struct host_entry - what the host's page tables have at an address
+ * @level: of the page that is mapped there or was; 0: none
+ * @flags: _PAGE_*, if it is one of 4 KiB or 2 MiB and there; else 0
+ * @pfn: then the frame
  */
-static int walk_host(unsigned long hva, pte_t *pte)
+struct host_entry {
+	int level;
+	unsigned long flags;
+	u64 pfn;
+};
+
+/* Interrupts are off: page tables are not freed then, which is what fast GUP relies on too. */
+static void walk_host(unsigned long hva, struct host_entry *host)
 {
 	pgd_t pgd;
 	p4d_t p4d;
 	pud_t pud;
 	pmd_t pmd;
+	pte_t pte;
 
-	*pte = __pte(0);
+	host->level = 0;
+	host->flags = 0;
 	pgd = READ_ONCE(*pgd_offset(current->mm, hva));
 	if (pgd_none(pgd))
-		return 0;
+		return;
 	p4d = READ_ONCE(*p4d_offset(&pgd, hva));
 	if (p4d_none(p4d))
-		return 0;
+		return;
 	pud = READ_ONCE(*pud_offset(&p4d, hva));
 	if (pud_none(pud))
-		return 0;
+		return;
+	host->level = 1;
 	if (!pud_present(pud))
-		return 1;
-	if (pud_leaf(pud))
-		return 3;
+		return;
+	if (pud_leaf(pud)) {
+		host->level = 3;
+		return;
+	}
 	pmd = READ_ONCE(*pmd_offset(&pud, hva));
-	if (pmd_none(pmd))
-		return 0;
-	if (!pmd_present(pmd))
-		return 1;
-	if (pmd_leaf(pmd))
-		return 2;
-	*pte = READ_ONCE(*pte_offset_kernel(&pmd, hva));
-	return pte_none(*pte) ? 0 : 1;
+	if (pmd_none(pmd)) {
+		host->level = 0;
+	} else if (pmd_present(pmd) && pmd_leaf(pmd)) {
+		host->level = 2;
+		host->flags = pmd_flags(pmd);
+		host->pfn = pmd_pfn(pmd) + pte_index(hva);
+	} else if (pmd_present(pmd)) {
+		pte = READ_ONCE(*pte_offset_kernel(&pmd, hva));
+		host->level = !pte_none(pte);
+		if (pte_present(pte)) {
+			host->flags = pte_flags(pte);
+			host->pfn = pte_pfn(pte);
+		}
+	}
 }
 
 /* It holds as long as no invalidation tells otherwise, and for 0 is but a hint. */
 static int host_level(unsigned long hva)
 {
-	int level;
-	pte_t pte;
+	struct host_entry host;
 
 	local_irq_disable();
-	level = walk_host(hva, &pte);
+	walk_host(hva, &host);
 	local_irq_enable();
-	return level;
+	return host.level;
 }
 
 /* The largest mapping that host, alignment and slot allow, where the host's is of @level */
@@ -261,24 +279,40 @@ static void choose_mappings(struct fault *fault, bool writable)
 }
 
 /*
- * Take the page that has just come to be as the host's entry has it, without a reference and at a
- * fraction of GUP's price. It is looked at with interrupts off, as fast GUP does before it has its
- * reference, and then no more until check_mapping() has said that the host maps it still.
- * Anonymous memory alone: that is RAM which the kernel maps too.
+ * May the page be taken as the host's entry has it, without a reference and at a fraction of GUP's
+ * price? It is looked at with interrupts off, as fast GUP does before it has its reference, then
+ * no more until check_mapping() has said that the host maps it still. Anonymous memory alone: that
+ * is RAM which the kernel maps too. A key of memory protection is for GUP to judge, since in the
+ * window PKRU is the guest's.
  */
+static bool may_borrow(const struct fault *fault, const struct host_entry *host)
+{
+	unsigned long need = _PAGE_PRESENT | _PAGE_USER | (fault->write ? _PAGE_RW : 0);
+
+	return (host->flags & (need | _PAGE_SPECIAL)) == need && !pte_flags_pkey(host->flags) &&
+	       PageAnon(pfn_to_page(host->pfn));
+}
+
+static void borrow(struct fault *fault, const struct host_entry *host)
+{
+	fault->borrowed = true;
+	fault->before = 0;
+	fault->count = 1;
+	fault->page[0] = pfn_to_page(host->pfn);
+	choose_mapping(fault, 0, host->flags & _PAGE_RW);
+}
+
+/* A page that has just come to be */
 static bool borrow_page(struct fault *fault)
 {
-	pte_t pte;
+	struct host_entry host;
 
 	local_irq_disable();
-	fault->borrowed = walk_host(fault->hva, &pte) == 1 && !pte_special(pte) &&
-			  pte_access_permitted(pte, fault->write) && PageAnon(pte_page(pte));
+	walk_host(fault->hva, &host);
+	fault->borrowed = host.level == 1 && may_borrow(fault, &host);
 	if (fault->borrowed) {
 		fault->level = 1;
-		fault->before = 0;
-		fault->count = 1;
-		fault->page[0] = pte_page(pte);
-		choose_mapping(fault, 0, pte_write(pte));
+		borrow(fault, &host);
 	}
 	local_irq_enable();
 	return fault->borrowed;
@@ -597,6 +631,62 @@ static int map_fault(struct vm *vm, struct fault *fault, struct tdp_cache *cache
 	return ret;
 }
 
+static void begin_fault(struct fault *fault, struct vcpu *vcpu, u64 gpa, u32 access)
+{
+	fault->gfn = gpa >> PAGE_SHIFT;
+	fault->write = access & ACCESS_WRITE;
+	fault->exec = access & ACCESS_EXEC;
+	fault->early = false;
+	fault->vcpu = vcpu;
+	fault->tdp = vcpu->tdp;
+}
+
+/*
+ * Map the host's huge page, if no more is needed than an entry; memory.lock is held for reading,
+ * from before the host's entry was looked at.
+ */
+static noinline int map_huge(struct vcpu *vcpu, const struct memory_slot *slot, u64 gpa,
+			     u32 access, const struct host_entry *host)
+{
+	struct memory *memory = &vcpu->vm->memory;
+	struct tdp_cache none = { .count = 0 };
+	struct fault fault __uninitialized;
+	struct tdp_mapping mapping;
+
+	begin_fault(&fault, vcpu, gpa, access);
+	fault.seq = memory->invalidate_seq;
+	fault.slot = *slot;
+	fault.hva = slot_hva(slot, fault.gfn << PAGE_SHIFT);
+	fault.level = guest_level(&fault, host->level);
+	if (fault.level != 2 || !may_borrow(&fault, host))
+		return -EAGAIN;
+	borrow(&fault, host);
+	mapping = whole_mapping(&fault);
+	mapping.fresh = true;
+	return install_locked(memory, &fault, &mapping, &none, NULL) ? -EAGAIN : MEMORY_MAPPED;
+}
+
+int memory_fault_quick(struct vcpu *vcpu, u64 gpa, u32 access)
+{
+	struct memory *memory = &vcpu->vm->memory;
+	const struct memory_slot *slot;
+	struct host_entry host;
+	int ret = MEMORY_MMIO;
+
+	if (!read_trylock(&memory->lock))
+		return -EAGAIN;
+	slot = slot_at(memory, gpa >> PAGE_SHIFT);
+	if (slot && !((access & ACCESS_WRITE) && (slot->flags & MEMORY_READONLY))) {
+		ret = MEMORY_MAPPED;
+		if (!(access & ACCESS_WRITE) || !dirty_write(vcpu, slot, gpa >> PAGE_SHIFT)) {
+			walk_host(slot_hva(slot, gpa), &host);
+			ret = host.level == 2 ? map_huge(vcpu, slot, gpa, access, &host) : -EAGAIN;
+		}
+	}
+	read_unlock(&memory->lock);
+	return ret;
+}
+
 int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 {
 	struct tdp_cache cache = { .count = 0 };
@@ -604,12 +694,7 @@ int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 	struct fault fault __uninitialized;
 	int ret;
 
-	fault.gfn = gpa >> PAGE_SHIFT;
-	fault.write = access & ACCESS_WRITE;
-	fault.exec = access & ACCESS_EXEC;
-	fault.early = false;
-	fault.vcpu = vcpu;
-	fault.tdp = vcpu->tdp;
+	begin_fault(&fault, vcpu, gpa, access);
 	ret = map_fault(vcpu->vm, &fault, &cache);
 	tdp_cache_drain(&cache);
 	return ret;

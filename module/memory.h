@@ -157,6 +157,17 @@ bool memory_is_mmio(struct vm *vm, u64 gpa, u32 access);
 int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access);
 
 /**
+ * memory_fault_quick - what memory_fault() can do in the window
+ * @vcpu: who faulted
+ * @gpa: where
+ * @access: ACCESS_*
+ *
+ * That is a write which nothing but a log holds back, and a huge page that the host has.
+ * Return: MEMORY_MAPPED, MEMORY_MMIO, or EAGAIN: ask memory_fault().
+ */
+int memory_fault_quick(struct vcpu *vcpu, u64 gpa, u32 access);
+
+/**
  * memory_prefault - do the work of later faults now
  * @vm: the VM; current->mm is vm->mm; may sleep
  * @gpa: where to begin, page aligned
@@ -262,13 +273,14 @@ void dirty_note(const struct memory_slot *slot, u64 gfn, u64 pages);
 void dirty_note_logged(struct vcpu *vcpu, const u64 *gpas, int count);
 
 /**
- * dirty_write - a quick memory_fault() for writes that nothing but a log holds back
- * @vcpu: who faulted, in the window or outside
- * @gpa: where
+ * dirty_write - let a write through that nothing but a log holds back
+ * @vcpu: who faulted; memory.lock is held for reading
+ * @slot: where, not a read-only one
+ * @gfn: the page
  *
- * Return: true: enter again; false: ask memory_fault().
+ * Return: true: enter again; false: it must be mapped.
  */
-bool dirty_write(struct vcpu *vcpu, u64 gpa);
+bool dirty_write(struct vcpu *vcpu, const struct memory_slot *slot, u64 gfn);
 
 /**
  * dirty_get - copy bits of a log out

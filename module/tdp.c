@@ -342,7 +342,7 @@ static int get_table(struct tdp *tdp, u64 *entry, int level, const struct tdp_ma
  * Make *entry map what @leaf says. The same frame keeps what it granted before, so that a read
  * fault that comes late takes nothing away from a write fault.
  */
-static int set_leaf(struct tdp *tdp, u64 *entry, int level, u64 leaf)
+static int set_leaf(struct tdp *tdp, u64 *entry, int level, u64 leaf, bool fresh)
 {
 	const struct tdp_format *format = tdp->format;
 	u64 kept = SOFT_WRITE | SOFT_YOUNG | SOFT_TOUCHED | format->write | format->accessed |
@@ -354,6 +354,8 @@ static int set_leaf(struct tdp *tdp, u64 *entry, int level, u64 leaf)
 	do {
 		new = leaf;
 		other = is_present(tdp, old) && ((old ^ leaf) & format->address);
+		if (other && fresh)
+			return -EEXIST;
 		if (is_present(tdp, old) && !other)
 			new |= old & kept;
 		if (new == old)
@@ -416,7 +418,7 @@ int tdp_map(struct tdp *tdp, const struct tdp_mapping *mapping, struct tdp_cache
 	}
 	if (added)
 		count_leaves(tdp, level, added);
-	return set_leaf(tdp, entry + mapping->wanted, level, leaf);
+	return set_leaf(tdp, entry + mapping->wanted, level, leaf, mapping->fresh);
 }
 
 static bool zap_table(struct tdp *tdp, u64 *table, int level, u64 start, u64 end,

@@ -163,6 +163,7 @@ struct tdp_page {
  * @wanted: which of them; the others are mapped only where nothing is yet
  * @exec: code is to run there
  * @logged: the slot has a log of writes
+ * @fresh: nobody can flush, so that nothing may be there but the same
  * @format: what leaves are made of: the format of the table, or less than that where the view
  *          denies something, which is the same for all @pages, and for a huge page that they lie in
  */
@@ -174,6 +175,7 @@ struct tdp_mapping {
 	int wanted;
 	bool exec;
 	bool logged;
+	bool fresh;
 	const struct tdp_format *format;
 };
 
@@ -193,7 +195,8 @@ static inline u64 tdp_level_pages(int level)
  * A huge page that lies in the way of smaller ones is split.
  * Return: 0; 1: something else was mapped there, so the caller must call memory_flush(); ENOBUFS:
  * @cache is empty, fill it and try again; EMLINK: a table is in the way of a huge page: again with
- * @zapped; EEXIST: it has to stay, as code runs in its pages: map smaller ones.
+ * @zapped; EEXIST: it has to stay, as code runs in its pages: map smaller ones; or with @fresh
+ * something else is mapped there.
  */
 int tdp_map(struct tdp *tdp, const struct tdp_mapping *mapping, struct tdp_cache *cache,
 	    struct list_head *zapped);
