@@ -72,20 +72,55 @@ void dirty_note_vcpu(struct vcpu *vcpu, const struct memory_slot *slot, u64 gfn)
 		note(slot, gfn);
 }
 
+/* Up to 64 pages, whose bits are in one word of the log */
+static void note_word(const struct memory_slot *slot, u64 word, u64 bits)
+{
+	if (bits & ~atomic64_read(&slot->log[word]))
+		atomic64_or(bits, &slot->log[word]);
+}
+
+/*
+ * Take note of those in @slot with which a list begins. Neighbours come together, mostly, and are
+ * noted so. Return: how many
+ */
+static int note_run(const struct memory_slot *slot, const u64 *gpas, int count)
+{
+	u64 word = 0, bits = 0;
+	int i;
+
+	for (i = 0; i < count; i++) {
+		u64 page = (gpas[i] >> PAGE_SHIFT) - slot->gfn;
+
+		if (page >= slot->pages)
+			break;
+		if (page / 64 != word) {
+			note_word(slot, word, bits);
+			word = page / 64;
+			bits = 0;
+		}
+		bits |= BIT_ULL(page % 64);
+	}
+	note_word(slot, word, bits);
+	return i;
+}
+
 void dirty_note_logged(struct vcpu *vcpu, const u64 *gpas, int count)
 {
 	struct memory *memory = &vcpu->vm->memory;
-	const struct memory_slot *slot = NULL;
-	int i;
+	int i = 0;
 
 	read_lock(&memory->lock);
-	for (i = 0; i < count; i++) {
+	while (i < count) {
 		u64 gfn = gpas[i] >> PAGE_SHIFT;
+		const struct memory_slot *slot = slot_at(memory, gfn);
 
-		if (!slot || gfn - slot->gfn >= slot->pages)
-			slot = slot_at(memory, gfn);
+		if (slot && slot->log && !vcpu->ring) {
+			i += note_run(slot, gpas + i, count - i);
+			continue;
+		}
 		if (slot)
 			dirty_note_vcpu(vcpu, slot, gfn);
+		i++;
 	}
 	read_unlock(&memory->lock);
 	vcpu->stats.pages_logged += count;

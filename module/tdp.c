@@ -205,29 +205,55 @@ void tdp_cache_drain(struct tdp_cache *cache)
 		__free_page(cache->pages[--cache->count]);
 }
 
-/*
- * An entry below one that begins to let writes through: tables and, with a log, huge pages hold
- * them back in its place; other leaves are armed, or have what they are entitled to.
+/**
+ * struct settling - what becomes of the entries of a table that begins to let writes through
+ * @present: as in struct tdp_format
+ * @leaf: bit of an entry that is a leaf; of level 1 all are
+ * @hold: bits that are cleared in others
+ * @arm: bits that are cleared in leaves
+ * @grant: bits that are set then in leaves which may be written to
  */
-static u64 settled(const struct tdp *tdp, u64 entry, int level, bool logged)
-{
-	const struct tdp_format *format = tdp->format;
+struct settling {
+	u64 present;
+	u64 leaf;
+	u64 hold;
+	u64 arm;
+	u64 grant;
+};
 
-	if (!is_leaf(tdp, entry, level) || (logged && (level > 1 || !hw_caps.pml)))
-		return entry & ~format->write;
-	if (logged)
-		entry &= ~format->dirty;
-	return entry & SOFT_WRITE ? entry | format->write : entry;
+/*
+ * Tables and, with a log, huge pages hold writes back in the upper entry's place; other leaves are
+ * armed, or have what they are entitled to.
+ */
+static struct settling settling(const struct tdp_format *format, int level, bool logged)
+{
+	bool hold = logged && (level > 1 || !hw_caps.pml);
+
+	return (struct settling){
+		.present = format->present,
+		.leaf = level > 1 ? format->leaf : format->present,
+		.hold = format->write,
+		.arm = hold ? format->write : logged ? format->dirty : 0,
+		.grant = hold ? 0 : format->write,
+	};
 }
 
-static void settle(const struct tdp *tdp, u64 *entry, int level, bool logged)
+static __always_inline u64 settled(u64 entry, const struct settling *how)
+{
+	if (!(entry & how->leaf))
+		return entry & ~how->hold;
+	entry &= ~how->arm;
+	return entry & SOFT_WRITE ? entry | how->grant : entry;
+}
+
+static __always_inline void settle(u64 *entry, const struct settling *how)
 {
 	u64 old = READ_ONCE(*entry), new;
 
 	do {
-		if (!is_present(tdp, old))
+		if (!(old & how->present))
 			return;
-		new = settled(tdp, old, level, logged);
+		new = settled(old, how);
 	} while (new != old && !change_entry(entry, &old, new));
 }
 
@@ -238,11 +264,12 @@ static void settle(const struct tdp *tdp, u64 *entry, int level, bool logged)
  */
 static void open_table(const struct tdp *tdp, u64 *entry, u64 old, int level, bool logged)
 {
+	const struct settling how = settling(tdp->format, level - 1, logged);
 	u64 *table = child_table(tdp, old);
 	int i;
 
 	for (i = 0; i < TDP_ENTRIES; i++)
-		settle(tdp, &table[i], level - 1, logged);
+		settle(&table[i], &how);
 	while (!(old & tdp->format->write) &&
 	       !change_entry(entry, &old, old | tdp->format->write))
 		;
@@ -272,12 +299,13 @@ static u64 make_leaf(const struct tdp_format *format, int level, bool logged,
 static void split_leaf(const struct tdp *tdp, u64 *table, u64 leaf, int level,
 		       const struct tdp_mapping *mapping)
 {
+	const struct settling how = settling(tdp->format, level, mapping->logged);
 	u64 step = tdp_level_pages(level) << PAGE_SHIFT;
 	int i;
 
 	if (level == 1)
 		leaf = (leaf & ~tdp->format->leaf) | mapping->format->exec;
-	leaf = settled(tdp, leaf, level, mapping->logged);
+	leaf = settled(leaf, &how);
 	for (i = 0; i < TDP_ENTRIES; i++)
 		table[i] = leaf + i * step;
 }
@@ -493,6 +521,7 @@ bool tdp_write(struct tdp *tdp, u64 gfn, bool logged)
 
 static void protect_table(struct tdp *tdp, u64 *table, int level, u64 start, u64 end, bool logged)
 {
+	const struct settling how = settling(tdp->format, 1, logged);
 	u64 span = tdp_level_pages(level);
 	u64 gfn = round_down(start, span);
 
@@ -503,7 +532,7 @@ static void protect_table(struct tdp *tdp, u64 *table, int level, u64 start, u64
 		if (!is_present(tdp, old))
 			continue;
 		if (level == 1)
-			settle(tdp, entry, 1, logged);
+			settle(entry, &how);
 		else if (is_leaf(tdp, old, level) || (gfn >= start && gfn + span <= end))
 			while (!change_entry(entry, &old, old & ~tdp->format->write))
 				;
@@ -537,6 +566,7 @@ static u64 *find_small(struct tdp *tdp, u64 gfn)
 
 void tdp_rearm(struct tdp *tdp, u64 gfn, u64 mask)
 {
+	const struct settling how = settling(tdp->format, 1, true);
 	u64 *entry = NULL;
 	unsigned int i;
 
@@ -550,7 +580,7 @@ void tdp_rearm(struct tdp *tdp, u64 gfn, u64 mask)
 				continue;
 			entry -= i;
 		}
-		settle(tdp, entry + i, 1, true);
+		settle(entry + i, &how);
 	}
 }
 
