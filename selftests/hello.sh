@@ -3,7 +3,7 @@
 #
 # The example VMM of 40 lines: it says hello from its guest.
 #
-# also: amd-sanitized amd-7.2
+# also: amd-sanitized
 
 . /selftests/check.sh
 notes=/tmp/out

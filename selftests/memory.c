@@ -3,7 +3,7 @@
  * Guest memory: slots and what they refuse; memory of the VMM that comes and
  * goes under a running guest like any process's.
  */
-/* also: intel-sandy_bridge intel-plain amd-7.2 */
+/* also: intel-sandy_bridge intel-plain */
 /* hosts: smp 6.12 */
 #include <pthread.h>
 #include <sys/mman.h>

@@ -5,7 +5,7 @@
  * its turn.
  */
 /* hosts: 6.12 debug */
-/* also: amd-smp amd-7.2 */
+/* also: amd-smp */
 /* timeout: 60 */
 #include <pthread.h>
 #include <sched.h>

@@ -3,7 +3,6 @@
  * What brings a vCPU's thread back: signals, immediate_exit, VMM_KICK. The
  * guest may spin with interrupts off; nothing of it is lost.
  */
-/* also: amd-7.2 */
 /* hosts: smp 6.12 */
 #include <pthread.h>
 #include <signal.h>

@@ -2,7 +2,7 @@
 /*
  * Extended state: x87, SSE, AVX, XCR0, and their state group.
  */
-/* also: intel-haswell amd-trinity_apu amd-7.2 */
+/* also: intel-haswell amd-trinity_apu */
 #include <cpuid.h>
 #include <stdlib.h>
 #include <sys/mman.h>
