@@ -3,7 +3,7 @@
  * A VM: what its vCPUs share.
  *
  * Legend: [I] immutable after creation, [a] atomic, [L] vm->lock, [R] written under
- * vm->lock and read under RCU or SRCU.
+ * vm->lock and read under RCU.
  */
 #ifndef VMM_VM_H
 #define VMM_VM_H
