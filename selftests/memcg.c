@@ -175,7 +175,7 @@ TEST(rings_are_charged)
 			if (do_ioctl(vm->vcpus[i]->fd, VMM_SET_RING, &ring))
 				_exit(1);
 		used += read_number(GROUP "/memory.current");
-		fprintf(stderr, "# %u rings: %ld KiB\n", RINGS, used / 1024);
+		fprintf(stderr, "# %d rings: %ld KiB\n", RINGS, used / 1024);
 		_exit(used < RINGS * VMM_RING_MAX * 7);
 	}
 	status = wait_for(child);

@@ -156,7 +156,7 @@ static void access_msr(struct slot *s)
 
 static void change_efer(struct slot *s)
 {
-	static const u32 bits[] = { EFER_SCE, EFER_NXE, EFER_LME, EFER_LMA, 1 << 1, 1 << 31 };
+	static const u32 bits[] = { EFER_SCE, EFER_NXE, EFER_LME, EFER_LMA, 1u << 1, 1u << 31 };
 
 	load_register(s, 1, 0xc0000080);
 	PUT(s, "\x0f\x32");

@@ -3,10 +3,6 @@
  * What "twovendors --print 1" prints, on both vendors' CPUs. 0: not compared, as QEMU loses PF
  * where a comparison with a device leaves the guest.
  */
-/*
- * What "twovendors --print 1" prints, on both vendors' CPUs. 0: not compared, as QEMU loses PF where
- * a comparison with a device leaves the guest.
- */
 	0x2449f243, 0x3c456c76, 0xdbe8ef5e, 0x936508cc,
 	0x4c77a6c1, 0x8ab75922, 0x903ad885, 0x729f0e8a,
 	0xc80048ea, 0xc863b37a, 0x25697798, 0xec602adc,

@@ -214,8 +214,8 @@ u64 random_instruction(struct random *random)
 #define TRACE_WORDS	(1u << 14)
 
 /*
- * Where the kernel puts modules, or 512 MiB behind that if it may move itself: the rest of it is not
- * what is tested.
+ * Where the kernel puts modules, or 512 MiB behind that if it may move itself: the rest of it is
+ * not what is tested.
  */
 #define MODULES_START	0xffffffffa0000000ULL
 
