@@ -932,8 +932,11 @@ TEST_F(lapic, periodic)
 		wr(v, EOI, 0);
 	}
 	EXPECT_GE(end - before, 200 * MS);
-	/* None of them was late by the half of one, or begun anew. */
-	EXPECT_LT(end - begun, 200 * MS + 5 * MS / 2);
+	/*
+	 * None of them was late by the half of one, or begun anew. On a slow host the write alone,
+	 * in which the timer began, may take as long.
+	 */
+	EXPECT_LT(end - (host_slower() > 1 ? begun : before), 200 * MS + 5 * MS / 2);
 	/* A vCPU that did not look for many periods finds one interrupt. */
 	usleep(30000);
 	EXPECT_STREQ("41", remote_take(v));
