@@ -71,6 +71,37 @@ static void add_code(struct text *text, struct vmm_vcpu *vcpu, const struct vmm_
 	add(text, count ? "\n" : " (not readable)\n");
 }
 
+/* The vectors whose bits are set in IRR or ISR */
+static void add_vectors(struct text *text, const char *name, const uint32_t *regs)
+{
+	unsigned int vector;
+
+	add(text, "  %s", name);
+	for (vector = 0; vector < 256; vector++)
+		if (regs[vector / 32 * 4] & 1U << vector % 32)
+			add(text, " %02x", vector);
+}
+
+/* What the vCPU waits for, and whether it could take it */
+static void add_waiting(struct text *text, const struct vmm_state *state)
+{
+	static const char *const modes[] = { "runnable", "halted", "waits for SIPI", "shut down" };
+	const struct vmm_events *events = &state->events;
+	const struct vmm_lapic *lapic = &state->lapic;
+
+	if (events->mp_state < sizeof(modes) / sizeof(modes[0]))
+		add(text, "%s", modes[events->mp_state]);
+	if (lapic->apic_base) {
+		add(text, "; LAPIC TPR %02x  PPR %02x", lapic->regs[0x80 / 4], lapic->regs[0xa0 / 4]);
+		add_vectors(text, "IRR", &lapic->regs[0x200 / 4]);
+		add_vectors(text, "ISR", &lapic->regs[0x100 / 4]);
+		add(text, "  timer %05x in %llu ns, at TSC %llx", lapic->regs[0x320 / 4],
+		    (unsigned long long)lapic->timer_remaining_ns,
+		    (unsigned long long)lapic->tsc_deadline);
+	}
+	add(text, "\n");
+}
+
 int vmm_vcpu_describe(struct vmm_vcpu *vcpu, char *buf, size_t size)
 {
 	struct text text = { .buf = buf, .size = size };
@@ -84,6 +115,9 @@ int vmm_vcpu_describe(struct vmm_vcpu *vcpu, char *buf, size_t size)
 				 VMM_STATE_EVENTS, &state);
 	if (err)
 		return err;
+	/* There may be none in the kernel. */
+	if (vmm_vcpu_get_state(vcpu, VMM_STATE_LAPIC, &state))
+		state.lapic.apic_base = 0;
 	add_regs(&text, &state.regs);
 	add_segments(&text, &state.segments);
 	add(&text, "CR0 %08llx  CR2 %016llx  CR3 %016llx  CR4 %08llx  CR8 %llx  EFER %llx\n",
@@ -93,6 +127,7 @@ int vmm_vcpu_describe(struct vmm_vcpu *vcpu, char *buf, size_t size)
 	if (state.events.interrupted.type != VMM_EVENT_NONE)
 		add(&text, "while delivering event type %u vector %u\n",
 		    state.events.interrupted.type, state.events.interrupted.vector);
+	add_waiting(&text, &state);
 	add_code(&text, vcpu, &state);
 	return (int)text.length;
 }

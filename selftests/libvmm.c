@@ -832,6 +832,7 @@ TEST_F(libvmm, describe)
 	EXPECT_LT(1000, vmm_vcpu_describe(self->vcpu, text, sizeof(text)));
 	EXPECT_NE(NULL, strstr(text, "RIP 0000000000008000"));
 	EXPECT_NE(NULL, strstr(text, "code at RIP: eb fe"));
+	EXPECT_NE(NULL, strstr(text, "runnable"));
 	EXPECT_EQ(sizeof(small) - 1, vmm_vcpu_describe(self->vcpu, small, sizeof(small)));
 	EXPECT_EQ(sizeof(small) - 1, strlen(small));
 }

@@ -10,9 +10,11 @@
 . /selftests/check.sh
 log=/tmp/linux.$$
 
+# A guest that hangs is asked what it is about.
 boot()
 {
-	vmmctl run --memory 256M --kernel /guest/vmlinuz --initrd /guest/initrd \
+	timeout -s QUIT $((TEST_SECONDS - 20)) vmmctl run --stats --memory 256M \
+		--kernel /guest/vmlinuz --initrd /guest/initrd \
 		--append "console=ttyS0 panic=-1" >"$log" 2>&1 </dev/null
 }
 
@@ -42,5 +44,5 @@ check "knows that it is a guest" has "Hypervisor detected: KVM"
 check "its log is clean" clean
 check "powers off" has "reboot: Power down"
 check "leaves the module unused" unused
-sed 's/^/# /' "$log" | tail -n 40
+sed 's/^/# /' "$log" | tail -n 120
 rm -f "$log"

@@ -38,7 +38,7 @@ has()
 }
 
 echo "TAP version 13"
-echo "1..52"
+echo "1..54"
 
 # ---- the other commands ----
 check "no command" status 2 vmmctl
@@ -114,6 +114,8 @@ flat '\xeb\xfe'
 check "a signal" status 143 timeout -s TERM 1 vmmctl run --flat flat.bin --memory 1M
 flat '\xfa\xf4'
 check "a signal in HLT" status 143 timeout -s TERM 1 vmmctl run --flat flat.bin --memory 1M
+check "SIGQUIT in HLT" status 131 timeout -s QUIT 1 vmmctl run --flat flat.bin --memory 1M
+check "it tells what the guest is about" has "^halted; LAPIC" err
 
 # ---- the serial port ----
 # Echo by polling, until "Q": then power-off

@@ -491,6 +491,17 @@ static void print_stats(struct machine *machine)
 
 /* ---- the whole ---- */
 
+/* SIGQUIT: what does the guest do? */
+static void print_cpus(struct machine *machine)
+{
+	char state[4096];
+	uint32_t i;
+
+	for (i = 0; i < machine->nr_cpus; i++)
+		if (vmm_vcpu_describe(machine->cpus[i].vcpu, state, sizeof(state)) > 0)
+			complain("vCPU %u:\n%s", i, state);
+}
+
 static void run_to_end(struct machine *machine)
 {
 	sigset_t set;
@@ -510,6 +521,8 @@ static void run_to_end(struct machine *machine)
 		machine->last_output();
 	if (machine->report)
 		complain("%s", machine->report);
+	if (machine->signal == SIGQUIT)
+		print_cpus(machine);
 	if (machine->options->stats)
 		print_stats(machine);
 }

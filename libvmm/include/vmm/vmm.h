@@ -654,7 +654,7 @@ int vmm_vcpu_kick(struct vmm_vcpu *vcpu);
 const uint64_t *vmm_vcpu_exit_counts(const struct vmm_vcpu *vcpu);
 
 /**
- * vmm_vcpu_describe - registers, segments, control registers and the bytes at RIP, as text
+ * vmm_vcpu_describe - registers, what the vCPU waits for and the bytes at RIP, as text
  * @vcpu: the vCPU, which does not run
  * @buf: where to put it; cut to fit, always terminated
  * @size: bytes there
