@@ -334,9 +334,9 @@ TEST_F(exceptions, inject_refused)
  * The guest's memory is a shared file's: MADV_DONTNEED takes the mapping away, not the
  * contents, so that whatever the CPU touches next faults on the host.
  */
-static struct vm *file_backed_vm(struct vcpu **vcpu)
+static struct vm *file_backed_vm(struct vcpu **vcpu, u32 flags)
 {
-	struct vm *vm = vm_create(0, 0);
+	struct vm *vm = vm_create(0, flags);
 	int fd = memfd_create("guest", MFD_CLOEXEC);
 
 	vm->mem_size = 16 * MIB;
@@ -386,7 +386,7 @@ TEST(delivery_faults_soft)
 {
 	struct guest_trap *trap;
 	struct vcpu *vcpu;
-	struct vm *vm = file_backed_vm(&vcpu);
+	struct vm *vm = file_backed_vm(&vcpu, 0);
 	unsigned int place;
 	u64 before = 0;
 
@@ -419,7 +419,7 @@ TEST(delivery_faults_injected)
 {
 	struct guest_trap *trap;
 	struct vcpu *vcpu;
-	struct vm *vm = file_backed_vm(&vcpu);
+	struct vm *vm = file_backed_vm(&vcpu, 0);
 	unsigned int place;
 
 	for (place = 0; place < NR_PLACES; place++) {
@@ -465,6 +465,68 @@ TEST(delivery_faults_injected)
 		EXPECT_EQ(4, run_value(vcpu)) TH_LOG("place %u", place);
 	}
 	EXPECT_GT(get_stat(vcpu->fd, "reinjections"), 0);
+	vm_destroy(vm);
+}
+
+/* Interrupts are taken behind the first NOP. */
+GUEST_CODE(opens_late, 64,
+	   "out %al, $PORT_VALUE\n"	/* 0 */
+	   "out %al, $PORT_VALUE\n"	/* 2 */
+	   "sti; nop\n"			/* 4 */
+	   "1: nop; jmp 1b\n");		/* 6 */
+
+/* From the first value to the second, by way of an exception, with nothing in the LAPIC */
+static void begin_lapic(struct vcpu *vcpu, struct vmm_lapic *lapic, u64 rflags)
+{
+	vcpu->state.lapic = *lapic;
+	vcpu->state.regs.rflags |= rflags;
+	vcpu_set(vcpu, VMM_STATE_REGS | VMM_STATE_LAPIC);
+	run_value(vcpu);
+	if (vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 6, false, 0, 0))
+		fail("no exception");
+	run_vector(vcpu, 6);
+	run_value(vcpu);
+}
+
+static void send_msi(struct vm *vm, u32 vector)
+{
+	struct vmm_msi msi = { .size = sizeof(msi), .address = 0xfee00000, .data = vector };
+
+	if (do_ioctl(vm->fd, VMM_SIGNAL_MSI, &msi) != 1)
+		fail("no LAPIC takes the message");
+}
+
+/* Interrupts of a LAPIC, which a processor may deliver by itself; what it delivered last was not one */
+TEST(delivery_faults_lapic)
+{
+	struct guest_trap *trap;
+	struct vmm_lapic clean;
+	struct vcpu *vcpu;
+	struct vm *vm = file_backed_vm(&vcpu, VMM_VM_LAPIC);
+	unsigned int place;
+
+	vcpu_get(vcpu, VMM_STATE_LAPIC);
+	clean = vcpu->state.lapic;
+	clean.regs[0xf0 / 4] |= 0x100;
+	for (place = 0; place < NR_PLACES; place++) {
+		vcpu_load(vcpu, MODE_LONG, counting);
+		begin_lapic(vcpu, &clean, FLAG_IF);
+		forget_place(vm, place);
+		send_msi(vm, 0x51);
+		trap = run_vector(vcpu, 0x51);
+		EXPECT_EQ(CODE_GPA + 4, trap->rip) TH_LOG("place %u", place);
+		EXPECT_EQ(2, trap->count) TH_LOG("place %u", place);
+		EXPECT_EQ(2, run_value(vcpu)) TH_LOG("place %u", place);
+		vcpu_get(vcpu, VMM_STATE_LAPIC);
+		EXPECT_EQ(1 << 17, vcpu->state.lapic.regs[0x120 / 4]) TH_LOG("place %u", place);
+		EXPECT_EQ(0, vcpu->state.lapic.regs[0x220 / 4]) TH_LOG("place %u", place);
+	}
+	vcpu_load(vcpu, MODE_LONG, opens_late);
+	begin_lapic(vcpu, &clean, 0);
+	forget(vm, IDT_GPA);
+	send_msi(vm, 0x51);
+	EXPECT_EQ(CODE_GPA + 6, run_vector(vcpu, 0x51)->rip);
+	EXPECT_EQ(2, guest_trap(vm)->count);
 	vm_destroy(vm);
 }
 

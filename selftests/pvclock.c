@@ -346,7 +346,6 @@ static void load_sender(FIXTURE_DATA(pvclock) *self)
 	u64 handler;
 
 	vcpu_load(self->vcpu, MODE_LONG, sends_itself);
-	vcpu_touch_handlers(self->vcpu);
 	/* The handler begins at the only INC EBX. */
 	code = guest_ptr(self->vm, CODE_GPA, code_size(sends_itself));
 	end = code + code_size(sends_itself);

@@ -230,16 +230,33 @@ static void read_exception_or_nmi(struct vcpu *vcpu)
 	}
 }
 
+/* Is the access that an EPT violation broke off one to the gate of @vector? */
+static bool reads_gate(struct vcpu *vcpu, u8 vector)
+{
+	u64 size = vcpu->efer & EFER_LMA ? 16 : vcpu->cr0 & X86_CR0_PE ? 8 : 4;
+	u64 gate = vmcs_get(vcpu, VMCS_IDTR_BASE) + vector * size;
+
+	return (u16)vcpu->exit.hw_reason == EXIT_REASON_EPT_VIOLATION &&
+	       (vmread(EXIT_QUALIFICATION) & EPT_VIOLATION_GVA_IS_VALID) &&
+	       vmread(GUEST_LINEAR_ADDRESS) - gate < size;
+}
+
 /*
- * Interrupts and NMIs that this entry has not injected leave the guest, but for virtual interrupts:
- * SVI is the vector then. An emulated CPU tells of the event before it.
+ * Was it the delivery of a virtual interrupt that the exit broke off? SVI is its vector then. A
+ * processor says so: it tells of an interrupt, and those that no entry has injected leave the
+ * guest. An emulated one tells of the event before, of whatever type. So it is one as well where
+ * the exit is from SVI's gate; and where the entry found this vector in RVI, and the guest has not
+ * got any further.
  */
-static bool is_virtual_interrupt(struct vcpu *vcpu, u32 type)
+static bool is_virtual_interrupt(struct vcpu *vcpu, u32 type, u8 svi)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	bool at_once = vmx->status_entry == vcpu->stats.entries &&
+		       vmx->status_rip == vcpu->regs.rip && (u8)vmx->interrupt_status == svi;
 
+	if (svi && (vcpu->regs.rflags & X86_EFLAGS_IF) && (at_once || reads_gate(vcpu, svi)))
+		return true;
 	return (type == INTR_TYPE_EXT_INTR || type == INTR_TYPE_NMI_INTR) &&
-	       vmx_uses_apicv(vcpu) &&
 	       !(vmx->event && (vmx->event & INTR_INFO_INTR_TYPE_MASK) == type);
 }
 
@@ -252,13 +269,16 @@ static void read_interrupted(struct vcpu *vcpu)
 	u32 info = vmread(IDT_VECTORING_INFO_FIELD);
 	struct cpu_event *event = &vcpu->events.interrupted;
 	u8 vector = info & VECTORING_INFO_VECTOR_MASK;
+	u8 svi;
 
 	if (likely(!(info & VECTORING_INFO_VALID_MASK)))
 		return;
-	if (is_virtual_interrupt(vcpu, info & VECTORING_INFO_TYPE_MASK)) {
-		vector = vmread(GUEST_INTR_STATUS) >> 8;
-		*event = (struct cpu_event){ .type = EVENT_INTERRUPT, .vector = vector };
-		return;
+	if (vmx_uses_apicv(vcpu)) {
+		svi = vmread(GUEST_INTR_STATUS) >> 8;
+		if (is_virtual_interrupt(vcpu, info & VECTORING_INFO_TYPE_MASK, svi)) {
+			*event = (struct cpu_event){ .type = EVENT_INTERRUPT, .vector = svi };
+			return;
+		}
 	}
 	switch (info & VECTORING_INFO_TYPE_MASK) {
 	case INTR_TYPE_EXT_INTR:

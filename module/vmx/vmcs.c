@@ -390,12 +390,16 @@ void vmx_set_virtual_interrupts(struct vcpu *vcpu, u8 irr, u8 isr, const u32 *tm
  * The entry makes PPR of TPR and SVI, and looks whether RVI is above that (30.1.3, 30.2.1). It
  * does not do so while an interrupt window is asked for.
  */
-void vmx_write_virtual_interrupts(struct vmx_vcpu *vmx)
+void vmx_write_virtual_interrupts(struct vcpu *vcpu)
 {
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
 	int i;
 
-	if (vmx->apic_changed & APIC_STATUS_CHANGED)
+	if (vmx->apic_changed & APIC_STATUS_CHANGED) {
 		vmwrite(GUEST_INTR_STATUS, vmx->interrupt_status);
+		vmx->status_entry = vcpu->stats.entries;
+		vmx->status_rip = vcpu->regs.rip;
+	}
 	for (i = 0; i < ARRAY_SIZE(vmx->eoi_exits); i++)
 		if (vmx->apic_changed & BIT(i))
 			vmwrite(EOI_EXIT_BITMAP0 + i * EOI_EXIT_BITMAP_STEP, vmx->eoi_exits[i]);

@@ -783,7 +783,7 @@ static noinline void write_event(struct vcpu *vcpu)
 			vmwrite(VM_ENTRY_EXCEPTION_ERROR_CODE, vmx->injected.error);
 	}
 	if (vmx->apic_changed)
-		vmx_write_virtual_interrupts(vmx);
+		vmx_write_virtual_interrupts(vcpu);
 }
 
 /* What changes often has no place in the cache, but is compared with what the VMCS holds. */

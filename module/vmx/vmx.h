@@ -131,6 +131,8 @@ struct vmx_found {
  * @apic_changed: which of the following the VMCS has not: bit n: @eoi_exits[n], and
  *                APIC_STATUS_CHANGED
  * @interrupt_status: RVI and SVI. The VMCS's is the processor's: it changes while the guest runs
+ * @status_entry: the last entry that brought it, by stats.entries, and
+ * @status_rip: the guest's RIP then
  * @eoi_exits: vectors whose EOIs leave
  * @window: HW_WINDOW_*
  * @cr2: the guest's
@@ -177,6 +179,8 @@ struct vmx_vcpu {
 	u32 event;
 	u32 apic_changed;
 	u16 interrupt_status;
+	u64 status_entry;
+	u64 status_rip;
 	u64 eoi_exits[4];
 	unsigned int window;
 	u64 cr2;
@@ -323,7 +327,7 @@ void vmx_request_window(struct vcpu *vcpu, unsigned int mask);
 void vmx_prepare_windows(struct vcpu *vcpu);
 void vmx_set_tpr_threshold(struct vcpu *vcpu, u8 cr8);
 void vmx_set_virtual_interrupts(struct vcpu *vcpu, u8 irr, u8 isr, const u32 *tmr);
-void vmx_write_virtual_interrupts(struct vmx_vcpu *vmx);
+void vmx_write_virtual_interrupts(struct vcpu *vcpu);
 u8 vmx_get_cr8(struct vcpu *vcpu);
 void vmx_set_cr8(struct vcpu *vcpu, u8 cr8);
 void vmx_get_segment(struct vcpu *vcpu, int index, struct cpu_segment *seg);

@@ -176,11 +176,6 @@ struct guest_trap *run_trap_at(struct vcpu *vcpu, const char *file, int line);
 /* As run_trap(), which must be of @vector. */
 #define run_vector(vcpu, vector) run_vector_at(vcpu, vector, __FILE__, __LINE__)
 struct guest_trap *run_vector_at(struct vcpu *vcpu, u8 vector, const char *file, int line);
-/*
- * Take an exception and forget it: what events touch is mapped then. When an exit breaks off the
- * delivery of an interrupt of a virtual APIC, an emulated CPU takes that for the event before it.
- */
-void vcpu_touch_handlers(struct vcpu *vcpu);
 
 const char *exit_name(u32 reason);
 /* Prints the last exit and the registers, each line as a TAP comment. */
