@@ -92,7 +92,8 @@ static void add_waiting(struct text *text, const struct vmm_state *state)
 	if (events->mp_state < sizeof(modes) / sizeof(modes[0]))
 		add(text, "%s", modes[events->mp_state]);
 	if (lapic->apic_base) {
-		add(text, "; LAPIC TPR %02x  PPR %02x", lapic->regs[0x80 / 4], lapic->regs[0xa0 / 4]);
+		add(text, "; LAPIC TPR %02x  PPR %02x", lapic->regs[0x80 / 4],
+		    lapic->regs[0xa0 / 4]);
 		add_vectors(text, "IRR", &lapic->regs[0x200 / 4]);
 		add_vectors(text, "ISR", &lapic->regs[0x100 / 4]);
 		add(text, "  timer %05x in %llu ns, at TSC %llx", lapic->regs[0x320 / 4],

@@ -6,6 +6,9 @@
 /* Hosts with accessed bits in their second-level entries: without them no one can tell. */
 /* hosts: smp 6.12 */
 /* timeout: 60 */
+#include <dirent.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -87,6 +90,113 @@ TEST(used_pages_stay)
 		EXPECT_EQ(i, remote_read32(vcpu, BASE + i * PAGE));
 	vm_destroy(vm);
 	leave_group();
+}
+
+#define DAMON	"/sys/kernel/mm/damon/admin/kdamonds/"
+#define CONTEXT	DAMON "0/contexts/0/"
+#define SCHEME	CONTEXT "schemes/0/"
+#define ALL	"4294967295"
+
+static void damon(const char *file, u64 value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	if (write_file(file, text))
+		fail("%s", file);
+}
+
+static void damon_word(const char *file, const char *word)
+{
+	if (write_file(file, word))
+		fail("%s: %s", file, word);
+}
+
+/* Have the host look every 20 ms which pages of two ranges, of @mem and behind it, are used. */
+static void watch_ranges(u8 *mem)
+{
+	static const char *const any[] = { "sz/max", "nr_accesses/max", "age/max" };
+	char file[128];
+	u32 i;
+
+	damon(DAMON "nr_kdamonds", 1);
+	damon(DAMON "0/contexts/nr_contexts", 1);
+	damon_word(CONTEXT "operations", "fvaddr");
+	damon(CONTEXT "monitoring_attrs/intervals/sample_us", 20000);
+	damon(CONTEXT "monitoring_attrs/intervals/aggr_us", 400000);
+	damon(CONTEXT "targets/nr_targets", 1);
+	damon(CONTEXT "targets/0/pid_target", getpid());
+	damon(CONTEXT "targets/0/regions/nr_regions", 2);
+	damon(CONTEXT "targets/0/regions/0/start", (uintptr_t)mem);
+	damon(CONTEXT "targets/0/regions/0/end", (uintptr_t)mem + HOT * PAGE);
+	damon(CONTEXT "targets/0/regions/1/start", (uintptr_t)mem + (HOT + 1) * PAGE);
+	damon(CONTEXT "targets/0/regions/1/end", (uintptr_t)mem + (HOT + COLD) * PAGE);
+	damon(CONTEXT "schemes/nr_schemes", 1);
+	damon_word(SCHEME "action", "stat");
+	for (i = 0; i < ARRAY_SIZE(any); i++) {
+		snprintf(file, sizeof(file), SCHEME "access_pattern/%s", any[i]);
+		damon_word(file, ALL);
+	}
+	damon_word(DAMON "0/state", "on");
+}
+
+/* What it has seen in a while, when that is over */
+static void *wait_for_result(void *done)
+{
+	sleep(1);
+	damon_word(DAMON "0/state", "update_schemes_tried_regions");
+	__atomic_store_n((bool *)done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Accesses that were seen between two addresses */
+static long accesses(const u8 *from, const u8 *to)
+{
+	DIR *dir = opendir(SCHEME "tried_regions");
+	struct dirent *entry;
+	char file[400];
+	long start, sum = 0;
+
+	while (dir && (entry = readdir(dir))) {
+		snprintf(file, sizeof(file), SCHEME "tried_regions/%s/start", entry->d_name);
+		start = read_number(file);
+		if (start < (long)(uintptr_t)from || start >= (long)(uintptr_t)to)
+			continue;
+		snprintf(file, sizeof(file), SCHEME "tried_regions/%s/nr_accesses", entry->d_name);
+		sum += read_number(file);
+	}
+	if (dir)
+		closedir(dir);
+	return sum;
+}
+
+/* The guest's accesses are in its own tables alone: the host asks the module for them. */
+TEST(used_pages_look_used)
+{
+	struct vm *vm = vm_create(1 * MIB, 0);
+	struct vcpu *vcpu = vcpu_create(vm, 0);
+	u8 *mem = map_memory((HOT + COLD) * PAGE);
+	bool done = false;
+	pthread_t thread;
+	u32 i;
+
+	if (access(DAMON, F_OK))
+		SKIP(return, "no DAMON here");
+	madvise(mem, (HOT + COLD) * PAGE, MADV_NOHUGEPAGE);
+	ASSERT_EQ(0, vm_set_slot(vm, 1, BASE, (HOT + COLD) * PAGE, mem, 0));
+	remote_start(vcpu);
+	for (i = 0; i < HOT + COLD; i++)
+		remote_write32(vcpu, BASE + i * PAGE, i);
+	watch_ranges(mem);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, wait_for_result, &done));
+	while (!__atomic_load_n(&done, __ATOMIC_ACQUIRE))
+		touch(vcpu, 0, HOT);
+	pthread_join(thread, NULL);
+	EXPECT_LT(0, accesses(mem, mem + HOT * PAGE));
+	EXPECT_EQ(0, accesses(mem + HOT * PAGE, mem + (HOT + COLD) * PAGE));
+	damon_word(DAMON "0/state", "off");
+	damon(DAMON "nr_kdamonds", 0);
+	vm_destroy(vm);
 }
 
 TEST_HARNESS_MAIN

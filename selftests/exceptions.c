@@ -496,7 +496,7 @@ static void send_msi(struct vm *vm, u32 vector)
 		fail("no LAPIC takes the message");
 }
 
-/* Interrupts of a LAPIC, which a processor may deliver by itself; what it delivered last was not one */
+/* Interrupts of a LAPIC, which a processor may deliver by itself, behind something else */
 TEST(delivery_faults_lapic)
 {
 	struct guest_trap *trap;
