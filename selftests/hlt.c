@@ -73,6 +73,7 @@ FIXTURE_SETUP(sleep)
 	self->vm = vm_create(16 * MIB, VMM_VM_LAPIC);
 	self->vcpu = vcpu_create(self->vm, 0);
 	vcpu_load(self->vcpu, MODE_LONG, halt);
+	vcpu_take_exception(self->vcpu);
 }
 
 FIXTURE_TEARDOWN(sleep)

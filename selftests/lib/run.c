@@ -225,3 +225,10 @@ struct guest_trap *run_vector_at(struct vcpu *vcpu, u8 vector, const char *file,
 	return trap;
 }
 
+void vcpu_take_exception(struct vcpu *vcpu)
+{
+	if (vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 6, false, 0, 0))
+		fail("no exception");
+	run_vector(vcpu, 6);
+	guest_trap(vcpu->vm)->count = 0;
+}
