@@ -81,46 +81,47 @@ static void note_word(const struct memory_slot *slot, u64 word, u64 bits)
 
 /*
  * Take note of those in @slot with which a list begins. Neighbours come together, mostly, and are
- * noted so. Return: how many
+ * noted so. Return: behind them
  */
-static int note_run(const struct memory_slot *slot, const u64 *gpas, int count)
+static const u64 *note_run(const struct memory_slot *slot, const u64 *gpas, const u64 *end)
 {
-	u64 word = 0, bits = 0;
-	int i;
-
-	for (i = 0; i < count; i++) {
-		u64 page = (gpas[i] >> PAGE_SHIFT) - slot->gfn;
+	while (gpas < end) {
+		u64 page = (*gpas >> PAGE_SHIFT) - slot->gfn;
+		u64 first = round_down(page, 64);
+		u64 pages = min(64ull, slot->pages - first);
+		u64 gfn = slot->gfn + first;
+		u64 bits = 0;
 
 		if (page >= slot->pages)
 			break;
-		if (page / 64 != word) {
-			note_word(slot, word, bits);
-			word = page / 64;
-			bits = 0;
-		}
-		bits |= BIT_ULL(page % 64);
+		do {
+			page = (*gpas >> PAGE_SHIFT) - gfn;
+			if (page >= pages)
+				break;
+			bits |= BIT_ULL(page);
+		} while (++gpas < end);
+		note_word(slot, first / 64, bits);
 	}
-	note_word(slot, word, bits);
-	return i;
+	return gpas;
 }
 
 void dirty_note_logged(struct vcpu *vcpu, const u64 *gpas, int count)
 {
 	struct memory *memory = &vcpu->vm->memory;
-	int i = 0;
+	const u64 *end = gpas + count;
 
 	read_lock(&memory->lock);
-	while (i < count) {
-		u64 gfn = gpas[i] >> PAGE_SHIFT;
+	while (gpas < end) {
+		u64 gfn = *gpas >> PAGE_SHIFT;
 		const struct memory_slot *slot = slot_at(memory, gfn);
 
 		if (slot && slot->log && !vcpu->ring) {
-			i += note_run(slot, gpas + i, count - i);
+			gpas = note_run(slot, gpas, end);
 			continue;
 		}
 		if (slot)
 			dirty_note_vcpu(vcpu, slot, gfn);
-		i++;
+		gpas++;
 	}
 	read_unlock(&memory->lock);
 	vcpu->stats.pages_logged += count;

@@ -240,10 +240,10 @@ static struct settling settling(const struct tdp_format *format, int level, bool
 
 static __always_inline u64 settled(u64 entry, const struct settling *how)
 {
-	if (!(entry & how->leaf))
-		return entry & ~how->hold;
-	entry &= ~how->arm;
-	return entry & SOFT_WRITE ? entry | how->grant : entry;
+	/* Most are leaves that may be written to; tables never have this bit. */
+	if (likely(entry & SOFT_WRITE))
+		return (entry & ~how->arm) | how->grant;
+	return entry & ~(entry & how->leaf ? how->arm : how->hold);
 }
 
 static __always_inline void settle(u64 *entry, const struct settling *how)
