@@ -32,7 +32,7 @@ static enum exit_verdict finish(struct vcpu *vcpu)
 	return VERDICT_ENTER;
 }
 
-static enum exit_verdict handle_cpuid(struct vcpu *vcpu)
+static noinline_for_stack enum exit_verdict handle_cpuid(struct vcpu *vcpu)
 {
 	vcpu->stats.cpuid_exits++;
 	if (vcpu->exits_wanted & VMM_EXITS_CPUID) {
@@ -61,21 +61,33 @@ static void set_io_result(struct vcpu *vcpu, u64 data, int size)
 	}
 }
 
-static enum exit_verdict leave_io(struct vcpu *vcpu)
+static __always_inline enum exit_verdict leave_io(struct vcpu *vcpu)
 {
 	vcpu->stats.io_user++;
 	finish(vcpu);
 	return VERDICT_LEAVE;
 }
 
-static enum exit_verdict handle_out(struct vcpu *vcpu)
+static __always_inline bool may_be_kernels(const struct vcpu *vcpu, u16 port)
+{
+	return READ_ONCE(vcpu->vm->irq_ports) & irq_port_bit(port);
+}
+
+static noinline enum exit_verdict handle_kernels_out(struct vcpu *vcpu)
+{
+	const struct exit_io *io = &vcpu->exit.io;
+
+	return irq_io_write(vcpu->vm, io->port, io->size, io->data) ? finish(vcpu) : leave_io(vcpu);
+}
+
+static __always_inline enum exit_verdict handle_out(struct vcpu *vcpu)
 {
 	/* By size */
 	static const u32 masks[] = { [1] = 0xff, [2] = 0xffff, [4] = 0xffffffff };
 	struct exit_io *io = &vcpu->exit.io;
 
 	io->data = vcpu->regs.gpr[CPU_RAX] & masks[io->size];
-	return irq_io_write(vcpu->vm, io->port, io->size, io->data) ? finish(vcpu) : leave_io(vcpu);
+	return unlikely(may_be_kernels(vcpu, io->port)) ? handle_kernels_out(vcpu) : leave_io(vcpu);
 }
 
 static noinline_for_stack enum exit_verdict handle_in(struct vcpu *vcpu)
@@ -83,7 +95,8 @@ static noinline_for_stack enum exit_verdict handle_in(struct vcpu *vcpu)
 	struct exit_io *io = &vcpu->exit.io;
 	u32 data;
 
-	if (irq_io_read(vcpu->vm, io->port, io->size, &data)) {
+	if (may_be_kernels(vcpu, io->port) &&
+	    irq_io_read(vcpu->vm, io->port, io->size, &data)) {
 		set_io_result(vcpu, data, io->size);
 		return finish(vcpu);
 	}
@@ -101,7 +114,7 @@ static enum exit_verdict leave_insn(struct vcpu *vcpu)
 	return VERDICT_LEAVE;
 }
 
-static enum exit_verdict handle_string_io(struct vcpu *vcpu)
+static noinline enum exit_verdict handle_string_io(struct vcpu *vcpu)
 {
 	if (vcpu_in_window(vcpu))
 		return VERDICT_OUTSIDE;
@@ -111,7 +124,7 @@ static enum exit_verdict handle_string_io(struct vcpu *vcpu)
 	return vcpu->exit.io.count ? leave_insn(vcpu) : finish(vcpu);
 }
 
-static enum exit_verdict handle_io(struct vcpu *vcpu)
+static __always_inline enum exit_verdict handle_io(struct vcpu *vcpu)
 {
 	if (unlikely(vcpu->exit.io.string))
 		return handle_string_io(vcpu);

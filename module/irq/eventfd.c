@@ -453,6 +453,10 @@ static int ioeventfd_add(struct irq_controllers *irq, struct ioeventfd *e)
 	} else {
 		hash_add_rcu(irq->ioeventfds, &e->node, hash_key(e->port, e->address));
 		WRITE_ONCE(irq->nr_ioeventfds[e->port], irq->nr_ioeventfds[e->port] + 1);
+		/* It stays when the ioeventfd goes: others may share it. */
+		if (e->port)
+			WRITE_ONCE(irq->vm->irq_ports,
+				   irq->vm->irq_ports | irq_port_bit(e->address));
 	}
 	mutex_unlock(&irq->mutex);
 	return ret;

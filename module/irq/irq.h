@@ -9,6 +9,7 @@
 #ifndef VMM_IRQ_H
 #define VMM_IRQ_H
 
+#include <linux/bits.h>
 #include <linux/types.h>
 
 struct cpu_events;
@@ -82,6 +83,12 @@ int irq_set_level(struct vm *vm, u32 gsi, bool level);
 int irq_set_source(struct vm *vm, u32 gsi, u32 source, bool level);
 /* A message; returns how many LAPICs took it. EINVAL: no address of LAPICs; ENXIO: no LAPICs */
 int irq_send_msi(struct vm *vm, u64 address, u32 data);
+
+/* Accesses that begin with one of 16 ports: most others are told from them, and are not handled. */
+static inline u64 irq_port_bit(u16 port)
+{
+	return BIT_ULL(port / 16 % 64);
+}
 
 /* Ports and registers in the kernel: true if handled */
 bool irq_io_read(struct vm *vm, u16 port, u8 size, u32 *data);

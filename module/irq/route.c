@@ -213,6 +213,18 @@ static enum port_owner port_owner(const struct irq_controllers *irq, u16 port)
 	}
 }
 
+/* The same for irq_port_bit() */
+static u64 owned_ports(const struct irq_controllers *irq)
+{
+	u64 ports = 0;
+
+	if (irq->pic)
+		ports |= irq_port_bit(0x20) | irq_port_bit(0xa0) | irq_port_bit(0x4d0);
+	if (irq->pit)
+		ports |= irq_port_bit(0x40) | irq_port_bit(0x61);
+	return ports;
+}
+
 /* An access of several bytes is one to each port, as the bus of such devices makes of it. */
 bool irq_io_read(struct vm *vm, u16 port, u8 size, u32 *data)
 {
@@ -328,6 +340,7 @@ int irq_create(struct vm *vm)
 	eventfd_init(irq);
 	vm->irq = irq;
 	ret = create_controllers(irq, vm->flags);
+	vm->irq_ports = owned_ports(irq);
 	if (ret)
 		irq_destroy(vm);
 	return ret;
