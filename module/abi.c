@@ -522,35 +522,59 @@ static noinline void store_exit_detail(const struct vcpu_exit *from, struct vmm_
 	}
 }
 
-static __always_inline void store_exit(struct vcpu *vcpu, struct vmm_run *run)
+static __always_inline void store_common(struct vcpu *vcpu, struct vmm_exit *to)
 {
 	const struct vcpu_exit *from = &vcpu->exit;
-	bool io = likely(from->reason == EXIT_IO);
-	struct cpu_mode mode = io ? from->mode : hw_call(get_mode)(vcpu);
-	struct vmm_exit *to = &run->exit;
 
-	/* Reasons that leave the core have the ABI's numbers. */
-	static_assert((int)EXIT_ACCESS == VMM_EXIT_ACCESS && (int)EXIT_IO == VMM_EXIT_IO &&
-		      (int)EXIT_EMULATE == VMM_EXIT_EMULATE && (int)EXIT_PAUSE == VMM_EXIT_PAUSE);
+	/* First, as it may take a call: what is in registers would have to be saved. */
+	to->cr8 = likely(vcpu->lapic) ? vcpu->cr8 : state_read_cr8(vcpu);
 	to->hw_reason = from->hw_reason;
 	to->hw_info1 = from->hw_info1;
 	to->hw_info2 = from->hw_info2;
 	to->rip = from->rip;
 	to->next_rip = from->next_rip;
 	to->rflags = vcpu->regs.rflags;
-	to->cr8 = likely(vcpu->lapic) ? vcpu->cr8 : state_read_cr8(vcpu);
 	to->interruptible = vcpu_interruptible(vcpu);
 	to->nmi_allowed = vcpu_nmi_allowed(vcpu);
+}
+
+static __always_inline void store_mode(struct cpu_mode mode, struct vmm_exit *to)
+{
 	to->cpl = mode.cpl;
 	to->long_mode = mode.code_size == 8;
-	/* What comes most often does not wait for its turn among all. */
-	if (io) {
-		to->reason = VMM_EXIT_IO;
-		store_io(&from->io, &to->io);
-		return;
-	}
+}
+
+static __always_inline void store_io_exit(struct vcpu *vcpu, struct vmm_exit *to)
+{
+	store_common(vcpu, to);
+	store_mode(vcpu->exit.mode, to);
+	to->reason = VMM_EXIT_IO;
+	store_io(&vcpu->exit.io, &to->io);
+}
+
+static void store_any_exit(struct vcpu *vcpu, struct vmm_exit *to)
+{
+	const struct vcpu_exit *from = &vcpu->exit;
+
+	/* Reasons that leave the core have the ABI's numbers. */
+	static_assert((int)EXIT_ACCESS == VMM_EXIT_ACCESS && (int)EXIT_IO == VMM_EXIT_IO &&
+		      (int)EXIT_EMULATE == VMM_EXIT_EMULATE && (int)EXIT_PAUSE == VMM_EXIT_PAUSE);
+	store_common(vcpu, to);
+	store_mode(hw_call(get_mode)(vcpu), to);
 	to->reason = from->reason < VMM_NR_EXITS ? (u32)from->reason : VMM_EXIT_INTERNAL;
 	store_exit_detail(from, to);
+}
+
+/* Behind a run that has ended with @ret. Return: the same */
+static noinline int store_exit(struct vcpu *vcpu, struct vmm_run *run, int ret)
+{
+	if (ret && ret != -EINTR)
+		return ret;
+	if (vcpu->exit.reason == EXIT_IO)
+		store_io_exit(vcpu, &run->exit);
+	else
+		store_any_exit(vcpu, &run->exit);
+	return ret;
 }
 
 /* What the run area asks for beyond a run: groups to be taken before it, and given behind it */
@@ -565,6 +589,29 @@ static noinline int check_run_groups(struct vcpu *vcpu, struct vmm_run *run, u64
 	return take_dirty_groups(vcpu, run, dirty);
 }
 
+/* A run before which the run area's answer or new state is taken, or behind which it gives state */
+static noinline int run_with_state(struct vcpu *vcpu, struct vmm_run *run, u64 sync, u64 dirty)
+{
+	int ret;
+
+	ret = check_run_groups(vcpu, run, sync, dirty);
+	if (ret)
+		return ret;
+	if (vcpu->pending.kind) {
+		vcpu->answer = pending_data(run, vcpu->pending.kind);
+		if (vcpu->pending.kind == VMM_PENDING_ACCESS && vcpu->answer &&
+		    !hw_caps.single_step)
+			return -EOPNOTSUPP;
+		vcpu->answer_fault = pending_fault(run, vcpu->pending.kind);
+	}
+
+	ret = store_exit(vcpu, run, vcpu_run(vcpu));
+	if (sync && (!ret || ret == -EINTR))
+		get_sync_groups(vcpu, sync, &run->regs, &run->segments, &run->control,
+				&run->debug, &run->events);
+	return ret;
+}
+
 static __always_inline int abi_run_locked(struct vcpu *vcpu)
 {
 	struct abi_vcpu *front = vcpu->front;
@@ -573,29 +620,17 @@ static __always_inline int abi_run_locked(struct vcpu *vcpu)
 	u64 dirty = READ_ONCE(run->dirty_groups);
 	int ret;
 
-	if (unlikely(sync | dirty)) {
-		ret = check_run_groups(vcpu, run, sync, dirty);
-		if (ret)
-			return ret;
-	}
 	vcpu->want_interrupt_window = READ_ONCE(run->interrupt_window);
 	vcpu->want_nmi_window = READ_ONCE(run->nmi_window);
-	if (unlikely(vcpu->pending.kind)) {
-		vcpu->answer = pending_data(run, vcpu->pending.kind);
-		if (vcpu->pending.kind == VMM_PENDING_ACCESS && vcpu->answer &&
-		    !hw_caps.single_step)
-			return -EOPNOTSUPP;
-		vcpu->answer_fault = pending_fault(run, vcpu->pending.kind);
-	}
+	if (unlikely(sync | dirty | vcpu->pending.kind))
+		return run_with_state(vcpu, run, sync, dirty);
 
 	ret = vcpu_run(vcpu);
-	if (unlikely(ret && ret != -EINTR))
-		return ret;
-	store_exit(vcpu, run);
-	if (unlikely(sync))
-		get_sync_groups(vcpu, sync, &run->regs, &run->segments, &run->control,
-				&run->debug, &run->events);
-	return ret;
+	/* What comes most often does not wait for its turn among all. */
+	if (unlikely(ret || vcpu->exit.reason != EXIT_IO))
+		return store_exit(vcpu, run, ret);
+	store_io_exit(vcpu, &run->exit);
+	return 0;
 }
 
 static long abi_run(struct vcpu *vcpu, unsigned long arg)
