@@ -30,6 +30,7 @@
 #include "x86/count.h"
 #include "x86/spec.h"
 #include "x86/x86.h"
+#include "x86/xstate.h"
 
 /* What vcpu->immediate_exit points to where no front end has anything to say */
 static const u8 no_immediate_exit;
@@ -493,7 +494,7 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 	/* Before unload(), which may call a handler of the host's. */
 	xstate_save_guest(vcpu);
 	hw_call(unload)(vcpu);
-	if (vcpu->exit.reason == EXIT_HOST) {
+	if (unlikely(verdict == VERDICT_OUTSIDE) && vcpu->exit.reason == EXIT_HOST) {
 		/* The interrupt that ended the guest's time is taken in it: so ticks count. */
 		local_irq_enable();
 		/* STI holds interrupts back for the instruction behind it. */

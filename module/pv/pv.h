@@ -108,7 +108,7 @@ static inline void pv_before_window(struct vcpu *vcpu)
 {
 	const struct pv_vcpu *pv = vcpu->pv;
 
-	if (!pv->active && likely(pv->clock_generation == READ_ONCE(pv_clock_generation)))
+	if (likely(!(pv->active | (pv->clock_generation ^ READ_ONCE(pv_clock_generation)))))
 		return;
 	if (unlikely(pv_clock_is_due(pv)))
 		pv_clock_check(vcpu);

@@ -215,9 +215,6 @@ u32 xstate_area_size(void);
 int xstate_create(struct vcpu *vcpu);
 void xstate_destroy(struct vcpu *vcpu);
 void xstate_reset(struct vcpu *vcpu, bool init);
-/* Interrupts are off from the one to the other: the guest's in, and what was found back again */
-void xstate_load_guest(struct vcpu *vcpu);
-void xstate_save_guest(struct vcpu *vcpu);
 u64 xstate_xcr0(const struct vcpu *vcpu);
 u64 xstate_xss(const struct vcpu *vcpu);
 u32 xstate_pkru(const struct vcpu *vcpu);

@@ -26,6 +26,7 @@
 #include "vcpu.h"
 #include "x86/count.h"
 #include "x86/x86.h"
+#include "x86/xstate.h"
 
 #define AREA_ALIGN	64
 #define LEGACY_SIZE	512
@@ -40,34 +41,14 @@
 #define FCW_POWER_ON	0x0040
 #define FTW_ALL_ZERO	0xff		/* abridged: all eight registers hold (zero) values */
 
-/**
- * struct xstate - a vCPU's extended state
- * @xcr0: the guest's XCR0
- * @xss: the guest's IA32_XSS
- * @live: the registers hold the guest's state, the area is stale
- * @area: the XSAVE area, aligned
- * @host: another one, for what is found in the registers
- * @space: where they lie
- */
-struct xstate {
-	u64 xcr0;
-	u64 xss;
-	bool live;
-	struct xregs_state *area;
-	struct xregs_state *host;
-	u8 space[];
-};
-
 struct component {
 	u32 size;
 	u32 offset;
 	bool aligned;		/* in the compacted format */
 };
 
-/* Facts about the host, immutable after xstate_init(). host_xcr0 is 0 where it has no XSAVE. */
-static u64 host_xcr0;
-static u64 host_xss;
-static u64 supported_xcr0;
+struct xstate_facts xstate_facts;
+
 static u32 mxcsr_mask;
 static u32 area_size;
 static struct component components[NR_COMPONENTS];
@@ -98,7 +79,7 @@ static void read_components(void)
 	components[XFEATURE_SSE].offset = 160;
 
 	for (nr = XFEATURE_YMM; nr < NR_COMPONENTS; nr++) {
-		if (!(supported_xcr0 & BIT_ULL(nr)))
+		if (!(xstate_facts.supported_xcr0 & BIT_ULL(nr)))
 			continue;
 		cpuid_count(0xd, nr, &eax, &ebx, &ecx, &edx);
 		components[nr].size = eax;
@@ -114,6 +95,8 @@ static void read_components(void)
  */
 int xstate_init(void)
 {
+	BUILD_BUG_ON(OFFERED_XCR0 > U32_MAX);
+
 	mxcsr_mask = read_mxcsr_mask();
 	if (!mxcsr_mask)
 		return -ENOMEM;
@@ -122,24 +105,24 @@ int xstate_init(void)
 	if (!boot_cpu_has(X86_FEATURE_OSXSAVE))
 		return 0;
 
-	host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
-	supported_xcr0 = host_xcr0 & OFFERED_XCR0;
-	if ((supported_xcr0 & XFEATURE_MASK_AVX512) != XFEATURE_MASK_AVX512)
-		supported_xcr0 &= ~(u64)XFEATURE_MASK_AVX512;
+	xstate_facts.host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+	xstate_facts.supported_xcr0 = xstate_facts.host_xcr0 & OFFERED_XCR0;
+	if ((xstate_facts.supported_xcr0 & XFEATURE_MASK_AVX512) != XFEATURE_MASK_AVX512)
+		xstate_facts.supported_xcr0 &= ~(u64)XFEATURE_MASK_AVX512;
 	/* RDPKRU and WRPKRU need CR4.PKE in the host. */
 	if (!boot_cpu_has(X86_FEATURE_OSPKE))
-		supported_xcr0 &= ~(u64)XFEATURE_MASK_PKRU;
+		xstate_facts.supported_xcr0 &= ~(u64)XFEATURE_MASK_PKRU;
 	if (boot_cpu_has(X86_FEATURE_XSAVES))
-		rdmsrq(MSR_IA32_XSS, host_xss);
+		rdmsrq(MSR_IA32_XSS, xstate_facts.host_xss);
 
 	read_components();
-	area_size = xstate_size(supported_xcr0, false);
+	area_size = xstate_size(xstate_facts.supported_xcr0, false);
 	return 0;
 }
 
 u64 xstate_supported_xcr0(void)
 {
-	return supported_xcr0;
+	return xstate_facts.supported_xcr0;
 }
 
 u32 xstate_area_size(void)
@@ -155,7 +138,7 @@ u32 xstate_size(u64 mask, bool compacted)
 	for (nr = XFEATURE_YMM; nr < NR_COMPONENTS; nr++) {
 		const struct component *c = &components[nr];
 
-		if (!(mask & supported_xcr0 & BIT_ULL(nr)))
+		if (!(mask & xstate_facts.supported_xcr0 & BIT_ULL(nr)))
 			continue;
 		if (!compacted)
 			size = max(size, c->offset + c->size);
@@ -167,7 +150,7 @@ u32 xstate_size(u64 mask, bool compacted)
 
 bool xstate_component(int nr, u32 *size, u32 *offset, bool *aligned)
 {
-	if (nr >= NR_COMPONENTS || !(supported_xcr0 & BIT_ULL(nr)))
+	if (nr >= NR_COMPONENTS || !(xstate_facts.supported_xcr0 & BIT_ULL(nr)))
 		return false;
 	*size = components[nr].size;
 	*offset = components[nr].offset;
@@ -212,103 +195,10 @@ void xstate_reset(struct vcpu *vcpu, bool init)
 	x->area->i387.cwd = FCW_POWER_ON;
 	x->area->i387.twd = FTW_ALL_ZERO;
 	x->area->i387.mxcsr = MXCSR_DEFAULT;
-	if (supported_xcr0)
+	if (xstate_facts.supported_xcr0)
 		x->area->header.xfeatures = XFEATURE_MASK_FP;
 	x->xcr0 = XFEATURE_MASK_FP;
 	x->xss = 0;
-}
-
-static u64 get_xcr0(void)
-{
-	count_insn(XGETBV);
-	return xgetbv(XCR_XFEATURE_ENABLED_MASK);
-}
-
-static void set_xcr0(u64 xcr0)
-{
-	count_insn(XSETBV);
-	xsetbv(XCR_XFEATURE_ENABLED_MASK, xcr0);
-}
-
-/*
- * FXSAVE and XSAVE skip the x87 pointers when no exception waits (APM vol. 2 11.4.4), so that
- * XRSTOR does not load them: what is there is the other side's, and none of its business.
- */
-static __always_inline void clear_x87_pointers(void)
-{
-	if (static_cpu_has_bug(X86_BUG_FXSAVE_LEAK))
-		asm volatile("fninit");
-}
-
-/* XSAVE and XRSTOR of what is offered, all of which lies in the mask's lower half */
-static __always_inline void save_area(struct xregs_state *area, u32 mask)
-{
-	static_assert(OFFERED_XCR0 <= U32_MAX);
-	count_insn(XSAVE);
-	asm volatile("xsave64 %0" : "+m" (*area) : "a" (mask), "d" (0) : "memory");
-}
-
-static __always_inline void load_area(const struct xregs_state *area, u32 mask)
-{
-	clear_x87_pointers();
-	count_insn(XRSTOR);
-	asm volatile("xrstor64 %0" : : "m" (*area), "a" (mask), "d" (0) : "memory");
-}
-
-/* For hosts without XSAVE */
-static __always_inline void exchange_legacy(struct xregs_state *from, struct xregs_state *to)
-{
-	count_insn(XSAVE);
-	asm volatile("fxsave64 %0" : "=m" (from->i387));
-	clear_x87_pointers();
-	count_insn(XRSTOR);
-	asm volatile("fxrstor64 %0" : : "m" (to->i387));
-}
-
-/**
- * xstate_load_guest - the registers become the guest's
- * @vcpu: whose; interrupts are off until xstate_save_guest()
- */
-void xstate_load_guest(struct vcpu *vcpu)
-{
-	struct xstate *x = vcpu->xstate;
-	u32 mask = supported_xcr0;
-
-	x->live = true;
-	if (!mask) {
-		exchange_legacy(x->host, x->area);
-		return;
-	}
-	save_area(x->host, mask);
-	load_area(x->area, mask);
-	if (x->xcr0 != host_xcr0)
-		set_xcr0(x->xcr0);
-	if (unlikely(x->xss != host_xss))
-		compat_wrmsr(MSR_IA32_XSS, x->xss);
-}
-
-/**
- * xstate_save_guest - keep the guest's, and put back what xstate_load_guest() has found
- * @vcpu: whose
- */
-void xstate_save_guest(struct vcpu *vcpu)
-{
-	struct xstate *x = vcpu->xstate;
-	u32 mask = supported_xcr0;
-
-	x->live = false;
-	if (!mask) {
-		exchange_legacy(x->area, x->host);
-		return;
-	}
-	if (unlikely(x->xss != host_xss))
-		compat_wrmsr(MSR_IA32_XSS, host_xss);
-	/* The register itself is asked, as in xstate_xcr0(). */
-	x->xcr0 = get_xcr0();
-	if (x->xcr0 != host_xcr0)
-		set_xcr0(host_xcr0);
-	save_area(x->area, mask);
-	load_area(x->host, mask);
 }
 
 /*
@@ -319,7 +209,7 @@ u64 xstate_xcr0(const struct vcpu *vcpu)
 {
 	const struct xstate *x = vcpu->xstate;
 
-	return x->live && supported_xcr0 ? get_xcr0() : x->xcr0;
+	return x->live && xstate_facts.supported_xcr0 ? xstate_get_xcr0() : x->xcr0;
 }
 
 u64 xstate_xss(const struct vcpu *vcpu)
@@ -331,7 +221,7 @@ u32 xstate_pkru(const struct vcpu *vcpu)
 {
 	const struct xstate *x = vcpu->xstate;
 
-	if (!(supported_xcr0 & XFEATURE_MASK_PKRU))
+	if (!(xstate_facts.supported_xcr0 & XFEATURE_MASK_PKRU))
 		return 0;
 	if (x->live)
 		return rdpkru();
@@ -344,8 +234,8 @@ u32 xstate_pkru(const struct vcpu *vcpu)
 void xstate_set_xcr0(struct vcpu *vcpu, u64 xcr0)
 {
 	vcpu->xstate->xcr0 = xcr0;
-	if (vcpu->xstate->live && supported_xcr0)
-		set_xcr0(xcr0);
+	if (vcpu->xstate->live && xstate_facts.supported_xcr0)
+		xstate_write_xcr0(xcr0);
 }
 
 void xstate_set_xss(struct vcpu *vcpu, u64 xss)
@@ -386,7 +276,7 @@ static int check_header(const struct xregs_state *area, u32 size)
 
 	if (size < EXTENDED_OFFSET)
 		return -EINVAL;
-	if (header->xfeatures & ~supported_xcr0 || header->xcomp_bv ||
+	if (header->xfeatures & ~xstate_facts.supported_xcr0 || header->xcomp_bv ||
 	    memchr_inv(header->reserved, 0, sizeof(header->reserved)))
 		return -EINVAL;
 	return size < xstate_size(header->xfeatures, false) ? -EINVAL : 0;
@@ -399,7 +289,7 @@ int xstate_set_area(struct vcpu *vcpu, const void *area, u32 size)
 
 	if (size < LEGACY_SIZE || from->i387.mxcsr & ~mxcsr_mask)
 		return -EINVAL;
-	if (supported_xcr0) {
+	if (xstate_facts.supported_xcr0) {
 		ret = check_header(from, size);
 		if (ret)
 			return ret;
