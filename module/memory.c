@@ -212,8 +212,14 @@ static void want_log(struct vm *vm, const struct slot_entry *old, const struct s
 	if (memory->log_wanted == wanted)
 		return;
 	WRITE_ONCE(memory->log_wanted, wanted);
-	/* A vCPU looks when it enters a window. */
-	if (hw_caps.pml && wanted)
+	if (!hw_caps.pml)
+		return;
+	/* A vCPU looks when it finds flush_gen risen, which is a full barrier. */
+	smp_mb__before_atomic();
+	read_lock(&memory->lock);
+	memory_stale(memory);
+	read_unlock(&memory->lock);
+	if (wanted)
 		memory_leave_guests(vm);
 }
 

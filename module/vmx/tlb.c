@@ -63,9 +63,46 @@ static void renew_vpid(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 }
 
 /**
+ * vmx_use_root - the vCPU has moved to this CPU, or has another root than before
+ * @vcpu: in its window, VMCS current
+ *
+ * What this CPU still knows of a root, or of a page that was one before, is not to be relied on.
+ */
+void vmx_use_root(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	vmx->root = vcpu->tdp->root;
+	vmcs_set(vmx, VMCS_EPT_POINTER, ept_pointer(vmx->root));
+	/* Generations of roots begin with 1, those of VPIDs likewise. */
+	vmx->tag.flush_gen = 0;
+	vmx->tag.generation = 0;
+}
+
+/* The log is filled from its end to its beginning. */
+#define PML_ENTRIES	512
+#define PML_EMPTY	(PML_ENTRIES - 1)
+
+/* Have the CPU log writes, or no longer. The log is empty: each exit sees to that. */
+static void switch_pml(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	vmx->pml_on = !vmx->pml_on;
+	vmx_set_special(vmx, SPECIAL_PML, vmx->pml_on);
+	vmcs_set_control(vmx, VMCS_SECONDARY_CONTROLS, SECONDARY_EXEC_ENABLE_PML, vmx->pml_on);
+	if (vmx->pml_on) {
+		vmwrite(PML_ADDRESS, virt_to_phys(vmx->pml));
+		vmwrite(GUEST_PML_INDEX, PML_EMPTY);
+	}
+}
+
+/**
  * vmx_renew_translations - invalidate what is stale, on this CPU
  * @vcpu: in its window, VMCS current
  * @flush_gen: of the root, as the caller has read it
+ *
+ * No two roots of a VM have the same number: it tells of another root, too.
  */
 void vmx_renew_translations(struct vcpu *vcpu, u64 flush_gen)
 {
@@ -73,6 +110,12 @@ void vmx_renew_translations(struct vcpu *vcpu, u64 flush_gen)
 
 	vcpu->stats.tlb_flushes++;
 	if (vmx->tag.flush_gen != flush_gen) {
+		if (unlikely(vmx->root != vcpu->tdp->root))
+			vmx_use_root(vcpu);
+		/* Pairs with want_log(). */
+		smp_rmb();
+		if (vmx_features.pml && vmx->pml_on != READ_ONCE(vcpu->vm->memory.log_wanted))
+			switch_pml(vcpu);
 		/* Read before: an invalidation that comes later kicks the vCPU. */
 		vmx->tag.flush_gen = flush_gen;
 		invalidate_root(vmx->cache.value[VMCS_EPT_POINTER]);
@@ -95,44 +138,6 @@ void vmx_check_numbers(struct vcpu *vcpu, u64 flush_gen)
 					   vmx->tag.generation != vmx->cpu->vpids.generation));
 }
 #endif
-
-/**
- * vmx_use_root - the vCPU has moved to this CPU, or has another root than before
- * @vcpu: in its window
- *
- * What this CPU still knows of a root, or of a page that was one before, is not to be relied on.
- */
-void vmx_use_root(struct vcpu *vcpu)
-{
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
-
-	vmx->root = vcpu->tdp->root;
-	vmcs_set(vmx, VMCS_EPT_POINTER, ept_pointer(vmx->root));
-	/* Generations of roots begin with 1, those of VPIDs likewise. */
-	vmx->tag.flush_gen = 0;
-	vmx->tag.generation = 0;
-}
-
-/* The log is filled from its end to its beginning. */
-#define PML_ENTRIES	512
-#define PML_EMPTY	(PML_ENTRIES - 1)
-
-/**
- * vmx_switch_pml - have the CPU log writes, or no longer
- * @vcpu: its window opens, VMCS current
- */
-void vmx_switch_pml(struct vcpu *vcpu)
-{
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
-
-	vmx->pml_on = !vmx->pml_on;
-	vmx_set_special(vmx, SPECIAL_PML, vmx->pml_on);
-	vmcs_set_control(vmx, VMCS_SECONDARY_CONTROLS, SECONDARY_EXEC_ENABLE_PML, vmx->pml_on);
-	if (vmx->pml_on) {
-		vmwrite(PML_ADDRESS, virt_to_phys(vmx->pml));
-		vmwrite(GUEST_PML_INDEX, PML_EMPTY);
-	}
-}
 
 /**
  * vmx_drain_pml - pass on what was logged since the last exit (29.3.6)

@@ -266,7 +266,7 @@ static int find_translation(struct vmx_features *f)
 	}
 	f->ept_ad = ept_ad && (ept & VMX_EPT_AD_BIT);
 	f->ept_exec_only = ept & VMX_EPT_EXECUTE_ONLY_BIT;
-	/* Dirty bits are what it logs (29.3.6); turned on by vmx_switch_pml(). */
+	/* Dirty bits are what it logs (29.3.6); turned on by vmx_renew_translations(). */
 	f->pml = pml && f->ept_ad && (f->secondary & SECONDARY_EXEC_ENABLE_PML);
 	f->secondary &= ~(u32)SECONDARY_EXEC_ENABLE_PML;
 	f->max_level = ept & VMX_EPT_2MB_PAGE_BIT ? ept & VMX_EPT_1GB_PAGE_BIT ? 3 : 2 : 1;
@@ -679,11 +679,7 @@ static void vmx_load(struct vcpu *vcpu)
 		vmx->cpu = cpu;
 		vmx_move_host(vmx);
 		vmx_use_root(vcpu);
-	} else if (unlikely(vmx->root != vcpu->tdp->root)) {
-		vmx_use_root(vcpu);
 	}
-	if (unlikely(vmx->pml_on != READ_ONCE(vcpu->vm->memory.log_wanted)) && vmx_features.pml)
-		vmx_switch_pml(vcpu);
 	if (likely(vmx_features.timer))
 		vmwrite(VMX_PREEMPTION_TIMER_VALUE, vmx_features.timer);
 	vmx_load_host(vmx, cpu->found_cr4);

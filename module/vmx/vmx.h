@@ -301,7 +301,6 @@ void vmx_allow_split_locks(struct vmx_vcpu *vmx);
 
 /* tlb.c */
 void vmx_begin_vpids(struct vmx_cpu *cpu);
-void vmx_switch_pml(struct vcpu *vcpu);
 void vmx_drain_pml(struct vcpu *vcpu);
 void vmx_renew_translations(struct vcpu *vcpu, u64 flush_gen);
 #ifdef VMM_DEBUG
