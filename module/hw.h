@@ -81,7 +81,7 @@ struct vmm_hw_caps {
  *        have another CPU, TLB tag or root than last time: all checks of
  *        generations happen here or in enter()
  * @unload: leave it; host state that enter() does not restore (DR7, user-mode MSRs,
- *          ...) is the host's again. Fills vcpu->exit.mode
+ *          ...) is the host's again. With EXIT_IO it fills vcpu->exit.mode
  * @enter: one VM entry and exit, then fills vcpu->exit (reason and union; hw_*, rip,
  *         next_rip), vcpu->regs (GPRs, RIP, RFLAGS; RSP by get_rsp() contract below),
  *         vcpu->events.interrupted and .shadow, vcpu->guest_cr8. Window

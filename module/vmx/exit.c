@@ -12,6 +12,7 @@
 
 #include "hw.h"
 #include "tdp.h"
+#include "vmx/exit.h"
 #include "vmx/vmx.h"
 #include "x86/x86.h"
 
@@ -20,11 +21,6 @@
 #define CR_TYPE(q)		(((q) >> 4) & 3)
 #define CR_GPR(q)		(((q) >> 8) & 0xf)
 
-/* Of port accesses (table 28-5) */
-#define IO_SIZE(q)		(((q) & 7) + 1)
-#define IO_IN			BIT(3)
-#define IO_STRING		BIT(4)
-
 /* Of EPT violations (table 28-7): the exit is from an IRET that had ended the blocking of NMIs */
 #define EPT_NMI_UNBLOCKED	BIT(12)
 
@@ -32,52 +28,6 @@
 
 /* B0-B3, BD, BS: in a qualification and in DR6 alike */
 #define DR6_CONDITIONS		(DR_TRAP_BITS | BIT(13) | DR_STEP)
-
-static void set_reason(struct vcpu *vcpu, enum exit_reason reason)
-{
-	vcpu->exit.reason = reason;
-}
-
-static u64 read_qualification(struct vcpu *vcpu)
-{
-	vcpu->exit.hw_info1 = vmread(EXIT_QUALIFICATION);
-	return vcpu->exit.hw_info1;
-}
-
-/* Exits by instructions, and by them alone, have their length (28.2.5). */
-static void read_length(struct vcpu *vcpu)
-{
-	vcpu->exit.next_rip = vcpu->regs.rip + vmread(VM_EXIT_INSTRUCTION_LEN);
-}
-
-static void read_instruction(struct vcpu *vcpu, enum exit_reason reason)
-{
-	read_length(vcpu);
-	set_reason(vcpu, reason);
-}
-
-static void read_io(struct vcpu *vcpu)
-{
-	u64 qualification = read_qualification(vcpu);
-	struct exit_io *io = &vcpu->exit.io;
-
-	set_reason(vcpu, EXIT_IO);
-	io->port = qualification >> 16;
-	io->size = IO_SIZE(qualification);
-	io->in = qualification & IO_IN;
-	io->string = qualification & IO_STRING;
-	/* Where a string lies is for the decoder to say. */
-	if (!io->string)
-		read_length(vcpu);
-}
-
-static void read_msr(struct vcpu *vcpu, bool write)
-{
-	read_instruction(vcpu, EXIT_MSR);
-	vcpu->exit.msr.index = vcpu->regs.gpr[CPU_RCX];
-	vcpu->exit.msr.write = write;
-	vcpu->exit.msr.unknown = false;
-}
 
 static void read_cr(struct vcpu *vcpu)
 {
@@ -355,8 +305,10 @@ static void read_window(struct vcpu *vcpu)
 }
 
 /* vmx_read_exit() of what comes less often */
-static noinline void read_other(struct vcpu *vcpu, u32 reason)
+void vmx_read_other_exit(struct vcpu *vcpu, u32 reason)
 {
+	vcpu->exit.next_rip = 0;
+
 	switch ((u16)reason) {
 	case EXIT_REASON_EPT_VIOLATION:
 		read_interrupted(vcpu);
@@ -434,26 +386,4 @@ static noinline void read_other(struct vcpu *vcpu, u32 reason)
 		read_qualification(vcpu);
 		return set_reason(vcpu, EXIT_INTERNAL);
 	}
-}
-
-/**
- * vmx_read_exit - fill vcpu->exit and what else an exit tells
- * @vcpu: in its window; RIP, RFLAGS and the shadows have been read
- * @reason: the exit reason
- *
- * Reads no more of the VMCS than this kind of exit needs.
- */
-void vmx_read_exit(struct vcpu *vcpu, u32 reason)
-{
-	vcpu->exit.rip = vcpu->regs.rip;
-	vcpu->exit.next_rip = 0;
-
-	/* No jump tables: what comes often is asked for first. */
-	if ((u16)reason == EXIT_REASON_IO_INSTRUCTION)
-		return read_io(vcpu);
-	if ((u16)reason == EXIT_REASON_CPUID)
-		return read_instruction(vcpu, EXIT_CPUID);
-	if ((u16)reason == EXIT_REASON_MSR_WRITE)
-		return read_msr(vcpu, true);
-	read_other(vcpu, reason);
 }

@@ -74,8 +74,10 @@ void vmx_move_host(struct vmx_vcpu *vmx)
 }
 
 /* selectors_in_use() */
-void vmx_note_selectors(struct vmx_found *found)
+void vmx_note_selectors(struct vmx_vcpu *vmx)
 {
+	struct vmx_found *found = &vmx->found;
+
 	savesegment(ds, found->ds);
 	savesegment(es, found->es);
 	savesegment(fs, found->fs);
@@ -123,8 +125,10 @@ static void restore_selectors(struct vmx_vcpu *vmx)
  * A PEBS record that is under way when the guest begins would be written to the host's linear
  * address in the guest.
  */
-void vmx_stop_pebs(struct vmx_found *found)
+void vmx_stop_pebs(struct vmx_vcpu *vmx)
 {
+	struct vmx_found *found = &vmx->found;
+
 	if (!boot_cpu_has(X86_FEATURE_PEBS))
 		return;
 	rdmsrq(MSR_IA32_PEBS_ENABLE, found->pebs_enable);

@@ -27,8 +27,8 @@
 #define RESTORE_PEBS		BIT(2)
 #define RESTORE_TEST_CTRL	BIT(3)
 
-void vmx_note_selectors(struct vmx_found *found);
-void vmx_stop_pebs(struct vmx_found *found);
+void vmx_note_selectors(struct vmx_vcpu *vmx);
+void vmx_stop_pebs(struct vmx_vcpu *vmx);
 void vmx_restore_tss_limit(void);
 void vmx_restore_host(struct vmx_vcpu *vmx);
 
@@ -94,28 +94,28 @@ static __always_inline bool selectors_in_use(void)
 /**
  * vmx_load_host - a window begins: bring the VMCS's host state up to date, note the rest
  * @vmx: its VMCS is current
- * @cr4: as it was found
+ * @cpu: this one, with @found_cr4
  */
-static __always_inline void vmx_load_host(struct vmx_vcpu *vmx, u64 cr4)
+static __always_inline void vmx_load_host(struct vmx_vcpu *vmx, const struct vmx_cpu *cpu)
 {
 	struct vmx_found *found = &vmx->found;
 	struct vmx_host *host = &vmx->host;
 	u64 debugctl;
 
 	if (unlikely(selectors_in_use()))
-		vmx_note_selectors(found);
+		vmx_note_selectors(vmx);
 	count_insn(MOV_CR);
 	update_host(&host->cr3, HOST_CR3, __native_read_cr3());
-	if (unlikely(host->cr4 != cr4)) {
-		host->cr4 = cr4;
-		vmwrite(HOST_CR4, cr4 | X86_CR4_VMXE);
+	if (unlikely(host->cr4 != cpu->found_cr4)) {
+		host->cr4 = cpu->found_cr4;
+		vmwrite(HOST_CR4, host->cr4 | X86_CR4_VMXE);
 	}
 	update_host(&host->fs_base, HOST_FS_BASE, read_fs_base());
 	if (vmx_features.perf_global_ctrl) {
 		update_host(&host->perf_global_ctrl, HOST_IA32_PERF_GLOBAL_CTRL,
 			    compat_rdmsr(MSR_CORE_PERF_GLOBAL_CTRL));
 		if (unlikely(host->perf_global_ctrl))
-			vmx_stop_pebs(found);
+			vmx_stop_pebs(vmx);
 	}
 	debugctl = compat_rdmsr(MSR_IA32_DEBUGCTLMSR);
 	if (unlikely(debugctl)) {
@@ -156,7 +156,7 @@ static __always_inline void vmx_unload_host(struct vmx_vcpu *vmx)
  * @vcpu: in its window: at its begin, and when one of them changes
  * @vmx: its
  *
- * SYSCALL uses its four in 64-bit mode alone, where EFER.SCE is set.
+ * SYSCALL uses its four in 64-bit mode alone, where EFER.SCE is set: @syscall_runs.
  */
 static __always_inline void vmx_load_user_msrs(const struct vcpu *vcpu, const struct vmx_vcpu *vmx)
 {
@@ -165,7 +165,7 @@ static __always_inline void vmx_load_user_msrs(const struct vcpu *vcpu, const st
 	/* Offered only where the host has it, which then has a slot for TSC_AUX. */
 	if (vcpu->features.tsc_aux)
 		host_set_user_msr(vmx_features.tsc_aux_slot, vmx->tsc_aux);
-	if ((vcpu->efer & (EFER_LMA | EFER_SCE)) != (EFER_LMA | EFER_SCE))
+	if (!vmx->syscall_runs)
 		return;
 	for (i = 0; i < ARRAY_SIZE(vmx->syscall_msrs); i++)
 		host_set_user_msr(vmx_features.syscall_slots[i], vmx->syscall_msrs[i]);

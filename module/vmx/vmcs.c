@@ -100,7 +100,7 @@ static noinline void read_at_rest(struct vmx_vcpu *vmx)
 			read_field(cache, __ffs64(missing));
 			missing &= missing - 1;
 		}
-		if (!vmx->rsp_known)
+		if (!(vmx->special & SPECIAL_RSP))
 			vmx->rsp = vmread(GUEST_RSP);
 		vmx_close(vmx);
 	}
@@ -181,7 +181,7 @@ void vmcs_init(struct vmx_vcpu *vmx)
 	cache->value[VMCS_ENTRY_CONTROLS] = vmx_features.entry;
 	cache->value[VMCS_EXCEPTIONS] = FIXED_EXCEPTIONS;
 	vmx->apic_changed = vmx_features.apicv ? APIC_ALL_CHANGED : 0;
-	vmx->rsp_known = true;
+	vmx->special = SPECIAL_RSP;
 }
 
 /*
@@ -613,13 +613,13 @@ void vmx_get_rsp(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
-	if (vmx->rsp_known)
+	if (vmx->special & SPECIAL_RSP)
 		return;
 	if (vmx->current_here)
 		vmx->rsp = vmread(GUEST_RSP);
 	else
 		read_at_rest(vmx);
-	vmx->rsp_known = true;
+	vmx->special |= SPECIAL_RSP;
 	vcpu->regs.gpr[CPU_RSP] = vmx->rsp;
 }
 
@@ -650,8 +650,9 @@ void vmx_set_efer(struct vcpu *vcpu)
 	/* What TR may be depends on it. */
 	vmcs_get(vcpu, VMCS_TR_AR);
 	vmx->cache.dirty |= BIT_ULL(VMCS_TR_AR);
+	vmx->syscall_runs = (vcpu->efer & EFER_LMA) && (vcpu->efer & EFER_SCE);
 	if (vcpu_in_window(vcpu))
-		vmx_load_user_msrs(vcpu, to_vmx(vcpu));
+		vmx_load_user_msrs(vcpu, vmx);
 }
 
 void vmx_set_pdptes(struct vcpu *vcpu, const u64 pdptes[4])
@@ -685,7 +686,11 @@ void vmx_set_cr3(struct vcpu *vcpu, u64 cr3)
 
 void vmx_set_dr7(struct vcpu *vcpu, u64 dr7)
 {
-	vmcs_set(to_vmx(vcpu), VMCS_DR7, dr7);
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	vmcs_set(vmx, VMCS_DR7, dr7);
+	vmx_set_special(vmx, SPECIAL_BREAKPOINTS,
+			dr7 & (DR_LOCAL_ENABLE_MASK | DR_GLOBAL_ENABLE_MASK));
 }
 
 void vmx_set_tsc_offset(struct vcpu *vcpu)

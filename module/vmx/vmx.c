@@ -32,6 +32,7 @@
 #include "tdp.h"
 #include "vm.h"
 #include "vmm_abi.h"
+#include "vmx/exit.h"
 #include "vmx/host.h"
 #include "vmx/vmx.h"
 #include "vmx/window.h"
@@ -548,37 +549,50 @@ static __always_inline void stop_vmx(struct vmx_cpu *cpu)
 }
 
 /* Before its first use a VMCS is cleared (25.11.3); after that each window ends with it. */
-static noinline const char *construct(struct vmx_vcpu *vmx)
+static noinline bool construct(struct vmx_vcpu *vmx)
 {
-	if (!vmclear(&vmx->vmcs_pa))
-		return "VMCLEAR of a new VMCS failed";
-	if (!vmptrld(&vmx->vmcs_pa))
-		return "VMPTRLD of a new VMCS failed";
+	if (!vmclear(&vmx->vmcs_pa)) {
+		vmx->failure = "VMCLEAR of a new VMCS failed";
+		return false;
+	}
+	if (!vmptrld(&vmx->vmcs_pa)) {
+		vmx->failure = "VMPTRLD of a new VMCS failed";
+		return false;
+	}
 	vmcs_construct(vmx);
 	vmx->constructed = true;
-	return NULL;
+	return true;
 }
 
-static __always_inline const char *open_window(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+static __always_inline bool make_current(struct vmx_vcpu *vmx)
 {
-	const char *failure = NULL;
-
-	if (unlikely(!cpu->enabled))
-		return "the machine goes down: VMX is off already";
-	cpu->vmcs_pa = vmx->vmcs_pa;
-	if (unlikely(!start_vmx(cpu)))
-		return "VMXON failed";
 	if (unlikely(!vmx->constructed))
-		failure = construct(vmx);
-	else if (unlikely(!vmptrld(&vmx->vmcs_pa)))
-		failure = "VMPTRLD failed";
-	if (unlikely(failure)) {
+		return construct(vmx);
+	if (likely(vmptrld(&vmx->vmcs_pa)))
+		return true;
+	vmx->failure = "VMPTRLD failed";
+	return false;
+}
+
+/* False: vmx->failure says what went wrong. */
+static __always_inline bool open_window(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+{
+	if (unlikely(!cpu->enabled)) {
+		vmx->failure = "the machine goes down: VMX is off already";
+		return false;
+	}
+	cpu->vmcs_pa = vmx->vmcs_pa;
+	if (unlikely(!start_vmx(cpu))) {
+		vmx->failure = "VMXON failed";
+		return false;
+	}
+	if (unlikely(!make_current(vmx))) {
 		stop_vmx(cpu);
-		return failure;
+		return false;
 	}
 	vmx->current_here = true;
 	vmx->launched = false;
-	return NULL;
+	return true;
 }
 
 static __always_inline void close_window(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
@@ -595,7 +609,7 @@ static __always_inline void close_window(struct vmx_vcpu *vmx, struct vmx_cpu *c
  */
 const char *vmx_open(struct vmx_vcpu *vmx)
 {
-	return open_window(vmx, this_cpu_ptr(&vmx_cpus));
+	return open_window(vmx, this_cpu_ptr(&vmx_cpus)) ? NULL : vmx->failure;
 }
 
 /**
@@ -667,11 +681,8 @@ static void vmx_load(struct vcpu *vcpu)
 {
 	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpus);
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
-	const char *failure;
 
-	failure = open_window(vmx, cpu);
-	if (unlikely(failure)) {
-		vmx->failure = failure;
+	if (unlikely(!open_window(vmx, cpu))) {
 		vmx->special |= SPECIAL_FAILURE;
 		return;
 	}
@@ -682,7 +693,7 @@ static void vmx_load(struct vcpu *vcpu)
 	}
 	if (likely(vmx_features.timer))
 		vmwrite(VMX_PREEMPTION_TIMER_VALUE, vmx_features.timer);
-	vmx_load_host(vmx, cpu->found_cr4);
+	vmx_load_host(vmx, cpu);
 	host_load();
 	vmx_load_user_msrs(vcpu, vmx);
 	if (unlikely(vmx->guard.guest_spec_ctrl | vmx->guard.flags) && vmx_features.spec_ctrl)
@@ -706,9 +717,11 @@ static void vmx_unload(struct vcpu *vcpu)
 
 	if (unlikely(!vmx->current_here))
 		return;
-	/* Each exit to the front end carries CPL and the code's size. */
-	if (vcpu->exit.reason != EXIT_HOST)
-		vcpu->exit.mode = vmx_keep_mode(vcpu);
+	/* Each exit to the front end carries CPL and the code's size; get_mode() may be asked. */
+	if (likely(vcpu->exit.reason == EXIT_IO))
+		vcpu->exit.mode = vmx_exit_mode(vcpu);
+	else if (vcpu->exit.reason != EXIT_HOST)
+		vmx_keep_mode(vcpu);
 	vmx_unload_host(vmx);
 	close_window(vmx, vmx->cpu);
 	host_unload();
@@ -751,10 +764,9 @@ static void fix_pending_debug(struct vcpu *vcpu)
 }
 
 /* What is known of translations is compared with what has been invalidated: see tlb.c. */
-static void check_translations(struct vcpu *vcpu)
+static __always_inline void check_translations(struct vcpu *vcpu, struct vmx_vcpu *vmx)
 {
 	u64 flush_gen = atomic64_read(&vcpu->tdp->flush_gen);
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
 	if (unlikely(tag_is_stale(&vmx->tag, &vmx->cpu->vpids, flush_gen)))
 		vmx_renew_translations(vcpu, flush_gen);
@@ -783,26 +795,23 @@ static noinline void write_event(struct vcpu *vcpu)
 }
 
 /* What changes often has no place in the cache, but is compared with what the VMCS holds. */
-static void write_state(struct vcpu *vcpu)
+static __always_inline void write_state(struct vcpu *vcpu, struct vmx_vcpu *vmx)
 {
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
-
 	if (vmx->rip != vcpu->regs.rip)
 		vmwrite(GUEST_RIP, vcpu->regs.rip);
 	if (unlikely(vmx->rflags != vcpu->regs.rflags))
 		vmwrite(GUEST_RFLAGS, vcpu->regs.rflags);
-	if (unlikely(vmx->rsp_known && vmx->rsp != vcpu->regs.gpr[CPU_RSP]))
-		vmwrite(GUEST_RSP, vcpu->regs.gpr[CPU_RSP]);
 	/* Mostly nothing is blocked, nor was it, and nothing is injected: one branch for all. */
 	if (unlikely(vmx->event | vmx->interruptibility | vcpu->events.shadow |
-		     vcpu->events.nmi_blocked | vmx->apic_changed))
+		     vcpu->events.nmi_blocked | vmx->apic_changed | vmx->cache.dirty)) {
 		write_event(vcpu);
-	if (unlikely(vmx->cache.dirty))
-		vmcs_write_dirty(vmx);
+		if (vmx->cache.dirty)
+			vmcs_write_dirty(vmx);
+	}
 }
 
 /* On a CPU without a tick RCU takes the guest for user code: nothing here may be traced. */
-static noinstr int run_guest(struct vcpu *vcpu, struct vmx_vcpu *vmx)
+static noinstr int run_tracked(struct vcpu *vcpu, struct vmx_vcpu *vmx)
 {
 	int refused;
 
@@ -810,6 +819,13 @@ static noinstr int run_guest(struct vcpu *vcpu, struct vmx_vcpu *vmx)
 	refused = vmx_run(vcpu->regs.gpr, vmx->launched, &vmx->guard);
 	context_tracking_guest_exit();
 	return refused;
+}
+
+static __always_inline int run_guest(struct vcpu *vcpu, struct vmx_vcpu *vmx)
+{
+	if (context_tracking_enabled())
+		return run_tracked(vcpu, vmx);
+	return vmx_run(vcpu->regs.gpr, vmx->launched, &vmx->guard);
 }
 
 /* Nothing of the guest ran. The VMCS still has the event, which the next entry may not want. */
@@ -825,7 +841,7 @@ static void undo_entry(struct vcpu *vcpu)
 	/* What it holds now is what was written. */
 	vmx->rip = vcpu->regs.rip;
 	vmx->rflags = vcpu->regs.rflags;
-	if (vmx->rsp_known)
+	if (vmx->special & SPECIAL_RSP)
 		vmx->rsp = vcpu->regs.gpr[CPU_RSP];
 }
 
@@ -838,9 +854,8 @@ static void entry_failed(struct vcpu *vcpu, const char *message)
 	pr_warn_ratelimited("vCPU %u: entry refused: %s\n", vcpu->id, message);
 }
 
-static void read_state(struct vcpu *vcpu)
+static __always_inline void read_state(struct vcpu *vcpu, struct vmx_vcpu *vmx)
 {
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
 	u64 rip = vmread(GUEST_RIP);
 	u64 rflags = vmread(GUEST_RFLAGS);
 	u32 info = vmread(GUEST_INTERRUPTIBILITY_INFO);
@@ -848,19 +863,19 @@ static void read_state(struct vcpu *vcpu)
 	vmx->cache.valid &= VMCS_STABLE;
 	vmx->rip = rip;
 	vmx->rflags = rflags;
-	vmx->rsp_known = false;
+	vmx->special &= ~SPECIAL_RSP;
 	vcpu->regs.rip = rip;
 	vcpu->regs.rflags = rflags;
+	vcpu->exit.rip = rip;
 	vmx->interruptibility = info;
 	vcpu->guest_cr8 = vmx_cr8(vmx);
-	if (likely(!info)) {
-		vcpu->events.nmi_blocked = 0;
-		vcpu->events.shadow = 0;
-		return;
+	vcpu->events.nmi_blocked = 0;
+	vcpu->events.shadow = 0;
+	if (unlikely(info)) {
+		vcpu->events.nmi_blocked = !!(info & GUEST_INTR_STATE_NMI);
+		vcpu->events.shadow = info & GUEST_INTR_STATE_STI ? SHADOW_STI :
+				      info & GUEST_INTR_STATE_MOV_SS ? SHADOW_MOV_SS : 0;
 	}
-	vcpu->events.nmi_blocked = !!(info & GUEST_INTR_STATE_NMI);
-	vcpu->events.shadow = info & GUEST_INTR_STATE_STI ? SHADOW_STI :
-			      info & GUEST_INTR_STATE_MOV_SS ? SHADOW_MOV_SS : 0;
 }
 
 /* Before an entry, with vmx->special. False: there is none */
@@ -880,6 +895,10 @@ static noinline bool prepare_special(struct vcpu *vcpu)
 		vmx_prepare_windows(vcpu);
 	if (vmx->special & SPECIAL_STEP)
 		vmx_prepare_step(vcpu);
+	if (vmx->special & SPECIAL_BREAKPOINTS)
+		host_debug_guest(vcpu);
+	if ((vmx->special & SPECIAL_RSP) && vmx->rsp != vcpu->regs.gpr[CPU_RSP])
+		vmwrite(GUEST_RSP, vcpu->regs.gpr[CPU_RSP]);
 	return true;
 }
 
@@ -902,12 +921,8 @@ static void vmx_enter(struct vcpu *vcpu)
 
 	if (unlikely(vmx->special) && !prepare_special(vcpu))
 		return;
-	check_translations(vcpu);
-	write_state(vcpu);
-	if (unlikely(vmx->cache.value[VMCS_DR7] &
-		     (DR_LOCAL_ENABLE_MASK | DR_GLOBAL_ENABLE_MASK)))
-		host_debug_guest(vcpu);
-
+	check_translations(vcpu, vmx);
+	write_state(vcpu, vmx);
 	vcpu->exit.hw_info1 = 0;
 	vcpu->exit.hw_info2 = 0;
 	count_guard(&vmx->guard);
@@ -944,7 +959,7 @@ static void vmx_enter(struct vcpu *vcpu)
 	}
 	/* An entry that fails leaves the VMCS as it was (31.3, VMLAUNCH). */
 	vmx->launched = true;
-	read_state(vcpu);
+	read_state(vcpu, vmx);
 	vmx_read_exit(vcpu, reason);
 	if (unlikely(vmx->special))
 		finish_special(vcpu);

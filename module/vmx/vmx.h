@@ -8,7 +8,7 @@
  *   tlb.c      VPIDs (x86/tag.h), INVEPT, INVVPID
  *   vmcs.h     the cached fields, the instructions
  *   vmcs.c     what is in a VMCS: controls, registers, events
- *   exit.c     an exit reason becomes a struct vcpu_exit
+ *   exit.[ch]  an exit reason becomes a struct vcpu_exit
  *   explain.c  what is wrong with a VMCS that the CPU refuses, in words
  *   entry.S    VMLAUNCH, VMRESUME
  *   window.S   VMXON, VMXOFF, and NMIs in between
@@ -107,7 +107,6 @@ struct vmx_found {
  * @constructed: fields that never change have been written
  * @current_here: the VMCS is current on this CPU: VMREAD and VMWRITE may be used
  * @launched: VMRESUME, not VMLAUNCH, is next
- * @rsp_known: @rsp is
  * @failure: why there is no VMX in this window, where not @current_here
  * @special: SPECIAL_*: what entries and exits have to do beyond the usual; mostly nothing
  * @cpu: whose host state the VMCS holds; NULL before
@@ -116,7 +115,7 @@ struct vmx_found {
  * @cache: of the VMCS's fields
  * @rip: as it is in the VMCS
  * @rflags: likewise
- * @rsp: as it is in the VMCS, if @rsp_known; else the VMCS has a newer one than vcpu->regs
+ * @rsp: as it is in the VMCS, with SPECIAL_RSP; else the VMCS has a newer one than vcpu->regs
  * @interruptibility: as it is in the VMCS
  * @host: the host's state that exits load
  * @found: and what they do not
@@ -137,6 +136,7 @@ struct vmx_found {
  * @window: HW_WINDOW_*
  * @cr2: the guest's
  * @debugctl: the guest's
+ * @syscall_runs: EFER lets SYSCALL run in 64-bit mode
  * @syscall_msrs: STAR, LSTAR, CSTAR, SFMASK: host_set_user_msr() loads them for who uses them
  * @kernel_gs_base: the guest's; in the register during a window
  * @tsc_aux: loaded by host_set_user_msr()
@@ -157,9 +157,9 @@ struct vmx_vcpu {
 	u64 *pml;
 	bool pml_on;
 	bool constructed;
+	bool syscall_runs;
 	bool current_here;
 	bool launched;
-	bool rsp_known;
 	u8 special;
 	u8 host_event;
 	const char *failure;
@@ -285,6 +285,8 @@ static inline bool vmx_uses_apicv(const struct vcpu *vcpu)
 #define SPECIAL_NMI_WINDOW	BIT(1)	/* @window has HW_WINDOW_NMI */
 #define SPECIAL_STEP		BIT(2)	/* it is stepped without a monitor trap */
 #define SPECIAL_PML		BIT(3)	/* @pml_on */
+#define SPECIAL_BREAKPOINTS	BIT(4)	/* the guest's DR7 enables some */
+#define SPECIAL_RSP		BIT(5)	/* @rsp is known, vcpu->regs may have another */
 
 static inline void vmx_set_special(struct vmx_vcpu *vmx, u8 bit, bool on)
 {
@@ -378,8 +380,16 @@ static __always_inline struct cpu_mode vmx_keep_mode(struct vcpu *vcpu)
 	return vmx_mode_of(vcpu, cs, cs);
 }
 
-/* exit.c */
-void vmx_read_exit(struct vcpu *vcpu, u32 reason);
+/* The same of the VMCS alone, while it holds what the last exit has stored there */
+static __always_inline struct cpu_mode vmx_exit_mode(const struct vcpu *vcpu)
+{
+	u32 cs = vmread(GUEST_CS_AR_BYTES);
+	u32 ss = cs;
+
+	if (unlikely(cs & CODE_CONFORMING))
+		ss = vmread(GUEST_SS_AR_BYTES);
+	return vmx_mode_of(vcpu, cs, ss);
+}
 
 /* step.c */
 void vmx_prepare_step(struct vcpu *vcpu);

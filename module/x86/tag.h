@@ -52,9 +52,10 @@ static inline void tag_cpu_begin(struct tag_cpu *cpu, u32 end)
 }
 
 /* Before an entry: is anything under the tag stale, is it another's? */
-static inline bool tag_is_stale(const struct tag *tag, const struct tag_cpu *cpu, u64 flush_gen)
+static __always_inline bool tag_is_stale(const struct tag *tag, const struct tag_cpu *cpu,
+					 u64 flush_gen)
 {
-	return tag->generation != cpu->generation || tag->flush || tag->flush_gen != flush_gen;
+	return (tag->generation ^ cpu->generation) | (tag->flush_gen ^ flush_gen) | tag->flush;
 }
 
 /*
