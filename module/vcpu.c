@@ -469,10 +469,10 @@ static enum exit_verdict inner_loop(struct vcpu *vcpu)
 }
 
 /*
- * One inner loop between load() and unload(), then the host's interrupts. Interrupts are on. Here
+ * One inner loop between load() and unload(). Interrupts are on, and off behind it. In between
  * nothing sleeps, faults or touches user memory, whose accesses the guest's PKRU would govern.
  */
-static enum exit_verdict enter_window(struct vcpu *vcpu)
+static __always_inline enum exit_verdict enter_window(struct vcpu *vcpu)
 {
 	enum exit_verdict verdict;
 
@@ -494,18 +494,26 @@ static enum exit_verdict enter_window(struct vcpu *vcpu)
 	/* Before unload(), which may call a handler of the host's. */
 	xstate_save_guest(vcpu);
 	hw_call(unload)(vcpu);
-	if (unlikely(verdict == VERDICT_OUTSIDE) && vcpu->exit.reason == EXIT_HOST) {
-		/* The interrupt that ended the guest's time is taken in it: so ticks count. */
-		local_irq_enable();
-		/* STI holds interrupts back for the instruction behind it. */
-		asm volatile("nop" : : : "memory");
-		local_irq_disable();
-		/* RCU is told, at the host's ticks, of a thread that may stay in its guest. */
-		rcu_note_context_switch(false);
-	}
+	return verdict;
+}
+
+/* The guest's time is over; interrupts are off, and on behind it. */
+static __always_inline void leave_window(void)
+{
 	vtime_account_guest_exit();
 	local_irq_enable();
-	return verdict;
+}
+
+/* The same where an interrupt of the host's ended it, which is taken in it: so ticks count. */
+static noinline void take_host_interrupts(void)
+{
+	local_irq_enable();
+	/* STI holds interrupts back for the instruction behind it. */
+	asm volatile("nop" : : : "memory");
+	local_irq_disable();
+	/* RCU is told, at the host's ticks, of a thread that may stay in its guest. */
+	rcu_note_context_switch(false);
+	leave_window();
 }
 
 /* Windows until there is more to do than to take the host's interrupts; no VM comes between. */
@@ -517,10 +525,16 @@ static enum exit_verdict run_windows(struct vcpu *vcpu)
 	preempt_disable();
 	spec_enter_vm(vcpu);
 
-	do {
+	for (;;) {
 		verdict = enter_window(vcpu);
-	} while (verdict == VERDICT_OUTSIDE && vcpu->exit.reason == EXIT_HOST &&
-		 !must_end_window(vcpu) && !vcpu->eoi_armed);
+		if (likely(verdict != VERDICT_OUTSIDE) || vcpu->exit.reason != EXIT_HOST) {
+			leave_window();
+			break;
+		}
+		take_host_interrupts();
+		if (must_end_window(vcpu) || vcpu->eoi_armed)
+			break;
+	}
 
 	/* User space may follow without another look. */
 	spec_leave_vm();

@@ -44,6 +44,7 @@ static __always_inline void read_io(struct vcpu *vcpu)
 	u64 qualification = read_qualification(vcpu);
 	struct exit_io *io = &vcpu->exit.io;
 
+	vcpu->exit.hw_info2 = 0;
 	set_reason(vcpu, EXIT_IO);
 	io->port = qualification >> 16;
 	io->size = IO_SIZE(qualification);
@@ -78,6 +79,8 @@ static __always_inline void vmx_read_exit(struct vcpu *vcpu, u32 reason)
 	/* No jump tables: what comes often is asked for first. */
 	if (likely((u16)reason == EXIT_REASON_IO_INSTRUCTION))
 		return read_io(vcpu);
+	vcpu->exit.hw_info1 = 0;
+	vcpu->exit.hw_info2 = 0;
 	if ((u16)reason == EXIT_REASON_CPUID)
 		return read_instruction(vcpu, EXIT_CPUID);
 	if ((u16)reason == EXIT_REASON_MSR_WRITE)

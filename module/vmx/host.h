@@ -163,7 +163,7 @@ static __always_inline void vmx_load_user_msrs(const struct vcpu *vcpu, const st
 	int i;
 
 	/* Offered only where the host has it, which then has a slot for TSC_AUX. */
-	if (vcpu->features.tsc_aux)
+	if (likely(vcpu->features.tsc_aux))
 		host_set_user_msr(vmx_features.tsc_aux_slot, vmx->tsc_aux);
 	if (!vmx->syscall_runs)
 		return;

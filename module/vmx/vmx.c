@@ -533,7 +533,10 @@ static __always_inline bool start_vmx(struct vmx_cpu *cpu)
 	count_insn(LGDT);
 	count_insn(VMXON);
 	cpu->found_cr4 = cr4;
-	return (unlikely(cr4 & X86_CR4_VMXE) && join_neighbour(cpu)) || likely(vmx_turn_on(cpu));
+	if (unlikely(cr4 & X86_CR4_VMXE) && join_neighbour(cpu))
+		return true;
+	vmx_turn_on(cpu);
+	return likely(cpu->on);
 }
 
 static __always_inline void stop_vmx(struct vmx_cpu *cpu)
@@ -923,8 +926,6 @@ static void vmx_enter(struct vcpu *vcpu)
 		return;
 	check_translations(vcpu, vmx);
 	write_state(vcpu, vmx);
-	vcpu->exit.hw_info1 = 0;
-	vcpu->exit.hw_info2 = 0;
 	count_guard(&vmx->guard);
 	count_insns(MOV_CR, native_read_cr2() != vmx->cr2 ? 3 : 2);
 	count_entry(vcpu);
@@ -940,6 +941,8 @@ static void vmx_enter(struct vcpu *vcpu)
 	vmx->cr2 = native_read_cr2();
 	if (unlikely(refused)) {
 		vcpu->exit.hw_reason = vmread(VM_INSTRUCTION_ERROR);
+		vcpu->exit.hw_info1 = 0;
+		vcpu->exit.hw_info2 = 0;
 		entry_failed(vcpu, vmx_explain_refusal());
 		return;
 	}
@@ -947,6 +950,7 @@ static void vmx_enter(struct vcpu *vcpu)
 	vcpu->exit.hw_reason = reason;
 	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
 		vcpu->exit.hw_info1 = vmread(EXIT_QUALIFICATION);
+		vcpu->exit.hw_info2 = 0;
 		if ((u16)reason == EXIT_REASON_MCE_DURING_VMENTRY)
 			vmx->host_event = X86_TRAP_MC;
 		if ((u16)reason == EXIT_REASON_INVALID_STATE && state_mend_segments(vcpu)) {

@@ -37,7 +37,6 @@ SYM_FUNC_START(vmx_turn_on)
 .Lvmxon:
 	vmxon	CPU_REGION(%rdi)
 	jbe	.Lturn_on_failed
-	mov	$1, %eax
 	RET
 
 .Lturn_on_failed:
@@ -45,7 +44,6 @@ SYM_FUNC_START(vmx_turn_on)
 	mov	CPU_FOUND_CR4(%rdi), %rax
 	mov	%rax, %cr4
 	lidt	CPU_HOST_IDTR(%rdi)
-	xor	%eax, %eax
 	RET
 SYM_FUNC_END(vmx_turn_on)
 

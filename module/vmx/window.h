@@ -24,9 +24,9 @@ struct vmx_cpu;
  * vmx_turn_on - the window's IDT in force, CR4.VMXE set, VMXON
  * @cpu: the one that this runs on, with @found_cr4 and @vmcs_pa set; interrupts are off
  *
- * Return: false: VMXON failed, and all is as it was.
+ * Where VMXON has failed, @on is not set, and all is as it was.
  */
-asmlinkage bool vmx_turn_on(struct vmx_cpu *cpu);
+asmlinkage void vmx_turn_on(struct vmx_cpu *cpu);
 
 /**
  * vmx_turn_off - VMCLEAR of @vmcs_pa, VMXOFF, CR4 and IDT as they were found
