@@ -177,8 +177,8 @@ struct guest_trap *run_trap_at(struct vcpu *vcpu, const char *file, int line);
 #define run_vector(vcpu, vector) run_vector_at(vcpu, vector, __FILE__, __LINE__)
 struct guest_trap *run_vector_at(struct vcpu *vcpu, u8 vector, const char *file, int line);
 /*
- * Take an exception, #UD, and return from it: the last event that the CPU has delivered. An emulated
- * one has NMIs blocked as the guest before had, until this one's first IRET.
+ * Take an exception, #UD, and return from it: the last event that the CPU has delivered. It ends
+ * with an IRET, up to which an emulated CPU has NMIs blocked as the guest before had.
  */
 void vcpu_take_exception(struct vcpu *vcpu);
 
