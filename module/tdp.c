@@ -106,8 +106,11 @@ struct tdp *tdp_create(struct tdp_count *count, u32 nth)
 	tdp->root = page_to_phys(page);
 	set_page_private(page, tdp->format->levels);
 	atomic_long_inc(&count->table_pages);
-	/* A backend holds 0, or what a view had that lay at the same address before. */
-	tdp->flushed_gen = (u64)nth << 32 | 1;
+	/*
+	 * A backend holds 0, or what another view had, maybe one that lay at the same address. So
+	 * many removals from here to where the next view begins take years.
+	 */
+	tdp->flushed_gen = (u64)nth << 44 | 1;
 	atomic64_set(&tdp->flush_gen, tdp->flushed_gen);
 	return tdp;
 }
