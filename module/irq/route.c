@@ -198,30 +198,42 @@ static int install_default_routes(struct irq_controllers *irq)
 
 enum port_owner { PORT_NOBODY, PORT_PIC, PORT_PIT };
 
-static enum port_owner port_owner(const struct irq_controllers *irq, u16 port)
+/* Each within what irq_port_bit() takes for one */
+static const struct port_range {
+	u16 first;
+	u16 last;
+	enum port_owner owner;
+} port_ranges[] = {
+	{ 0x20, 0x21, PORT_PIC },
+	{ 0xa0, 0xa1, PORT_PIC },
+	{ 0x4d0, 0x4d1, PORT_PIC },
+	{ 0x40, 0x43, PORT_PIT },
+	{ 0x61, 0x61, PORT_PIT },
+};
+
+static bool is_there(const struct irq_controllers *irq, enum port_owner owner)
 {
-	switch (port) {
-	case 0x20 ... 0x21:
-	case 0xa0 ... 0xa1:
-	case 0x4d0 ... 0x4d1:
-		return irq->pic ? PORT_PIC : PORT_NOBODY;
-	case 0x40 ... 0x43:
-	case 0x61:
-		return irq->pit ? PORT_PIT : PORT_NOBODY;
-	default:
-		return PORT_NOBODY;
-	}
+	return owner == PORT_PIC ? !!irq->pic : !!irq->pit;
 }
 
-/* The same for irq_port_bit() */
+static enum port_owner port_owner(const struct irq_controllers *irq, u16 port)
+{
+	const struct port_range *range;
+
+	for (range = port_ranges; range < port_ranges + ARRAY_SIZE(port_ranges); range++)
+		if (port >= range->first && port <= range->last && is_there(irq, range->owner))
+			return range->owner;
+	return PORT_NOBODY;
+}
+
 static u64 owned_ports(const struct irq_controllers *irq)
 {
+	const struct port_range *range;
 	u64 ports = 0;
 
-	if (irq->pic)
-		ports |= irq_port_bit(0x20) | irq_port_bit(0xa0) | irq_port_bit(0x4d0);
-	if (irq->pit)
-		ports |= irq_port_bit(0x40) | irq_port_bit(0x61);
+	for (range = port_ranges; range < port_ranges + ARRAY_SIZE(port_ranges); range++)
+		if (is_there(irq, range->owner))
+			ports |= irq_port_bit(range->first);
 	return ports;
 }
 
