@@ -198,13 +198,16 @@ static bool reads_gate(struct vcpu *vcpu, u8 vector)
  * the exit is from SVI's gate; and where the entry found this vector in RVI, and the guest has not
  * got any further.
  */
-static bool is_virtual_interrupt(struct vcpu *vcpu, u32 type, u8 svi)
+static bool is_virtual_interrupt(struct vcpu *vcpu, u32 info, u8 svi)
 {
+	u32 type = info & VECTORING_INFO_TYPE_MASK;
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 	bool at_once = vmx->status_entry == vcpu->stats.entries &&
 		       vmx->status_rip == vcpu->regs.rip && (u8)vmx->interrupt_status == svi;
 
-	if (svi && (vcpu->regs.rflags & X86_EFLAGS_IF) && (at_once || reads_gate(vcpu, svi)))
+	/* INT n may have SVI's gate as well. */
+	if (svi && svi != (info & VECTORING_INFO_VECTOR_MASK) &&
+	    (vcpu->regs.rflags & X86_EFLAGS_IF) && (at_once || reads_gate(vcpu, svi)))
 		return true;
 	return (type == INTR_TYPE_EXT_INTR || type == INTR_TYPE_NMI_INTR) &&
 	       !(vmx->event && (vmx->event & INTR_INFO_INTR_TYPE_MASK) == type);
@@ -225,7 +228,7 @@ static void read_interrupted(struct vcpu *vcpu)
 		return;
 	if (vmx_uses_apicv(vcpu)) {
 		svi = vmread(GUEST_INTR_STATUS) >> 8;
-		if (is_virtual_interrupt(vcpu, info & VECTORING_INFO_TYPE_MASK, svi)) {
+		if (is_virtual_interrupt(vcpu, info, svi)) {
 			*event = (struct cpu_event){ .type = EVENT_INTERRUPT, .vector = svi };
 			return;
 		}
