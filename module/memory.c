@@ -214,8 +214,8 @@ static void want_log(struct vm *vm, const struct slot_entry *old, const struct s
 	WRITE_ONCE(memory->log_wanted, wanted);
 	if (!hw_caps.pml)
 		return;
-	/* A vCPU looks when it finds flush_gen risen, which is a full barrier. */
-	smp_mb__before_atomic();
+	/* A vCPU looks when it has found flush_gen risen, in this order. */
+	smp_wmb();
 	read_lock(&memory->lock);
 	memory_stale(memory);
 	read_unlock(&memory->lock);
