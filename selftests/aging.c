@@ -58,23 +58,47 @@ static void touch(struct vcpu *vcpu, u32 first, u32 count)
 		remote_read32(vcpu, BASE + i * PAGE);
 }
 
-TEST(used_pages_stay)
+FIXTURE(aging) {
+	struct vm *vm;
+	struct vcpu *vcpu;
+	u8 *mem;		/* HOT pages, then COLD ones, each with its number in it */
+};
+
+FIXTURE_SETUP(aging)
 {
-	struct vm *vm = vm_create(1 * MIB, 0);
-	struct vcpu *vcpu = vcpu_create(vm, 0);
-	u8 *mem = map_memory((HOT + COLD) * PAGE);
+	self->vm = vm_create(1 * MIB, 0);
+	self->vcpu = vcpu_create(self->vm, 0);
+	self->mem = map_memory((HOT + COLD) * PAGE);
+	madvise(self->mem, (HOT + COLD) * PAGE, MADV_NOHUGEPAGE);
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, (HOT + COLD) * PAGE, self->mem, 0));
+	remote_start(self->vcpu);
+}
+
+FIXTURE_TEARDOWN(aging)
+{
+	vm_destroy(self->vm);
+}
+
+static void write_numbers(struct vcpu *vcpu)
+{
+	u32 i;
+
+	for (i = 0; i < HOT + COLD; i++)
+		remote_write32(vcpu, BASE + i * PAGE, i);
+}
+
+TEST_F(aging, used_pages_stay)
+{
+	struct vcpu *vcpu = self->vcpu;
+	u8 *mem = self->mem;
 	u32 i, round, hot, cold;
 
 	if (!host_swap())
 		SKIP(return, "no swap here");
 	if (!enter_group())
 		SKIP(return, "no memory.reclaim here");
-	madvise(mem, (HOT + COLD) * PAGE, MADV_NOHUGEPAGE);
-	ASSERT_EQ(0, vm_set_slot(vm, 1, BASE, (HOT + COLD) * PAGE, mem, 0));
-	remote_start(vcpu);
 	/* The hot ones are the oldest, and would be the first to go. */
-	for (i = 0; i < HOT + COLD; i++)
-		remote_write32(vcpu, BASE + i * PAGE, i);
+	write_numbers(vcpu);
 	for (round = 0; round < 12 && left_of(mem, HOT, COLD) > COLD / 2; round++) {
 		touch(vcpu, 0, HOT);
 		write_file(GROUP "/memory.reclaim", "300K");
@@ -88,7 +112,6 @@ TEST(used_pages_stay)
 	EXPECT_GT(hot * COLD, cold * HOT);
 	for (i = 0; i < HOT + COLD; i++)
 		EXPECT_EQ(i, remote_read32(vcpu, BASE + i * PAGE));
-	vm_destroy(vm);
 	leave_group();
 }
 
@@ -171,32 +194,24 @@ static long accesses(const u8 *from, const u8 *to)
 }
 
 /* The guest's accesses are in its own tables alone: the host asks the module for them. */
-TEST(used_pages_look_used)
+TEST_F(aging, used_pages_look_used)
 {
-	struct vm *vm = vm_create(1 * MIB, 0);
-	struct vcpu *vcpu = vcpu_create(vm, 0);
-	u8 *mem = map_memory((HOT + COLD) * PAGE);
+	u8 *mem = self->mem;
 	bool done = false;
 	pthread_t thread;
-	u32 i;
 
 	if (access(DAMON, F_OK))
 		SKIP(return, "no DAMON here");
-	madvise(mem, (HOT + COLD) * PAGE, MADV_NOHUGEPAGE);
-	ASSERT_EQ(0, vm_set_slot(vm, 1, BASE, (HOT + COLD) * PAGE, mem, 0));
-	remote_start(vcpu);
-	for (i = 0; i < HOT + COLD; i++)
-		remote_write32(vcpu, BASE + i * PAGE, i);
+	write_numbers(self->vcpu);
 	watch_ranges(mem);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, wait_for_result, &done));
 	while (!__atomic_load_n(&done, __ATOMIC_ACQUIRE))
-		touch(vcpu, 0, HOT);
+		touch(self->vcpu, 0, HOT);
 	pthread_join(thread, NULL);
 	EXPECT_LT(0, accesses(mem, mem + HOT * PAGE));
 	EXPECT_EQ(0, accesses(mem + HOT * PAGE, mem + (HOT + COLD) * PAGE));
 	damon_word(DAMON "0/state", "off");
 	damon(DAMON "nr_kdamonds", 0);
-	vm_destroy(vm);
 }
 
 TEST_HARNESS_MAIN
