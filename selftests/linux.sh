@@ -13,7 +13,7 @@ log=/tmp/linux.$$
 # A guest that hangs is asked what it is about.
 boot()
 {
-	timeout -s QUIT $((TEST_SECONDS - 20)) vmmctl run --stats --memory 256M \
+	timeout -s QUIT $((${TEST_SECONDS:-120} - 20)) vmmctl run --stats --memory 256M \
 		--kernel /guest/vmlinuz --initrd /guest/initrd \
 		--append "console=ttyS0 panic=-1" >"$log" 2>&1 </dev/null
 }
