@@ -142,6 +142,28 @@ TEST_F(prefault, with_a_log)
 	EXPECT_EQ((1ULL << PAGES % 64) - 1, bits[PAGES / 64]);
 }
 
+/* A log that begins where nothing is mapped yet, for a vCPU that has run before */
+TEST_F(prefault, behind_a_new_log)
+{
+	u64 bits[(PAGES + 63) / 64] = { 0 };
+	struct vmm_dirty dirty = {
+		.size = sizeof(dirty), .slot = 1, .pages = PAGES, .bitmap = (uintptr_t)bits,
+	};
+	u32 i;
+
+	vcpu_load(self->vcpu, MODE_LONG, sweep);
+	self->vcpu->state.regs.rip += code_size(sweep) - 2;
+	vcpu_set(self->vcpu, VMM_STATE_REGS);
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, 0, 0, NULL, 0));
+	run_done(self->vcpu);
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, PAGES * PAGE, self->mem, VMM_MEM_LOG_DIRTY));
+	ASSERT_EQ(0, prefault(self->vm, BASE, PAGES * PAGE, VMM_PREFAULT_WRITE, &self->done));
+	faults_of_a_sweep(self->vcpu);
+	ASSERT_EQ(0, do_ioctl(self->vm->fd, VMM_GET_DIRTY, &dirty));
+	for (i = 0; i < PAGES / 64; i++)
+		EXPECT_EQ(~0ULL, bits[i]);
+}
+
 static void interrupted(int sig)
 {
 }
