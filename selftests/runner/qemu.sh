@@ -8,6 +8,8 @@ qemu_check()
 {
 	command -v qemu-system-x86_64 >/dev/null ||
 		die 126 "no qemu-system-x86_64; run selftests/runner/setup"
+	[ -e "$BUILD/runner/ignne.so" ] ||
+		die 126 "no $BUILD/runner/ignne.so; run: make runner"
 }
 
 # qemu_has_accel VENDOR
@@ -30,7 +32,8 @@ qemu_start()
 		-kernel "$vmlinuz" -initrd "$initrd" -append "$append"
 	)
 
-	setpriv --pdeathsig KILL qemu-system-x86_64 "${args[@]}" "$@" \
+	setpriv --pdeathsig KILL env LD_PRELOAD="$BUILD/runner/ignne.so" \
+		qemu-system-x86_64 "${args[@]}" "$@" \
 		<&"$chan_in" >&"$chan_out" 2>"$tmp/emulator.err" &
 	host_pid=$!
 }
