@@ -187,7 +187,7 @@ clean:	## remove what was built (not the cache of kernels)
 help:	## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1	/p' Makefile selftests/Makefile | \
 		while IFS='	' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
-	@echo "Variables: KDIR KFLAGS CC CFLAGS PREFIX DESTDIR VENDOR TESTS MUTANTS SECONDS SEED KERNEL FORMAT V=1 VMM_CACHE"
+	@echo "Variables: KDIR KFLAGS CC CFLAGS PREFIX DESTDIR VENDOR TESTS MUTANTS SECONDS MINUTES SEED KERNEL FORMAT V=1 VMM_CACHE"
 
 -include $(wildcard $(patsubst %.o,%.d,$(LIB_OBJ) $(CTL_OBJ) $(BENCH_OBJ))) \
 	$(wildcard $(B)/obj/examples/*.d $(B)/obj/selftests/*.d $(B)/obj/selftests/*/*.d)

@@ -990,8 +990,10 @@ static void run_once(int cpu)
 
 static void unload(void)
 {
-	if (syscall(SYS_delete_module, "vmm", O_NONBLOCK))
-		fail("the module cannot be unloaded: %s", strerror(errno));
+	int ret = host_unload_vmm();
+
+	if (ret)
+		fail("the module cannot be unloaded: %s", strerror(-ret));
 }
 
 /*

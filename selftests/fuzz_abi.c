@@ -779,22 +779,6 @@ static void run_round(u64 seed, u64 round, unsigned int threads)
 	_exit(0);
 }
 
-GUEST_CODE(hello, 64,
-	   "mov $0x1234, %eax\n"
-	   "out %eax, $PORT_VALUE\n");
-
-static bool vm_works(void)
-{
-	struct vm *vm = vm_create(MIB, 0);
-	struct vcpu *vcpu = vcpu_create(vm, 0);
-	bool works;
-
-	vcpu_load(vcpu, MODE_LONG, hello);
-	works = run_value(vcpu) == 0x1234;
-	vm_destroy(vm);
-	return works;
-}
-
 /* One round in a process of its own. Returns NULL or what went wrong. */
 static const char *round_in_child(u64 seed, u64 round, unsigned int threads)
 {

@@ -380,46 +380,28 @@ TEST(closed_while_it_runs)
 
 /* ---- the module ---- */
 
-static int unload(void)
-{
-	return syscall(SYS_delete_module, "vmm", O_NONBLOCK) ? -errno : 0;
-}
-
 TEST(unload_refused_in_use)
 {
 	struct vm *vm;
 	struct vcpu *vcpu;
 	int dev = open_dev();
 
-	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(-EWOULDBLOCK, host_unload_vmm());
 	vm = vm_create(1 * MIB, VMM_VM_IRQCHIPS);
 	close(dev);
 	close(vm->dev);
-	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(-EWOULDBLOCK, host_unload_vmm());
 	vcpu = vcpu_create_bare(vm, 0);
 	close(vm->fd);
-	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(-EWOULDBLOCK, host_unload_vmm());
 	/* The mapping alone */
 	close(vcpu->fd);
-	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(-EWOULDBLOCK, host_unload_vmm());
 	munmap(vcpu->run, vm->info.run_size);
-	EXPECT_EQ(0, unload());
+	EXPECT_EQ(0, host_unload_vmm());
 	EXPECT_EQ(-1, access("/dev/vmm", F_OK));
 	EXPECT_EQ(0, host_load_vmm());
 	close(open_dev());
-}
-
-TEST(load_and_unload)
-{
-	int rounds = host_is_slow() ? 5 : 20;
-	int i, mark = host_log_mark();
-
-	for (i = 0; i < rounds; i++) {
-		ASSERT_EQ(0, unload());
-		ASSERT_EQ(0, host_load_vmm());
-		one_life(VMM_VM_IRQCHIPS);
-	}
-	EXPECT_EQ(0, host_log_count(mark, "WARNING"));
 }
 
 /* What the module found on every CPU is what it leaves; SVM is off without it. */
@@ -431,7 +413,7 @@ TEST(unloaded_leaves_no_trace)
 	int cpu, cpus = host_cpus() < 8 ? host_cpus() : 8;
 	unsigned int i;
 
-	ASSERT_EQ(0, unload());
+	ASSERT_EQ(0, host_unload_vmm());
 	for (cpu = 0; cpu < cpus; cpu++)
 		for (i = 0; i < ARRAY_SIZE(msrs); i++)
 			error[cpu][i] = host_msr(cpu, msrs[i], &without[cpu][i]);
@@ -443,7 +425,7 @@ TEST(unloaded_leaves_no_trace)
 		pin_to_cpu(cpu);
 		one_life(VMM_VM_IRQCHIPS);
 	}
-	ASSERT_EQ(0, unload());
+	ASSERT_EQ(0, host_unload_vmm());
 	for (cpu = 0; cpu < cpus; cpu++) {
 		for (i = 0; i < ARRAY_SIZE(msrs); i++) {
 			if (error[cpu][i] || host_msr(cpu, msrs[i], &again))

@@ -314,3 +314,8 @@ int host_load_vmm(void)
 	close(fd);
 	return ret;
 }
+
+int host_unload_vmm(void)
+{
+	return syscall(SYS_delete_module, "vmm", O_NONBLOCK) ? -errno : 0;
+}

@@ -232,3 +232,19 @@ void vcpu_take_exception(struct vcpu *vcpu)
 	run_vector(vcpu, 6);
 	guest_trap(vcpu->vm)->count = 0;
 }
+
+GUEST_CODE(hello, 64,
+	   "mov $0x1234, %eax\n"
+	   "out %eax, $PORT_VALUE\n");
+
+bool vm_works(void)
+{
+	struct vm *vm = vm_create(MIB, 0);
+	struct vcpu *vcpu = vcpu_create(vm, 0);
+	bool works;
+
+	vcpu_load(vcpu, MODE_LONG, hello);
+	works = run_value(vcpu) == 0x1234;
+	vm_destroy(vm);
+	return works;
+}

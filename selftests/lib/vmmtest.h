@@ -181,6 +181,8 @@ struct guest_trap *run_vector_at(struct vcpu *vcpu, u8 vector, const char *file,
  * with an IRET, up to which an emulated CPU has NMIs blocked as the guest before had.
  */
 void vcpu_take_exception(struct vcpu *vcpu);
+/* Does a VM that is made now run its guest? */
+bool vm_works(void);
 
 const char *exit_name(u32 reason);
 /* Prints the last exit and the registers, each line as a TAP comment. */
@@ -404,6 +406,8 @@ int host_log_count(int mark, const char *text);
 int host_msr(int cpu, u32 index, u64 *data);
 /* Load the module as this host has it, with its parameters; 0 or a negative errno. */
 int host_load_vmm(void);
+/* Unload it; 0 or a negative errno, at once (EWOULDBLOCK: it is in use). */
+int host_unload_vmm(void);
 /* A number after @name in @file ("/proc/vmstat", "/proc/meminfo"), or -1. */
 long host_counter(const char *file, const char *name);
 /* The first word of a small file as a number, or -1; and writing one: 0 or a negative errno. */

@@ -22,7 +22,7 @@
 
 __attribute__((constructor)) static void return_at_once(void)
 {
-	uint8_t *function = dlsym(RTLD_DEFAULT, "cpu_clear_ignne");
+	unsigned char *function = dlsym(RTLD_DEFAULT, "cpu_clear_ignne");
 	void *page = (void *)((uintptr_t)function & ~(PAGE_SIZE - 1));
 
 	if (!function || mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE)) {
