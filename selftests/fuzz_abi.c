@@ -813,32 +813,14 @@ static const char *round_in_child(u64 seed, u64 round, unsigned int threads)
 int main(int argc, char **argv)
 {
 	u64 seed = 1, total = host_is_slow() ? 6000 : 100000, seconds = 0, only = ~0ULL;
-	unsigned int threads = 3;
 	const char *wrong = NULL;
-	u64 round, end;
+	u64 threads = 3, round, end;
 	int i;
 
-	for (i = 1; i + 1 < argc; i += 2) {
-		u64 value = strtoull(argv[i + 1], NULL, 0);
-
-		if (!strcmp(argv[i], "--seed"))
-			seed = value;
-		else if (!strcmp(argv[i], "--calls"))
-			total = value;
-		else if (!strcmp(argv[i], "--seconds"))
-			seconds = value;
-		else if (!strcmp(argv[i], "--round"))
-			only = value;
-		else if (!strcmp(argv[i], "--threads") && value && value <= MAX_THREADS)
-			threads = value;
-		else
-			break;
-	}
-	if (i < argc) {
-		fputs("usage: fuzz_abi [--seed N] [--calls N] [--seconds N]\n", stderr);
-		fputs("                [--threads N] [--round N]\n", stderr);
-		return 2;
-	}
+	READ_NUMBERS(argc, argv, { "--seed", &seed }, { "--calls", &total },
+		     { "--seconds", &seconds }, { "--threads", &threads }, { "--round", &only });
+	if (!threads || threads > MAX_THREADS)
+		fail("--threads: 1 to %u", MAX_THREADS);
 
 	ksft_print_header();
 	ksft_set_plan(1);

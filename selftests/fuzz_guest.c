@@ -27,7 +27,8 @@
 
 static struct random rnd;
 static u64 reasons[VMM_NR_EXITS], refused_states, taken_states;
-static bool verbose, tolerate_in_long_mode;
+static bool tolerate_in_long_mode;
+static u64 verbose;
 
 /* Why a case failed; NULL if it did not */
 static const char *wrong;
@@ -403,27 +404,8 @@ int main(int argc, char **argv)
 	unsigned int i;
 	int mark;
 
-	for (i = 1; i + 1 < argc; i += 2) {
-		u64 value = strtoull(argv[i + 1], NULL, 0);
-
-		if (!strcmp(argv[i], "--seed"))
-			seed = value;
-		else if (!strcmp(argv[i], "--cases"))
-			cases = value;
-		else if (!strcmp(argv[i], "--seconds"))
-			seconds = value;
-		else if (!strcmp(argv[i], "--case"))
-			only = value;
-		else if (!strcmp(argv[i], "--verbose"))
-			verbose = value;
-		else
-			break;
-	}
-	if (i < argc) {
-		fputs("usage: fuzz_guest [--seed N] [--cases N] [--seconds N]\n", stderr);
-		fputs("                  [--case N] [--verbose 1]\n", stderr);
-		return 2;
-	}
+	READ_NUMBERS(argc, argv, { "--seed", &seed }, { "--cases", &cases },
+		     { "--seconds", &seconds }, { "--case", &only }, { "--verbose", &verbose });
 
 	ksft_print_header();
 	ksft_set_plan(1);

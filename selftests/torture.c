@@ -187,24 +187,8 @@ int main(int argc, char **argv)
 	pthread_t thread;
 	int i;
 
-	for (i = 1; i + 1 < argc; i += 2) {
-		u64 value = strtoull(argv[i + 1], NULL, 0);
-
-		if (!strcmp(argv[i], "--seed"))
-			seed = value;
-		else if (!strcmp(argv[i], "--kills"))
-			max_kills = value;
-		else if (!strcmp(argv[i], "--loads"))
-			max_loads = value;
-		else if (!strcmp(argv[i], "--seconds"))
-			seconds = value;
-		else
-			break;
-	}
-	if (i < argc) {
-		fputs("usage: torture [--seed N] [--kills N] [--loads N] [--seconds N]\n", stderr);
-		return 2;
-	}
+	READ_NUMBERS(argc, argv, { "--seed", &seed }, { "--kills", &max_kills },
+		     { "--loads", &max_loads }, { "--seconds", &seconds });
 
 	ksft_print_header();
 	ksft_set_plan(1);

@@ -31,7 +31,7 @@ static const u32 expected[CASES] = {
 };
 
 static struct random rnd;
-static bool verbose;
+static u64 verbose;
 
 /* ---- code: an instruction or a few to each slot, NOPs behind -------------------------- */
 
@@ -668,21 +668,11 @@ static u32 run_case(unsigned int number)
 int main(int argc, char **argv)
 {
 	unsigned int i, wrong = 0;
-	u64 only = ~0ULL;
-	bool print = false;
+	u64 only = ~0ULL, print = 0;
 
 	setlinebuf(stdout);
-
-	for (i = 1; i + 1 < (unsigned int)argc; i += 2) {
-		u64 value = strtoull(argv[i + 1], NULL, 0);
-
-		if (!strcmp(argv[i], "--print"))
-			print = value;
-		else if (!strcmp(argv[i], "--case"))
-			only = value;
-		else if (!strcmp(argv[i], "--verbose"))
-			verbose = value;
-	}
+	READ_NUMBERS(argc, argv, { "--print", &print }, { "--case", &only },
+		     { "--verbose", &verbose });
 	if (!print) {
 		ksft_print_header();
 		ksft_set_plan(1);

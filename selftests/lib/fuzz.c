@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/kcov.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -29,6 +30,35 @@ struct random random_from(u64 seed, u64 stream)
 
 	random.state = next_random(&random) ^ stream * 0xd1342543de82ef95;
 	return random;
+}
+
+static u64 *option_value(const struct number_option *options, const char *name)
+{
+	for (; options->name; options++)
+		if (!strcmp(options->name, name))
+			return options->value;
+	return NULL;
+}
+
+void read_numbers(int argc, char **argv, const struct number_option *options)
+{
+	char *end = "";
+	u64 *value;
+	int i;
+
+	for (i = 1; i + 1 < argc && !*end; i += 2) {
+		value = option_value(options, argv[i]);
+		if (!value)
+			break;
+		*value = strtoull(argv[i + 1], &end, 0);
+	}
+	if (i >= argc && !*end)
+		return;
+	fprintf(stderr, "usage: %s", argv[0]);
+	for (; options->name; options++)
+		fprintf(stderr, " [%s N]", options->name);
+	fputs("\n", stderr);
+	exit(2);
 }
 
 u64 edge(struct random *random)

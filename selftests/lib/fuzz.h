@@ -34,6 +34,17 @@ u64 edge(struct random *random);
 /* The number of an MSR that the module knows, of a neighbour of one, or any */
 u32 interesting_msr(struct random *random);
 
+/* An option of a program's, "--name NUMBER": where to put it; the last has no name */
+struct number_option {
+	const char *name;
+	u64 *value;
+};
+
+/* Take the program's options; with anything else among them it ends, and says what it takes. */
+#define READ_NUMBERS(argc, argv, ...) \
+	read_numbers(argc, argv, (const struct number_option[]){ __VA_ARGS__, { NULL, NULL } })
+void read_numbers(int argc, char **argv, const struct number_option *options);
+
 #define INSTRUCTION_BYTES 15
 
 /*
