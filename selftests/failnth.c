@@ -997,11 +997,21 @@ static void unload(void)
 }
 
 /*
- * What loads modules reports, with a trace, that it has no room for one, and warns when the fields
- * of a tracepoint cannot be described: no fault of the module's. That alone may be in the log, and
- * is left out of it.
+ * What loads modules, or another module when a CPU comes, reports with a trace that it has no room,
+ * and warns when the fields of a tracepoint cannot be described: no fault of this module's. That
+ * alone may be in the log from complaints_begin() on, and is left out of it.
  */
-static bool loader_alone_complains(const int marks[4])
+static void complaints_begin(int marks[4])
+{
+	int i;
+
+	for (i = 0; i < 4; i++)
+		marks[i] = host_log_mark();
+	/* The console's log is judged as well. */
+	write_file("/proc/sys/kernel/printk", "1");
+}
+
+static bool others_alone_complain(const int marks[4])
 {
 	int traces = host_log_count(marks[0], "Call Trace:");
 	int warnings = host_log_count(marks[1], "WARNING: ");
@@ -1009,6 +1019,7 @@ static bool loader_alone_complains(const int marks[4])
 	int rooms = host_log_count(marks[3], "vmalloc error: ");
 
 	printf("# %d times no room, %d warnings, %d traces\n", rooms, warnings, traces);
+	write_file("/proc/sys/kernel/printk", "8");
 	if (warnings != fields || traces != fields + rooms)
 		return false;
 	return !klogctl(SYSLOG_CLEAR, NULL, 0);
@@ -1016,14 +1027,11 @@ static bool loader_alone_complains(const int marks[4])
 
 TEST_F_TIMEOUT(host, load, 3000)
 {
-	int ret, i, marks[4], fd = open("/lib/modules/vmm.ko", O_RDONLY | O_CLOEXEC);
+	int ret, marks[4], fd = open("/lib/modules/vmm.ko", O_RDONLY | O_CLOEXEC);
 	unsigned int nth, failed = 0;
 	bool hit = true;
 
-	for (i = 0; i < 4; i++)
-		marks[i] = host_log_mark();
-	/* The console's log is judged as well. */
-	write_file("/proc/sys/kernel/printk", "1");
+	complaints_begin(marks);
 	unload();
 	for (nth = 1; hit; nth++) {
 		arm(nth);
@@ -1039,8 +1047,7 @@ TEST_F_TIMEOUT(host, load, 3000)
 		}
 	}
 	printf("# %u failures of %u\n", failed, nth - 2);
-	EXPECT_TRUE(loader_alone_complains(marks));
-	write_file("/proc/sys/kernel/printk", "8");
+	EXPECT_TRUE(others_alone_complain(marks));
 	run_once(0);
 	/* With the host's parameters */
 	unload();
@@ -1053,9 +1060,11 @@ TEST_F_TIMEOUT(host, cpu_online, 3000)
 {
 	unsigned int nth, failed = 0;
 	bool hit = true;
+	int marks[4];
 
 	if (host_cpus() < 2)
 		SKIP(return, "needs two CPUs");
+	complaints_begin(marks);
 	for (nth = 1; hit; nth++) {
 		ASSERT_EQ(0, write_file(ONLINE, "0"));
 		arm(nth);
@@ -1064,6 +1073,7 @@ TEST_F_TIMEOUT(host, cpu_online, 3000)
 		run_once(0);
 	}
 	printf("# %u failures of %u\n", failed, nth - 2);
+	EXPECT_TRUE(others_alone_complain(marks));
 	run_once(1);
 }
 
