@@ -23,6 +23,9 @@
 
 #define FRESH_PAGES		2048
 
+/* Guests that are measured for what their memory costs have so much of it from GUEST_FRESH on. */
+#define MOST_MEMORY		(256ull << 20)
+
 /* Where the host has huge pages: the first holds what the guest needs, the others are touched. */
 #define HUGE_BYTES		0x200000
 #define HUGE_PAGES		8
@@ -65,7 +68,8 @@ struct machine;
  * @settle: have the guest take the answer to the last access, and no further instruction
  * @interrupt: send the vCPU an MSI; from another thread
  * @log: begin or end a log of writes to the memory
- * @get_log: copy it out, and clear it; @pages there are. Return: how many were written
+ * @get_log: copy it out, and clear it; @pages there are. Return: a bit for each, set where it
+ *           was written to; good until the next call
  * @slot: add or delete another piece of guest-physical memory at GUEST_SLOT
  * @tables: bytes in the second-level tables of @n VMs; or of all that there are, where
  *          the API does not tell
@@ -82,7 +86,7 @@ struct bed {
 	void (*settle)(struct machine *m);
 	void (*interrupt)(struct machine *m, uint8_t vector);
 	void (*log)(struct machine *m, bool on);
-	unsigned int (*get_log)(struct machine *m, unsigned int pages);
+	const uint64_t *(*get_log)(struct machine *m, unsigned int pages);
 	void (*slot)(struct machine *m, void *memory, size_t bytes, bool there);
 	long long (*tables)(struct machine **m, int n);
 	void (*destroy)(struct machine *m);
@@ -94,7 +98,7 @@ extern const struct bed kvm_bed;
 /* guest.S: routines of the guest, by their address there */
 extern const char guest_start[], guest_end[];
 extern const char guest_cpuid[], guest_out[], guest_mmio[], guest_vmcall[],
-	guest_vmmcall[], guest_msr_write[], guest_halt[], guest_touch[];
+	guest_vmmcall[], guest_msr_write[], guest_halt[], guest_touch[], guest_stride[];
 
 #define GUEST_ADDRESS(routine)	(GUEST_CODE + ((routine) - guest_start))
 

@@ -12,6 +12,11 @@
 
 #include "bed.h"
 
+/* 64 and 256 MiB; 1, 10 and 100 percent; begin, get, end */
+#define NR_SIZES	2
+#define NR_SHARES	3
+#define NR_LOG_STEPS	3
+
 enum row {
 	ROW_CPUID,
 	ROW_OUT,
@@ -28,8 +33,18 @@ enum row {
 	ROW_SLOT,
 	ROW_VM_CREATE,
 	ROW_VM_DESTROY,
+	NR_OPERATIONS,
+	/* What a guest's memory costs, by its size and how much of it the guest writes to */
+	ROW_MEMORY = NR_OPERATIONS,
+	ROW_DESTROY = ROW_MEMORY + NR_SIZES * NR_SHARES * NR_LOG_STEPS,
+	ROW_RESET,
+	ROW_BYTES_4K = ROW_RESET + NR_SHARES,
+	ROW_BYTES_2M,
 	NR_ROWS
 };
+
+#define ROW_LOG(size, share, step) \
+	(ROW_MEMORY + ((size) * NR_SHARES + (share)) * NR_LOG_STEPS + (step))
 
 #define NO_FIGURE	(-1.0)
 
@@ -40,7 +55,7 @@ struct figures {
 };
 
 /* Of a log of writes to a guest's memory */
-#define LOG_WORDS	((GUEST_BYTES / 4096 + 63) / 64)
+#define LOG_WORDS	(((GUEST_FRESH + MOST_MEMORY) / 4096 + 63) / 64)
 
 static inline unsigned int count_bits(const uint64_t *bitmap, unsigned int bits)
 {
@@ -76,6 +91,17 @@ bool is_typical(const struct counts *counts, const struct exit_counts *exit);
 
 /* rows.c, floor.c: measure everything; @figures is filled in as it goes */
 void measure_bed(const struct bed *bed, struct figures *figures);
+/* memory.c: the same for the rows from ROW_MEMORY on */
+void measure_memory(const struct bed *bed, struct figures *figures);
+void measure_memory_floors(struct figures *figures);
+
+/* rows.c: a guest's memory, of which nothing but page tables, GDT and code has been touched */
+void *guest_memory(size_t bytes);
+void *huge_guest_memory(size_t bytes);
+/* Have it write to each page of some, or to one in @stride. Return: what that takes */
+double touch_pages(const struct bed *bed, struct machine *m, uint64_t pages, uint64_t gpa);
+double touch_some(const struct bed *bed, struct machine *m, uint64_t pages, unsigned int stride);
+
 /* With the module that counts: the rows that consist of exits */
 void measure_counts(const struct bed *bed, struct counts *counts);
 void measure_floors(struct figures *figures);

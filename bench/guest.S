@@ -132,6 +132,19 @@ guest_touch:
 	jnz	guest_touch
 	jmp	done
 
+/* RDI: how many pages, and in bits 63:32 of how many each time one; RSI: address of the first */
+	.globl	guest_stride
+guest_stride:
+	mov	%rdi, %rax
+	shr	$32, %rax
+	shl	$12, %rax
+	mov	%edi, %edi
+1:	movb	$1, (%rsi)
+	add	%rax, %rsi
+	dec	%rdi
+	jnz	1b
+	jmp	done
+
 	.globl	guest_end
 guest_end:
 

@@ -154,13 +154,13 @@ static void kvm_log(struct machine *m, bool on)
 	set_region(m, &m->region);
 }
 
-static unsigned int kvm_get_log(struct machine *m, unsigned int pages)
+static const uint64_t *kvm_get_log(struct machine *m, unsigned int pages)
 {
-	uint64_t bitmap[LOG_WORDS] = { 0 };
+	static uint64_t bitmap[LOG_WORDS];
 	struct kvm_dirty_log log = { .dirty_bitmap = bitmap };
 
 	check(!ioctl(m->vm, KVM_GET_DIRTY_LOG, &log), "KVM_GET_DIRTY_LOG");
-	return count_bits(bitmap, pages);
+	return bitmap;
 }
 
 static void kvm_slot(struct machine *m, void *memory, size_t bytes, bool there)

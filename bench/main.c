@@ -47,7 +47,25 @@ static const struct row_info {
 	[ROW_SLOT] = { "slot", { 0.50, 0.50 }, true, "add a slot, and delete it" },
 	[ROW_VM_CREATE] = { "vm_create", { 0.50, 0.50 }, true, "first call to first exit" },
 	[ROW_VM_DESTROY] = { "vm_destroy", { 0.50, 0.50 }, true, "close, with 512 pages mapped" },
+
+#define LOG_ROW(size, share, step, name, what) \
+	[ROW_LOG(size, share, step)] = { name, { 0.50, 0.50 }, true, what }
+#define LOG_ROWS(size, mib, share, percent) \
+	LOG_ROW(size, share, 0, "on_" mib "_" percent, "begin a log of " mib " MiB"), \
+	LOG_ROW(size, share, 1, "get_" mib "_" percent, "get it, " percent "% written to"), \
+	LOG_ROW(size, share, 2, "off_" mib "_" percent, "end it")
+	LOG_ROWS(0, "64", 0, "1"), LOG_ROWS(0, "64", 1, "10"), LOG_ROWS(0, "64", 2, "100"),
+	LOG_ROWS(1, "256", 0, "1"), LOG_ROWS(1, "256", 1, "10"), LOG_ROWS(1, "256", 2, "100"),
+	[ROW_DESTROY] = { "destroy_256", { 0.50, 0.50 }, true, "close, with 256 MiB mapped" },
+	[ROW_RESET + 0] = { "reset_1", { 0.50, 0.50 }, true, "put 1% of 64 MiB back; per page" },
+	[ROW_RESET + 1] = { "reset_10", { 0.50, 0.50 }, true, "10% (aim, too: under 1500)" },
+	[ROW_RESET + 2] = { "reset_100", { 0.50, 0.50 }, true, "all of it" },
+	[ROW_BYTES_4K] = { "bytes_4k", { 0.50, 0.50 }, true, "bytes of the kernel's for that VM" },
+	[ROW_BYTES_2M] = { "bytes_2m", { 0.50, 0.50 }, true, "in pages of 2 MiB" },
 };
+
+/* Which rows are measured: the operations, or those about memory */
+static int first_row, last_row = NR_OPERATIONS;
 
 /* Put there by runner/bench */
 #define COUNTING_MODULE		"/lib/modules/vmm-count.ko"
@@ -105,7 +123,7 @@ static void print_rows(const struct results *r)
 
 	printf("%-10s %10s %10s %10s %8s   %-19s %s\n", "", "vmm", "kvm", "floor", "vmm/kvm",
 	       "share, aim", "what");
-	for (i = 0; i < NR_ROWS; i++) {
+	for (i = first_row; i < last_row; i++) {
 		char aim[64] = "no figure";
 
 		printf("%-10s", rows[i].name);
@@ -220,6 +238,8 @@ static void print_text(const struct results *r)
 		fputs(amd_note, stdout);
 	printf("\n");
 	print_counts(&r->counts);
+	if (first_row)
+		return;
 	printf("kernel memory of an idle VM with one vCPU, beyond its page tables, bytes:");
 	print_number(r->vmm.vm_bytes, 0);
 	printf(" (aim: under %d, %s); KVM:", VM_BYTES_AIM,
@@ -268,10 +288,10 @@ static void print_json(const struct results *r)
 	uname(&uts);
 	printf("{\"vendor\":\"%s\",\"host_kernel\":\"%s\",\"unit\":\"instructions\",\"results\":[",
 	       on_intel() ? "intel" : "amd", uts.release);
-	for (i = 0; i < NR_ROWS; i++) {
+	for (i = first_row; i < last_row; i++) {
 		bool all = has_figures(r, i);
 
-		printf("%s\n{\"name\":\"%s\",", i ? "," : "", rows[i].name);
+		printf("%s\n{\"name\":\"%s\",", i > first_row ? "," : "", rows[i].name);
 		json_number("vmm", r->vmm.row[i], "%.1f");
 		printf(",");
 		json_number("kvm", r->kvm.row[i], "%.1f");
@@ -330,10 +350,14 @@ static void measure(const struct bed *bed, struct figures *figures, struct count
 	if (!pid) {
 		if (counts)
 			measure_counts(bed, counts);
+		else if (bed && first_row)
+			measure_memory(bed, figures);
 		else if (bed)
 			measure_bed(bed, figures);
 		else
 			measure_floors(figures);
+		if (!bed && first_row)
+			measure_memory_floors(figures);
 		_exit(0);
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
@@ -345,8 +369,9 @@ static void measure(const struct bed *bed, struct figures *figures, struct count
 static void usage(FILE *to)
 {
 	fprintf(to,
-		"vmm-bench [--format text|json] [--no-boot]\n"
-		"Measures operations of a VM with vmm.ko and with KVM, loading each in turn.\n"
+		"vmm-bench [--format text|json] [--no-boot|--memory]\n"
+		"Measures operations of a VM with vmm.ko and with KVM, loading each in turn;\n"
+		"or what their memory costs.\n"
 		"Exit status: 0 if every row has all its figures.\n");
 }
 
@@ -355,6 +380,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "format", required_argument, NULL, 'f' },
 		{ "no-boot", no_argument, NULL, 'b' },
+		{ "memory", no_argument, NULL, 'm' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL }
 	};
@@ -373,6 +399,11 @@ int main(int argc, char **argv)
 			break;
 		case 'b':
 			boot = false;
+			break;
+		case 'm':
+			boot = false;
+			first_row = ROW_MEMORY;
+			last_row = NR_ROWS;
 			break;
 		case 'h':
 			usage(stdout);
@@ -402,7 +433,7 @@ int main(int argc, char **argv)
 			measure_boot(&r->boot);
 		unload_modules(&vmm_bed);
 	}
-	if (load_counting_module(COUNTING_MODULE)) {
+	if (!first_row && load_counting_module(COUNTING_MODULE)) {
 		measure(&vmm_bed, NULL, &r->counts);
 		unload_modules(&vmm_bed);
 	}
@@ -411,7 +442,7 @@ int main(int argc, char **argv)
 		print_json(r);
 	else
 		print_text(r);
-	for (i = 0; i < NR_ROWS; i++)
+	for (i = first_row; i < last_row; i++)
 		complete = complete && has_figures(r, i);
 	return complete && (!boot || r->boot.done) ? 0 : 1;
 }

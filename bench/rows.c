@@ -42,9 +42,14 @@ static void *furnish(void *memory)
 	return memory;
 }
 
-static void *guest_memory(size_t bytes)
+void *guest_memory(size_t bytes)
 {
 	return furnish(fresh_memory(bytes));
+}
+
+void *huge_guest_memory(size_t bytes)
+{
+	return furnish(fresh_huge_memory(bytes));
 }
 
 /* A loop in the guest that never leaves it: the difference of a long and a short one */
@@ -134,15 +139,25 @@ static double hlt_wake(const struct bed *bed, struct machine *m, void *memory)
 	return median(values);
 }
 
-/* Write to pages of 4 KiB, one after the other. Return: what it takes */
-static double touch(const struct bed *bed, struct machine *m, uint64_t pages, uint64_t gpa)
+static double run_once(const struct bed *bed, struct machine *m, const char *routine,
+		       uint64_t rdi, uint64_t rsi)
 {
 	uint64_t start;
 
-	bed->start(m, GUEST_ADDRESS(guest_touch), pages, gpa);
+	bed->start(m, GUEST_ADDRESS(routine), rdi, rsi);
 	start = now();
 	bed->run(m, 1);
 	return now() - start;
+}
+
+double touch_pages(const struct bed *bed, struct machine *m, uint64_t pages, uint64_t gpa)
+{
+	return run_once(bed, m, guest_touch, pages, gpa);
+}
+
+double touch_some(const struct bed *bed, struct machine *m, uint64_t pages, unsigned int stride)
+{
+	return run_once(bed, m, guest_stride, pages / stride | (uint64_t)stride << 32, GUEST_FRESH);
 }
 
 /* Pages that neither the guest nor the process has touched, in a VM that is new each time */
@@ -156,8 +171,8 @@ static double fault_4k(const struct bed *bed)
 	for (i = 0; i < REPEAT; i++) {
 		memory = guest_memory(GUEST_BYTES);
 		m = bed->create(memory, GUEST_BYTES);
-		touch(bed, m, 1, GUEST_DATA);
-		values[i] = touch(bed, m, FRESH_PAGES, GUEST_FRESH) / FRESH_PAGES;
+		touch_pages(bed, m, 1, GUEST_DATA);
+		values[i] = touch_pages(bed, m, FRESH_PAGES, GUEST_FRESH) / FRESH_PAGES;
 		bed->destroy(m);
 		drop_memory(memory, GUEST_BYTES);
 	}
@@ -176,13 +191,13 @@ static double fault_2m(const struct bed *bed)
 	void *memory;
 	int i;
 
-	memory = furnish(fresh_huge_memory(GUEST_HUGE_BYTES));
+	memory = huge_guest_memory(GUEST_HUGE_BYTES);
 	memset(at(memory, GUEST_FRESH), 1, HUGE_PAGES * HUGE_BYTES);
 	for (i = 0; i < REPEAT; i++) {
 		m = bed->create(memory, GUEST_HUGE_BYTES);
-		touch(bed, m, 1, GUEST_DATA);
-		first = touch(bed, m, pages, GUEST_FRESH);
-		values[i] = (first - touch(bed, m, pages, GUEST_FRESH)) / HUGE_PAGES;
+		touch_pages(bed, m, 1, GUEST_DATA);
+		first = touch_pages(bed, m, pages, GUEST_FRESH);
+		values[i] = (first - touch_pages(bed, m, pages, GUEST_FRESH)) / HUGE_PAGES;
 		bed->destroy(m);
 	}
 	drop_memory(memory, GUEST_HUGE_BYTES);
@@ -195,25 +210,27 @@ static void dirty_log(const struct bed *bed, struct figures *figures)
 	double on[REPEAT], off[REPEAT], get[REPEAT], write[REPEAT];
 	void *memory = guest_memory(GUEST_BYTES);
 	struct machine *m = bed->create(memory, GUEST_BYTES);
+	const uint64_t *log;
 	struct span span;
 	unsigned int got;
 	int i;
 
-	touch(bed, m, FRESH_PAGES, GUEST_FRESH);
+	touch_pages(bed, m, FRESH_PAGES, GUEST_FRESH);
 	for (i = 0; i < REPEAT; i++) {
 		span_begin(&span);
 		bed->log(m, true);
 		on[i] = span_end(&span, NULL);
-		write[i] = touch(bed, m, FRESH_PAGES, GUEST_FRESH) / FRESH_PAGES;
+		write[i] = touch_pages(bed, m, FRESH_PAGES, GUEST_FRESH) / FRESH_PAGES;
 		span_begin(&span);
-		got = bed->get_log(m, GUEST_BYTES / 4096);
+		log = bed->get_log(m, GUEST_BYTES / 4096);
 		get[i] = span_end(&span, NULL);
+		got = count_bits(log, GUEST_BYTES / 4096);
 		if (got < FRESH_PAGES)
 			die("%s: %u pages of %u are in the log", bed->name, got, FRESH_PAGES);
 		span_begin(&span);
 		bed->log(m, false);
 		off[i] = span_end(&span, NULL);
-		touch(bed, m, FRESH_PAGES, GUEST_FRESH);
+		touch_pages(bed, m, FRESH_PAGES, GUEST_FRESH);
 	}
 	figures->row[ROW_LOG_ON] = median(on);
 	figures->row[ROW_LOG_WRITE] = median(write);

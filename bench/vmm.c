@@ -144,9 +144,9 @@ static void vmm_log(struct machine *m, bool on)
 	set_memory(m, &m->slot);
 }
 
-static unsigned int vmm_get_log(struct machine *m, unsigned int pages)
+static const uint64_t *vmm_get_log(struct machine *m, unsigned int pages)
 {
-	uint64_t bitmap[LOG_WORDS] = { 0 };
+	static uint64_t bitmap[LOG_WORDS];
 	struct vmm_dirty log = {
 		.size = sizeof(log),
 		.flags = VMM_DIRTY_CLEAR,
@@ -155,7 +155,7 @@ static unsigned int vmm_get_log(struct machine *m, unsigned int pages)
 	};
 
 	check(!ioctl(m->vm, VMM_GET_DIRTY, &log), "VMM_GET_DIRTY");
-	return count_bits(bitmap, pages);
+	return bitmap;
 }
 
 static void vmm_slot(struct machine *m, void *memory, size_t bytes, bool there)
