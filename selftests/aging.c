@@ -19,6 +19,7 @@
 #define GROUP	"/sys/fs/cgroup/aging"
 #define HOT	64
 #define COLD	768
+#define BATCH	64		/* more pages than a CPU's batch has */
 
 static u32 left_of(u8 *mem, u32 first, u32 count)
 {
@@ -120,19 +121,20 @@ TEST_F(aging, used_pages_stay)
 #define SCHEME	CONTEXT "schemes/0/"
 #define ALL	"4294967295"
 
+static void damon_word(const char *file, const char *word)
+{
+	int ret = write_file(file, word);
+
+	if (ret)
+		fail("%s: %s: %s", file, word, strerror(-ret));
+}
+
 static void damon(const char *file, u64 value)
 {
 	char text[32];
 
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	if (write_file(file, text))
-		fail("%s", file);
-}
-
-static void damon_word(const char *file, const char *word)
-{
-	if (write_file(file, word))
-		fail("%s: %s", file, word);
+	damon_word(file, text);
 }
 
 /* Have the host look every 20 ms which pages of two ranges, of @mem and behind it, are used. */
@@ -142,6 +144,8 @@ static void watch_ranges(u8 *mem)
 	char file[128];
 	u32 i;
 
+	/* Newer kernels watch all memory from their start, and nobody else may meanwhile. */
+	write_file("/sys/module/damon_stat/parameters/enabled", "N");
 	damon(DAMON "nr_kdamonds", 1);
 	damon(DAMON "0/contexts/nr_contexts", 1);
 	damon_word(CONTEXT "operations", "fvaddr");
@@ -193,7 +197,10 @@ static long accesses(const u8 *from, const u8 *to)
 	return sum;
 }
 
-/* The guest's accesses are in its own tables alone: the host asks the module for them. */
+/*
+ * The guest's accesses are in its own tables alone: the host asks the module for them. It cannot
+ * make pages old that wait in a CPU's batch for the LRU lists: others come after those that count.
+ */
 TEST_F(aging, used_pages_look_used)
 {
 	u8 *mem = self->mem;
@@ -202,7 +209,9 @@ TEST_F(aging, used_pages_look_used)
 
 	if (access(DAMON, F_OK))
 		SKIP(return, "no DAMON here");
+	ASSERT_EQ(0, pin_to_cpu(0));
 	write_numbers(self->vcpu);
+	memset(map_memory(BATCH * PAGE), 1, BATCH * PAGE);
 	watch_ranges(mem);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, wait_for_result, &done));
 	while (!__atomic_load_n(&done, __ATOMIC_ACQUIRE))
