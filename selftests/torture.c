@@ -36,7 +36,7 @@ static struct random rnd;
 #define SLOT_GPA	(16 * MIB)
 #define SLOT_BYTES	(1 * MIB)
 
-/* Writes to the slot that comes and goes, exits now and then, sleeps where a timer is left to it */
+/* Writes to the slot that comes and goes, and exits now and then */
 GUEST_CODE(busy, 64,
 	   "1: inc %rbx; mov %rbx, %rdi; shl $12, %rdi; and $0xff000, %edi\n"
 	   "mov %rbx, 0x1000000(%rdi)\n"
@@ -65,8 +65,6 @@ static void victim(u64 seed, u64 number)
 	u64 bits[SLOT_BYTES / PAGE / 64];
 	pthread_t thread;
 
-	/* A call fails because it is killed: it tells all of that, or nothing. */
-	setlinebuf(stderr);
 	dirty.bitmap = (uintptr_t)bits;
 	for (i = 0; i < vcpus; i++) {
 		struct vcpu *vcpu = vcpu_create(vm, i);
@@ -190,6 +188,8 @@ int main(int argc, char **argv)
 	READ_NUMBERS(argc, argv, { "--seed", &seed }, { "--kills", &max_kills },
 		     { "--loads", &max_loads }, { "--seconds", &seconds });
 
+	/* A victim whose call fails because it is killed tells all of that, or nothing. */
+	setlinebuf(stderr);
 	ksft_print_header();
 	ksft_set_plan(1);
 	rnd = random_from(seed, 0);
