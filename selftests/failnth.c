@@ -84,14 +84,14 @@ static bool prepare_faults(void)
 	fail_nth = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
 	if (fail_nth < 0)
 		return false;
-	write_file(CONSOLE_LEVEL, "1");
 	/* Also what may sleep, of any order; without a word in the log, which is judged. */
 	return !write_file(FAULTS "failslab/ignore-gfp-wait", "N") &&
 	       !write_file(FAULTS "fail_page_alloc/ignore-gfp-wait", "N") &&
 	       !write_file(FAULTS "fail_page_alloc/min-order", "0") &&
 	       !write_file(FAULTS "failslab/verbose", "0") &&
 	       !write_file(FAULTS "fail_page_alloc/verbose", "0") &&
-	       !write_file(FAULTS "fail_usercopy/verbose", "0");
+	       !write_file(FAULTS "fail_usercopy/verbose", "0") &&
+	       !write_file(CONSOLE_LEVEL, "1");
 }
 
 static void no_more_faults(void)
