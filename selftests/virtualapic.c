@@ -166,6 +166,17 @@ TEST_F(virtualapic, task_priority)
 	EXPECT_EQ(0x40, rd(v, PPR));
 }
 
+/* While interrupts are closed none is delivered, whatever interrupts the host. */
+TEST_F(virtualapic, closed)
+{
+	struct vcpu *v = self->v;
+
+	wr(v, SELF_IPI, 0x60);
+	EXPECT_STREQ("", remote_spin(v, 2000000));
+	EXPECT_STREQ("60", remote_take(v));
+	wr(v, EOI, 0);
+}
+
 /* The end of a level-triggered interrupt is heard of, that of an edge is not. */
 TEST_F(virtualapic, end_of_level)
 {

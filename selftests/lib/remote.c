@@ -15,7 +15,7 @@ enum {
 	OP_DONE, OP_OUT8, OP_OUT16, OP_OUT32, OP_IN8, OP_IN16, OP_IN32,
 	OP_WRITE8, OP_WRITE16, OP_WRITE32, OP_WRITE64,
 	OP_READ8, OP_READ16, OP_READ32, OP_READ64,
-	OP_WRMSR, OP_RDMSR, OP_WRITE_CR8, OP_READ_CR8, OP_RDTSC, OP_TAKE, OP_WAIT, OP_INT,
+	OP_WRMSR, OP_RDMSR, OP_WRITE_CR8, OP_READ_CR8, OP_RDTSC, OP_TAKE, OP_WAIT, OP_INT, OP_SPIN,
 	NR_OPS
 };
 
@@ -63,7 +63,8 @@ GUEST_CODE(remote_code, 64,
 	   OP("rdtsc; shl $32, %rdx; or %rdx, %rax\n")
 	   OP("sti; nop; nop; cli\n")
 	   OP("sti; hlt; cli\n")
-	   OP("int $0x30\n"));
+	   OP("int $0x30\n")
+	   OP("mov %esi, %ecx; 2: cli; loop 2b\n"));
 
 extern const u8 remote_skip[];
 
@@ -265,6 +266,12 @@ const char *remote_take(struct vcpu *vcpu)
 const char *remote_wait(struct vcpu *vcpu)
 {
 	run(vcpu, OP_WAIT, 0, 0);
+	return taken;
+}
+
+const char *remote_spin(struct vcpu *vcpu, u32 rounds)
+{
+	run(vcpu, OP_SPIN, 0, rounds);
 	return taken;
 }
 

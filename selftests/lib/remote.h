@@ -53,6 +53,11 @@ u64 remote_rdtsc(struct vcpu *vcpu);
 const char *remote_take(struct vcpu *vcpu);
 /* The same, but sleep in HLT until one comes. */
 const char *remote_wait(struct vcpu *vcpu);
+/*
+ * The same, but stay busy for so many rounds of a loop with interrupts off. The loop closes them
+ * over and over, where a processor may look again at what is pending.
+ */
+const char *remote_spin(struct vcpu *vcpu, u32 rounds);
 
 /* The vectors that came in the last call of any kind. */
 const char *remote_taken(void);

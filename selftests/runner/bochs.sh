@@ -40,7 +40,7 @@ bochs_check()
 		command -v "$f" >/dev/null ||
 			die 126 "no $f; run selftests/runner/setup"
 	done
-	for f in "$BUILD"/runner/{bochs-image,nosrand.so}; do
+	for f in "$BUILD"/runner/{bochs-image,nosrand.so,virtual-interrupt.so}; do
 		[ -e "$f" ] || die 126 "no $f; run: make runner"
 	done
 }
@@ -114,7 +114,8 @@ bochs_start()
 		fi
 	done
 	# Again: a change of name space, as a user, forgets it.
-	start+=(setpriv --pdeathsig KILL env LD_PRELOAD="$BUILD/runner/nosrand.so"
+	start+=(setpriv --pdeathsig KILL env
+		LD_PRELOAD="$BUILD/runner/nosrand.so:$BUILD/runner/virtual-interrupt.so"
 		bochs-bin -q -f "$tmp/bochsrc" -rc "$tmp/debugger")
 	# IA32_MISC_ENABLE, without which the kernel does not use string
 	# instructions to copy.

@@ -13,22 +13,16 @@
  * does, so that nothing is missing when the function returns at once.
  */
 #include <dlfcn.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
-#define PAGE_SIZE	4096UL
+#include "patch-code.h"
+
 #define RET		0xc3
 
 __attribute__((constructor)) static void return_at_once(void)
 {
-	unsigned char *function = dlsym(RTLD_DEFAULT, "cpu_clear_ignne");
-	void *page = (void *)((uintptr_t)function & ~(PAGE_SIZE - 1));
+	void *function = dlsym(RTLD_DEFAULT, "cpu_clear_ignne");
 
-	if (!function || mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE)) {
+	if (!function || patch_code(function, &(unsigned char){ RET }, 1))
 		fputs("ignne: QEMU keeps its data race in cpu_clear_ignne()\n", stderr);
-		return;
-	}
-	*function = RET;
-	mprotect(page, PAGE_SIZE, PROT_READ | PROT_EXEC);
 }
