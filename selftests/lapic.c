@@ -536,6 +536,21 @@ TEST_F(lapic, cr8_threshold)
 	run_done(v);
 }
 
+/* Writes while an interrupt waits that both values let through, and others */
+TEST_F(lapic, cr8_while_closed)
+{
+	u64 values[] = { 0, 4, 15, 9, 8, 0 };
+	struct vcpu *v = self->v;
+	int i;
+
+	EXPECT_EQ(1, send_msi(self->vm, 0, 0x95));
+	for (i = 0; i < 6; i++) {
+		EXPECT_TRUE(remote_write_cr8(v, values[i]));
+		EXPECT_EQ(values[i], remote_read_cr8(v));
+	}
+	EXPECT_STREQ("95", remote_take(v));
+}
+
 /* ---- edges, levels, EOI ------------------------------------------------------------- */
 
 TEST_F(lapic, edge_and_level)

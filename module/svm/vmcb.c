@@ -147,6 +147,17 @@ void svm_cancel_inject(struct vcpu *vcpu)
 }
 
 /*
+ * Each write to CR8 leaves while an interrupt waits for a lower one; and while one waits for its
+ * window, where no processor needs it: QEMU (7.2) ends itself at a write with V_IRQ set.
+ */
+static void update_cr8_intercept(struct vcpu *vcpu)
+{
+	bool waits = vcpu->tpr_threshold || (to_svm(vcpu)->window & HW_WINDOW_INTERRUPT);
+
+	vmcb_set_intercept(to_svm(vcpu)->vmcb, INTERCEPT_CR_WRITE + 8, waits);
+}
+
+/*
  * VINTR: a virtual interrupt that is never delivered, as its own intercept comes first, tells when
  * the guest could take one (15.21.4). Its priority does not matter here.
  */
@@ -161,12 +172,13 @@ void svm_request_window(struct vcpu *vcpu, unsigned int mask)
 	if (mask & HW_WINDOW_INTERRUPT)
 		control->int_ctl |= V_IRQ | V_IGN_TPR;
 	vmcb_dirty(svm->vmcb, CLEAN_TPR);
+	update_cr8_intercept(vcpu);
 }
 
-/* Each write to CR8 leaves while an interrupt waits for a lower one. */
+/* @cr8 is vcpu->tpr_threshold already. */
 void svm_set_tpr_threshold(struct vcpu *vcpu, u8 cr8)
 {
-	vmcb_set_intercept(to_svm(vcpu)->vmcb, INTERCEPT_CR_WRITE + 8, cr8);
+	update_cr8_intercept(vcpu);
 }
 
 u8 svm_get_cr8(struct vcpu *vcpu)
