@@ -5,7 +5,7 @@
  * are, and the CPU that this runs on, for what the instructions do.
  */
 /* also: amd-sanitized */
-/* not: intel-smp it uses no module, and one CPU shows what there is to see */
+/* not: intel-* it uses no module, and one CPU shows what there is to see */
 #include "kshim.h"
 
 #include <stdio.h>
