@@ -15,7 +15,7 @@ boot()
 {
 	timeout -s QUIT $((${TEST_SECONDS:-120} - 20)) vmmctl run --stats --memory 256M \
 		--kernel /guest/vmlinuz --initrd /guest/initrd \
-		--append "console=ttyS0 panic=-1" >"$log" 2>&1 </dev/null
+		--append "console=ttyS0 panic=-1 $guest_words" >"$log" 2>&1 </dev/null
 }
 
 has()

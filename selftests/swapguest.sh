@@ -6,7 +6,7 @@
 #
 # hosts: smp
 # not: intel-smp it takes six minutes there; hosts with other kernels have it
-# timeout: 120
+# timeout: 180
 
 . /selftests/check.sh
 log=/tmp/swapguest.$$
@@ -30,7 +30,7 @@ boot()
 {
 	sh -c 'echo 0 >$0/cgroup.procs && exec "$@"' $group \
 		vmmctl run --memory 192M --kernel /guest/vmlinuz --initrd /guest/initrd \
-		--append "console=ttyS0 panic=-1 checksum=100" >"$log" 2>&1 </dev/null
+		--append "console=ttyS0 panic=-1 checksum=100 $guest_words" >"$log" 2>&1 </dev/null
 }
 
 right()
