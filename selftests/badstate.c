@@ -372,7 +372,8 @@ TEST_F(badstate, random)
 	pthread_join(thread, NULL);
 	TH_LOG("%d of %d states taken", taken, round);
 	EXPECT_GT(taken, 100);
-	vcpu_set_mode(vcpu, MODE_LONG);
+	/* Some of them have written where this is. */
+	vcpu_load(vcpu, MODE_LONG, counting);
 	vcpu->state = good;
 	vcpu_set(vcpu, VMM_STATE_SYNC | VMM_STATE_PENDING);
 	vcpu_run(vcpu);		/* a kick may be left over */
