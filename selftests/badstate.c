@@ -3,6 +3,7 @@
  * State that no CPU can have: each has its errno or its words, nothing
  * changes, and the host's log says nothing.
  */
+/* also: intel-debug */
 #include <pthread.h>
 
 #include "kselftest_harness.h"

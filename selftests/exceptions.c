@@ -3,6 +3,7 @@
  * Exceptions: those that a guest causes, those that a VMM injects, faults on
  * the way to a handler, double faults and shutdown.
  */
+/* also: intel-debug */
 /* hosts: smp 6.12 */
 #include <signal.h>
 #include <sys/mman.h>

@@ -3,7 +3,7 @@
 #
 # The example VMM of 40 lines: it says hello from its guest.
 #
-# also: amd-sanitized
+# also: amd-sanitized intel-debug
 
 . /selftests/check.sh
 notes=/tmp/out

@@ -4,7 +4,7 @@
  * registers: MSRs, XCR0, PKRU, debug registers, FPU and vector registers,
  * segment bases and selectors.
  */
-/* also: intel-haswell amd-trinity_apu */
+/* also: intel-haswell intel-debug amd-trinity_apu */
 /* hosts: smp 6.12 */
 #include <asm/prctl.h>
 #include <linux/hw_breakpoint.h>

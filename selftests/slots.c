@@ -2,7 +2,7 @@
 /*
  * Slots: as many and as large as there can be, and changed while vCPUs look at them.
  */
-/* also: intel-sandy_bridge */
+/* also: intel-sandy_bridge intel-debug */
 /* hosts: smp 6.12 */
 #include <pthread.h>
 #include <stdlib.h>

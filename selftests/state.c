@@ -3,7 +3,7 @@
  * The registers of a CPU: by state groups there and back, by instructions
  * with every check of the manuals, and after a reset.
  */
-/* also: intel-plain */
+/* also: intel-plain intel-debug */
 #include "insn.h"
 #include "kselftest_harness.h"
 #include "vmmtest.h"

@@ -3,7 +3,7 @@
  * x2APIC registers that a processor may serve by itself: that it does where GET_INFO says so, and
  * that a guest and its VMM see the same either way.
  */
-/* also: intel-plain */
+/* also: intel-plain intel-debug */
 #include "kselftest_harness.h"
 #include "remote.h"
 

@@ -46,11 +46,12 @@ static void (*acknowledge)(void *cpu);
 static void acknowledge_unmasked(void *cpu)
 {
 	unsigned int *pending = (unsigned int *)((char *)cpu + PENDING);
-	unsigned int masked = *pending & *(unsigned int *)((char *)cpu + MASKED) & VIRTUAL_INTERRUPT;
+	unsigned int *masked = (unsigned int *)((char *)cpu + MASKED);
+	unsigned int waits = *pending & *masked & VIRTUAL_INTERRUPT;
 
-	*pending &= ~masked;
+	*pending &= ~waits;
 	acknowledge(cpu);
-	*pending |= masked;
+	*pending |= waits;
 }
 
 /* jmp *0(%rip), and where to */
