@@ -6,10 +6,13 @@
 
 qemu_check()
 {
+	local f
+
 	command -v qemu-system-x86_64 >/dev/null ||
 		die 126 "no qemu-system-x86_64; run selftests/runner/setup"
-	[ -e "$BUILD/runner/ignne.so" ] ||
-		die 126 "no $BUILD/runner/ignne.so; run: make runner"
+	for f in "$BUILD"/runner/{ignne,injected-once}.so; do
+		[ -e "$f" ] || die 126 "no $f; run: make runner"
+	done
 }
 
 # qemu_has_accel VENDOR
@@ -32,7 +35,8 @@ qemu_start()
 		-kernel "$vmlinuz" -initrd "$initrd" -append "$append"
 	)
 
-	setpriv --pdeathsig KILL env LD_PRELOAD="$BUILD/runner/ignne.so" \
+	setpriv --pdeathsig KILL env \
+		LD_PRELOAD="$BUILD/runner/ignne.so:$BUILD/runner/injected-once.so" \
 		qemu-system-x86_64 "${args[@]}" "$@" \
 		<&"$chan_in" >&"$chan_out" 2>"$tmp/emulator.err" &
 	host_pid=$!
