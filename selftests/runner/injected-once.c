@@ -12,8 +12,6 @@
 
 #include "patch-code.h"
 
-#define JUMP_LENGTH	14
-
 static void (*do_interrupt_all)(void *cpu, int vector, int is_int, int error, unsigned long next_ip,
 				int is_hw);
 /* Of QEMU's structures, as its own instructions have them */
@@ -33,8 +31,7 @@ __attribute__((constructor)) static void take_over(void)
 	unsigned char *hardirq = dlsym(RTLD_DEFAULT, "do_interrupt_x86_hardirq");
 	/* sub $8, %rsp; movl $-1, exception_index(%rdi) */
 	unsigned char *noexc = dlsym(RTLD_DEFAULT, "cpu_loop_exit_noexc");
-	unsigned char jump[JUMP_LENGTH] = { 0xff, 0x25 };	/* jmp *0(%rip), and where to */
-	void *to = do_interrupt_hardirq;
+	unsigned char jump[JUMP_LENGTH];
 
 	*(void **)&do_interrupt_all = dlsym(RTLD_DEFAULT, "do_interrupt_all");
 	if (!hardirq || !noexc || !do_interrupt_all ||
@@ -45,7 +42,7 @@ __attribute__((constructor)) static void take_over(void)
 		goto failed;
 	memcpy(&env_in_cpu, hardirq + 6, sizeof(env_in_cpu));
 	memcpy(&exception_index, noexc + 6, sizeof(exception_index));
-	memcpy(jump + 6, &to, sizeof(to));
+	make_jump(jump, do_interrupt_hardirq);
 	if (!patch_code(hardirq, jump, sizeof(jump)))
 		return;
 failed:

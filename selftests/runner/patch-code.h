@@ -10,6 +10,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define JUMP_LENGTH	14
+
+/* jmp *0(%rip), and where to */
+static inline void make_jump(unsigned char *jump, const void *to)
+{
+	memcpy(jump, "\xff\x25\0\0\0", 6);
+	memcpy(jump + 6, &to, sizeof(to));
+}
+
 /* Write over instructions of this program that no thread executes yet. Returns 0 or -1. */
 static inline int patch_code(void *at, const void *code, size_t length)
 {

@@ -19,8 +19,6 @@
 #define MASKED			0x93b4
 #define VIRTUAL_INTERRUPT	0x200
 
-#define JUMP_LENGTH		14
-
 /* The function begins with these bytes there, up to the question that is wrong. */
 static const unsigned char beginning[] = {
 	/* whole instructions without addresses, as many as the jump takes */
@@ -52,13 +50,6 @@ static void acknowledge_unmasked(void *cpu)
 	*pending &= ~waits;
 	acknowledge(cpu);
 	*pending |= waits;
-}
-
-/* jmp *0(%rip), and where to */
-static void make_jump(unsigned char *jump, const void *to)
-{
-	memcpy(jump, "\xff\x25\0\0\0", 6);
-	memcpy(jump + 6, &to, sizeof(to));
 }
 
 __attribute__((constructor)) static void take_over(void)
