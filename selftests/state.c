@@ -170,6 +170,29 @@ TEST_F(state, fixed_bits)
 	EXPECT_EQ(0x400, s->debug.dr7);
 }
 
+/* The first MOV has the page there, so that nothing leaves before all of it is done. */
+GUEST_CODE(exchange_behind_add, 32,
+	   "mov %eax, DATA_GPA\n"
+	   "push $2\n"
+	   "popf\n"
+	   "mov $0x28, %ebx\n"
+	   "mov $DATA_GPA, %esi\n"
+	   "add %ebx, %eax\n"
+	   "cmpxchg8b (%esi)\n"
+	   "out %al, $PORT_DONE\n");
+
+/* QEMU's CMPXCHG8B leaves the operand of the ADD in RFLAGS, where it is no flag. */
+TEST_F(state, flags_that_there_are)
+{
+	struct vmm_state *s = &self->vcpu->state;
+
+	vcpu_load(self->vcpu, MODE_PROTECTED, exchange_behind_add);
+	run_done(self->vcpu);
+	vcpu_get(self->vcpu, VMM_STATE_REGS);
+	EXPECT_EQ(FLAG_FIXED, s->regs.rflags & ~0x8d5ULL);
+	EXPECT_EQ(0, vcpu_try_set(self->vcpu, VMM_STATE_REGS));
+}
+
 /* ---- what the groups cannot be together ---- */
 
 /* Each group can be stored; the run says what is wrong. */

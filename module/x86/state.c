@@ -113,6 +113,8 @@ void state_get_regs(struct vcpu *vcpu, struct cpu_regs *regs)
 {
 	hw->get_rsp(vcpu);
 	*regs = vcpu->regs;
+	/* Zeros on a CPU, but not on each that is emulated: what is given can be given back. */
+	regs->rflags &= RFLAGS_BITS;
 }
 
 void state_set_regs(struct vcpu *vcpu, const struct cpu_regs *regs)
