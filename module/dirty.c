@@ -20,7 +20,7 @@
  */
 #include <linux/bitmap.h>
 #include <linux/mm.h>
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
 #include "hw.h"
@@ -34,6 +34,8 @@
 /* Words that are taken at a time, between which writers and the scheduler have their turn */
 #define CHUNK		64
 #define TABLE_WORDS	(TDP_ENTRIES / 64)
+/* Likewise, in pages */
+#define MARK_CHUNK	4096
 
 /* From this many dirty pages of a table on, all of its pages are armed by the entry above. */
 #define DIRTY_TABLE	64
@@ -161,14 +163,17 @@ static unsigned int weight(const u64 *words)
 }
 
 /* Arm the pages of the bits that were taken; @gfn is that of the first. */
-static void arm(struct memory *memory, u64 gfn, const u64 *words, int count)
+static void arm(struct memory *memory, const struct memory_slot *slot, u64 gfn, const u64 *words,
+		int count)
 {
+	u64 end = slot->gfn + slot->pages;
 	struct tdp *tdp;
 	int i;
 
 	write_lock(&memory->lock);
 	for (i = 0; i < count; i++, gfn += 64) {
-		if (gfn % TDP_ENTRIES == 0 && i + TABLE_WORDS <= count &&
+		/* The last word may be one of fewer pages: a table is another slot's as well then. */
+		if (gfn % TDP_ENTRIES == 0 && i + TABLE_WORDS <= count && gfn + TDP_ENTRIES <= end &&
 		    weight(words + i) >= DIRTY_TABLE) {
 			memory_for_each_view(memory, tdp)
 				tdp_protect(tdp, gfn, gfn + TDP_ENTRIES, true);
@@ -220,6 +225,7 @@ static void put_all_back(atomic64_t *log, const u64 __user *bitmap, u64 words)
 		if (copy_from_user(buf, bitmap + done, count * sizeof(u64)))
 			memset(buf, 0xff, sizeof(buf));
 		put_back(log + done, buf, count);
+		cond_resched();
 	}
 }
 
@@ -240,7 +246,9 @@ static noinline_for_stack int get_and_clear(struct memory *memory, const struct 
 			return -EFAULT;
 		}
 		if (any)
-			arm(memory, slot->gfn + first + done * 64, buf, count);
+			arm(memory, slot, slot->gfn + first + done * 64, buf, count);
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		cond_resched();
 	}
 	return 0;
@@ -270,7 +278,9 @@ static noinline_for_stack int clear(struct memory *memory, const struct memory_s
 		if (done + count == words && pages % 64)
 			buf[count - 1] &= GENMASK_ULL(pages % 64 - 1, 0);
 		if (take(slot->log + first / 64 + done, buf, count, false))
-			arm(memory, slot->gfn + first + done * 64, buf, count);
+			arm(memory, slot, slot->gfn + first + done * 64, buf, count);
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		cond_resched();
 	}
 	return 0;
@@ -327,8 +337,10 @@ int dirty_mark(struct vm *vm, u64 gpa, u64 bytes)
 	}
 	for (gfn = gpa >> PAGE_SHIFT; gfn < end; gfn += part) {
 		slot = slot_at(memory, gfn);
-		part = min(end, slot->gfn + slot->pages) - gfn;
+		part = min3(end, slot->gfn + slot->pages, gfn + MARK_CHUNK) - gfn;
 		dirty_note(slot, gfn, part);
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		cond_resched();
 	}
 	return 0;

@@ -42,7 +42,7 @@ struct vm;
  * @pause_loops: loops of PAUSE can leave, rather than each PAUSE
  * @gpa_bits: width of a guest-physical address
  * @pml: the CPU logs the pages whose dirty bits it sets: while vm->memory.log_wanted is set, each
- *       exit gives them to dirty_note_logged(); flush_gen of all roots rises when that changes
+ *       exit gives them to dirty_note_logged(); flush_gen of all roots changes when that changes
  * @tdp: entry format of the second-level table
  */
 struct vmm_hw_caps {

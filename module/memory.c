@@ -5,7 +5,7 @@
  */
 #include <linux/bitops.h>
 #include <linux/mm.h>
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -39,7 +39,7 @@ int memory_init(struct vm *vm)
 		return -ENOMEM;
 	ret = -ENOMEM;
 	INIT_LIST_HEAD(&memory->views);
-	memory->tdp = tdp_create(&memory->count, 0);
+	memory->tdp = tdp_create(&memory->count);
 	if (!memory->tdp)
 		goto free_cpus;
 	list_add(&memory->tdp->link, &memory->views);
@@ -214,7 +214,7 @@ static void want_log(struct vm *vm, const struct slot_entry *old, const struct s
 	WRITE_ONCE(memory->log_wanted, wanted);
 	if (!hw_caps.pml)
 		return;
-	/* A vCPU looks when it has found flush_gen risen, in this order. */
+	/* A vCPU looks when it has found flush_gen changed, in this order. */
 	smp_wmb();
 	read_lock(&memory->lock);
 	memory_stale(memory);
@@ -335,6 +335,8 @@ int memory_touched(struct vm *vm, u64 gpa, u64 bytes, u64 __user *bitmap, bool c
 		if (copy_to_user(bitmap, bits, words * sizeof(u64)))
 			ret = -EFAULT;
 		bitmap += words;
+		if (!ret && fatal_signal_pending(current))
+			ret = -EINTR;
 		cond_resched();
 	}
 	/* Else the next access may go through a translation that is cached, and unseen. */
@@ -350,6 +352,11 @@ static int copy_at(unsigned long hva, void *buf, size_t len, enum copy copy)
 	void __user *user = (void __user *)hva;
 	size_t left;
 
+	/* Entries of a guest's tables are read in one piece: others change them. */
+	if (copy == COPY_READ && len == 8 && IS_ALIGNED(hva, 8))
+		return get_user(*(u64 *)buf, (u64 __user *)user);
+	if (copy == COPY_READ && len == 4 && IS_ALIGNED(hva, 4))
+		return get_user(*(u32 *)buf, (u32 __user *)user);
 	left = copy == COPY_WRITE ? copy_to_user(user, buf, len) : copy_from_user(buf, user, len);
 	return left ? -EFAULT : 0;
 }

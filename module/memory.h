@@ -100,7 +100,6 @@ struct memory {
 	wait_queue_head_t invalidate_wait;	/* for none to run */
 	struct tdp *tdp;			/* [I] view 0 */
 	struct list_head views;			/* [V] struct tdp, view 0 among them */
-	u32 views_made;				/* [L] so far */
 	struct tdp_count count;			/* of all views */
 	bool logged;				/* [L] read without: a slot has a log, or had one */
 	bool log_wanted;			/* [L] read without: a slot has a log */

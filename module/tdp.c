@@ -84,11 +84,10 @@ static struct page *alloc_table(void)
 /**
  * tdp_create - a root that maps nothing
  * @count: of the VM
- * @nth: another one for each of its views
  *
  * Return: the tdp, or NULL.
  */
-struct tdp *tdp_create(struct tdp_count *count, u32 nth)
+struct tdp *tdp_create(struct tdp_count *count)
 {
 	struct tdp *tdp = kzalloc(sizeof(*tdp), GFP_KERNEL_ACCOUNT);
 	struct page *page;
@@ -106,12 +105,9 @@ struct tdp *tdp_create(struct tdp_count *count, u32 nth)
 	tdp->root = page_to_phys(page);
 	set_page_private(page, tdp->format->levels);
 	atomic_long_inc(&count->table_pages);
-	/*
-	 * A backend holds 0, or what another view had, maybe one that lay at the same address. So
-	 * many removals from here to where the next view begins take years.
-	 */
-	tdp->flushed_gen = (u64)nth << 44 | 1;
-	atomic64_set(&tdp->flush_gen, tdp->flushed_gen);
+	/* Backends hold 0, or what another root had, maybe one that lay at the same address. */
+	tdp_stale(tdp);
+	tdp->flushed_gen = atomic64_read(&tdp->flush_gen);
 	return tdp;
 }
 
@@ -408,9 +404,9 @@ static int replace_table(struct tdp *tdp, u64 *entry, u64 old, int level, u64 le
 		return -EEXIST;
 	if (!zapped)
 		return -EMLINK;
-	/* Nobody else changes an entry that points to a table. */
-	if (WARN_ON_ONCE(!change_entry(entry, &old, leaf)))
-		return -EEXIST;
+	/* The CPU alone changes an entry that points to a table: the first walk sets its accessed bit. */
+	while (!change_entry(entry, &old, leaf))
+		;
 	list_add(&virt_to_page(child_table(tdp, old))->lru, zapped);
 	count_leaves(tdp, level, 1);
 	tdp_stale(tdp);

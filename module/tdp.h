@@ -78,13 +78,15 @@ struct tdp_format {
 #define TDP_MAX_LEAF	3	/* the highest level whose entries map pages */
 
 /**
- * struct tdp_count - what the tables of a VM hold
+ * struct tdp_count - what the tables of a VM hold, and which numbers they have had
  * @table_pages: pages in use for tables
  * @mapped: leaves there are, by level
+ * @last_gen: the last number that any root's flush_gen has become
  */
 struct tdp_count {
 	atomic_long_t table_pages;
 	atomic_long_t mapped[TDP_MAX_LEAF + 1];
+	atomic64_t last_gen;
 };
 
 /**
@@ -97,9 +99,9 @@ struct tdp_count {
  * @count: of all views of the VM
  * @table: the top table
  * @root: its physical address, what the hardware is pointed at
- * @flush_gen: rises with each removal of entries, and begins elsewhere in each view of a VM; a
- *             backend that entered with another number must flush this root's translations before
- *             it enters again
+ * @flush_gen: becomes another number with each removal of entries, one that no root of the VM had
+ *             before, be it one that is gone; a backend that entered with another number must flush
+ *             this root's translations before it enters again. Never 0
  * @restricted: [memory.lock] @access denies something; read without the lock for what is but a hint
  * @access: [memory.lock] ACCESS_* that each frame grants, over its slot's own; not of view 0, which
  *          denies nothing
@@ -124,7 +126,7 @@ struct tdp {
 #define TDP_BITS	9	/* of a frame number, per level */
 #define TDP_ENTRIES	BIT(TDP_BITS)
 
-struct tdp *tdp_create(struct tdp_count *count, u32 nth);
+struct tdp *tdp_create(struct tdp_count *count);
 void tdp_destroy(struct tdp *tdp);
 
 /**
@@ -219,7 +221,7 @@ bool tdp_write(struct tdp *tdp, u64 gfn, bool logged);
  * @logged: the slot has a log
  *
  * What holds writes back when a log has ended is undone, and huge pages are put back, by the
- * faults to come. flush_gen has risen, so memory_flush() must follow.
+ * faults to come. flush_gen has changed, so memory_flush() must follow.
  */
 void tdp_protect(struct tdp *tdp, u64 start, u64 end, bool logged);
 
@@ -236,7 +238,11 @@ void tdp_rearm(struct tdp *tdp, u64 gfn, u64 mask);
 /* All that CPUs hold of @tdp is stale: memory_flush() must follow before anyone relies on it. */
 static inline void tdp_stale(struct tdp *tdp)
 {
-	atomic64_inc(&tdp->flush_gen);
+	/*
+	 * Of two that do so at once the earlier number may overwrite the later one: no vCPU has flushed
+	 * for it yet, and who looks from then on will.
+	 */
+	atomic64_set(&tdp->flush_gen, atomic64_inc_return(&tdp->count->last_gen));
 }
 
 /**
@@ -248,7 +254,7 @@ static inline void tdp_stale(struct tdp *tdp)
  *
  * A huge page that overlaps the range goes as a whole. Costs no more than a few tables' worth of
  * entries, whatever the size of the range: what lies within it wholly is unlinked at its top.
- * Return: true if something was mapped: then flush_gen has risen and memory_flush() must follow.
+ * Return: true if something was mapped: then flush_gen has changed and memory_flush() must follow.
  */
 bool tdp_zap(struct tdp *tdp, u64 start, u64 end, struct list_head *zapped);
 

@@ -40,7 +40,7 @@ int memory_create_view(struct vm *vm, u32 *number)
 		free++;
 	if (free >= MEMORY_MAX_VIEWS)
 		return -ENOSPC;
-	tdp = tdp_create(&memory->count, ++memory->views_made);
+	tdp = tdp_create(&memory->count);
 	if (!tdp)
 		return -ENOMEM;
 	tdp->number = free;

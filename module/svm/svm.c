@@ -381,12 +381,12 @@ static void renew_translations(struct vcpu *vcpu, struct svm_cpu *cpu)
 
 #ifdef VMM_DEBUG
 /* No emulator shows a missing flush: the numbers must. */
-static void check_tag(struct svm_vcpu *svm, struct svm_cpu *cpu, u64 flush_gen)
+static void check_tag(struct svm_vcpu *svm, struct svm_cpu *cpu)
 {
 	const struct svm_last *last = &cpu->last[svm->vmcb->control.asid];
 
 	WARN_ON_ONCE(!svm->vmcb->control.asid || svm->tag.generation != cpu->asids.generation);
-	WARN_ON_ONCE(last->root != svm->vmcb->control.nested_cr3 || last->flush_gen < flush_gen);
+	WARN_ON_ONCE(last->root != svm->vmcb->control.nested_cr3 || last->flush_gen != svm->tag.flush_gen);
 }
 #endif
 
@@ -398,7 +398,7 @@ static void check_translations(struct vcpu *vcpu, struct svm_cpu *cpu)
 	if (unlikely(tag_is_stale(&svm->tag, &cpu->asids, flush_gen)))
 		renew_translations(vcpu, cpu);
 #ifdef VMM_DEBUG
-	check_tag(svm, cpu, flush_gen);
+	check_tag(svm, cpu);
 #endif
 }
 
@@ -457,8 +457,8 @@ static void svm_load(struct vcpu *vcpu)
 	if (likely(cpu->enabled))
 		save_host(cpu->host_pa);
 	host_load();
-	/* Offered only where the host has it, which then has a slot for TSC_AUX. */
-	if (vcpu->features.rdtscp)
+	/* RDPID cannot be intercepted: a guest that is not offered it has this one as well. */
+	if (likely(svm_features.tsc_aux_slot >= 0))
 		host_set_user_msr(svm_features.tsc_aux_slot, svm->tsc_aux);
 	if (svm_features.spec_ctrl && !svm_features.v_spec_ctrl)
 		spec_load_guard(&svm->guard);

@@ -74,7 +74,7 @@ void vmx_use_root(struct vcpu *vcpu)
 
 	vmx->root = vcpu->tdp->root;
 	vmcs_set(vmx, VMCS_EPT_POINTER, ept_pointer(vmx->root));
-	/* Generations of roots begin with 1, those of VPIDs likewise. */
+	/* No root's generation is 0, nor is a VPID's. */
 	vmx->tag.flush_gen = 0;
 	vmx->tag.generation = 0;
 }
@@ -102,7 +102,7 @@ static void switch_pml(struct vcpu *vcpu)
  * @vcpu: in its window, VMCS current
  * @flush_gen: of the root, as the caller has read it
  *
- * No two roots of a VM have the same number: it tells of another root, too.
+ * No two roots of a VM ever have the same number: it tells of another root, too.
  */
 void vmx_renew_translations(struct vcpu *vcpu, u64 flush_gen)
 {
@@ -132,7 +132,7 @@ void vmx_check_numbers(struct vcpu *vcpu, u64 flush_gen)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
-	WARN_ON_ONCE(vmx->tag.flush || vmx->tag.flush_gen < flush_gen);
+	WARN_ON_ONCE(vmx->tag.flush || vmx->tag.flush_gen != flush_gen);
 	WARN_ON_ONCE(vmx->cache.value[VMCS_EPT_POINTER] != ept_pointer(vcpu->tdp->root));
 	WARN_ON_ONCE(vmx_features.vpid && (!vmx->cache.value[VMCS_VPID] ||
 					   vmx->tag.generation != vmx->cpu->vpids.generation));
