@@ -21,7 +21,8 @@ struct resampler {
 	struct list_head node;			/* [R] irq->resamplers */
 	struct list_head fds;			/* [R] of the irqfds that share the GSI */
 	u32 gsi;				/* [I] */
-	unsigned int count;			/* [m] of fds */
+	unsigned int count;			/* [m] of fds; read as a hint */
+	bool ended;				/* [a] they have yet to be told */
 	struct rcu_head rcu;
 };
 
@@ -58,20 +59,59 @@ struct ioeventfd {
 
 /* ---- level-triggered irqfds ---- */
 
-void irqfd_resample(struct irq_controllers *irq, u32 type, u32 pins)
+/* RCU or the mutex keeps the lists. */
+static void signal_ended(struct irq_controllers *irq, bool may_sleep)
 {
 	struct resampler *resampler;
 	struct resample_fd *fd;
+
+	list_for_each_entry_rcu(resampler, &irq->resamplers, node, lockdep_is_held(&irq->mutex)) {
+		if (!xchg(&resampler->ended, false))
+			continue;
+		list_for_each_entry_rcu(fd, &resampler->fds, node, lockdep_is_held(&irq->mutex)) {
+			compat_eventfd_signal(fd->eventfd);
+			if (may_sleep)
+				cond_resched();
+		}
+	}
+}
+
+static void resample_later(struct work_struct *work)
+{
+	struct irq_controllers *irq = container_of(work, struct irq_controllers, resample_work);
+
+	mutex_lock(&irq->mutex);
+	signal_ended(irq, true);
+	mutex_unlock(&irq->mutex);
+}
+
+/*
+ * One signal may set off much, as any write to that eventfd does; with interrupts off there is one
+ * at a time.
+ */
+void irqfd_resample(struct irq_controllers *irq, u32 type, u32 pins)
+{
+	struct resampler *resampler;
+	unsigned int fds = 0;
 
 	rcu_read_lock();
 	list_for_each_entry_rcu(resampler, &irq->resamplers, node) {
 		if (!irq_gsi_has_pin(irq, resampler->gsi, type, pins))
 			continue;
 		irq_set_source(irq->vm, resampler->gsi, IRQ_SOURCE_IRQFD, false);
-		list_for_each_entry_rcu(fd, &resampler->fds, node)
-			compat_eventfd_signal(fd->eventfd);
+		WRITE_ONCE(resampler->ended, true);
+		fds += READ_ONCE(resampler->count);
 	}
+	if (fds == 1)
+		signal_ended(irq, false);
+	else if (fds)
+		queue_work(system_unbound_wq, &irq->resample_work);
 	rcu_read_unlock();
+}
+
+void irqfd_flush_resampled(struct vm *vm)
+{
+	flush_work(&vm->irq->resample_work);
 }
 
 static struct resampler *find_resampler(struct irq_controllers *irq, u32 gsi)
@@ -115,7 +155,7 @@ static struct resample_fd *add_resample_fd(struct irq_controllers *irq, u32 gsi,
 		ret = -ENOSPC;
 		goto unlock;
 	}
-	resampler->count++;
+	WRITE_ONCE(resampler->count, resampler->count + 1);
 	rfd->resampler = resampler;
 	list_add_tail_rcu(&rfd->node, &resampler->fds);
 	mutex_unlock(&irq->mutex);
@@ -135,7 +175,8 @@ static void remove_resample_fd(struct irq_controllers *irq, struct resample_fd *
 
 	mutex_lock(&irq->mutex);
 	list_del_rcu(&rfd->node);
-	if (!--resampler->count) {
+	WRITE_ONCE(resampler->count, resampler->count - 1);
+	if (!resampler->count) {
 		list_del_rcu(&resampler->node);
 		/* Nobody is left who would lower the line. */
 		irq_set_source(irq->vm, resampler->gsi, IRQ_SOURCE_IRQFD, false);
@@ -233,6 +274,17 @@ static struct irqfd *irqfd_find(struct irq_controllers *irq, const struct eventf
 	return NULL;
 }
 
+/* How many @eventfd has; irqfd_lock is held */
+static unsigned int irqfd_count(struct irq_controllers *irq, const struct eventfd_ctx *eventfd)
+{
+	struct irqfd *irqfd;
+	unsigned int count = 0;
+
+	list_for_each_entry(irqfd, &irq->irqfds, node)
+		count += irqfd->eventfd == eventfd;
+	return count;
+}
+
 /* Put it on its eventfd's queue, and take what was signalled before. */
 static void irqfd_start(struct irqfd *irqfd, struct file *file)
 {
@@ -259,7 +311,8 @@ static int irqfd_add(struct irqfd *irqfd, struct file *file)
 	spin_lock_irq(&irq->irqfd_lock);
 	if (irqfd_find(irq, irqfd->eventfd, irqfd->gsi)) {
 		ret = -EEXIST;
-	} else if (irq->nr_irqfds == IRQ_MAX_IRQFDS) {
+	} else if (irq->nr_irqfds == IRQ_MAX_IRQFDS ||
+		   irqfd_count(irq, irqfd->eventfd) == IRQ_MAX_EVENTFD_GSIS) {
 		ret = -ENOSPC;
 	} else {
 		irq->nr_irqfds++;
@@ -282,7 +335,7 @@ static int irqfd_add(struct irqfd *irqfd, struct file *file)
  *
  * Context: process; current->files has the fds.
  * Return: 0; EINVAL (GSI out of range, no eventfd), EBADF, EEXIST (it does so already), ENOSPC (too
- * many in the VM, or resampled of one GSI), ENOMEM.
+ * many in the VM, of the eventfd, or resampled of one GSI), ENOMEM.
  */
 int irqfd_assign(struct vm *vm, int fd, u32 gsi, int resample_fd, bool resample)
 {
@@ -554,6 +607,7 @@ void eventfd_init(struct irq_controllers *irq)
 	INIT_LIST_HEAD(&irq->dead_irqfds);
 	INIT_LIST_HEAD(&irq->resamplers);
 	INIT_WORK(&irq->irqfd_reaper, irqfd_reap);
+	INIT_WORK(&irq->resample_work, resample_later);
 	hash_init(irq->ioeventfds);
 }
 
@@ -573,6 +627,7 @@ void eventfd_destroy(struct irq_controllers *irq)
 	/* All are dead, so that the work is queued no more. */
 	cancel_work_sync(&irq->irqfd_reaper);
 	irqfd_reap(&irq->irqfd_reaper);
+	cancel_work_sync(&irq->resample_work);
 
 	hash_for_each_safe(irq->ioeventfds, bucket, next, e, node) {
 		hash_del(&e->node);

@@ -28,8 +28,9 @@
 #define IRQ_MAX_ROUTES		4096
 #define IRQ_MAX_IOEVENTFDS	1024
 #define IRQ_MAX_IRQFDS		4096
-/* What one interrupt, or its end, may set off with interrupts off */
+/* What one interrupt, or its end, or an eventfd's signal, may set off with interrupts off */
 #define IRQ_MAX_GSI_ROUTES	8
+#define IRQ_MAX_EVENTFD_GSIS	8
 #define IRQ_MAX_GSI_RESAMPLERS	32
 
 /*
@@ -75,6 +76,7 @@ struct pit;
  * @dead_irqfds: those whose eventfd was closed
  * @irqfd_reaper: frees @dead_irqfds
  * @resamplers: who is told of EOIs
+ * @resample_work: tells them where they are several
  * @ioeventfds: by address
  * @nr_ioeventfds: for memory, for ports
  */
@@ -94,6 +96,7 @@ struct irq_controllers {
 	struct list_head dead_irqfds;		/* [irqfd_lock] */
 	struct work_struct irqfd_reaper;
 	struct list_head resamplers;		/* [R] */
+	struct work_struct resample_work;
 	DECLARE_HASHTABLE(ioeventfds, 6);	/* [R] */
 	unsigned int nr_ioeventfds[2];		/* [m], read as a hint */
 };

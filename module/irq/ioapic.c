@@ -3,6 +3,7 @@
  * The I/O APIC: 24 pins, version 0x20. "The data sheet" is Intel's 290566 (82093AA); the EOI
  * register is that of the chip sets that followed.
  */
+#include <linux/nospec.h>
 #include <linux/slab.h>
 
 #include "internal.h"
@@ -73,6 +74,17 @@ static bool is_level(u64 entry)
 	return (entry & ENTRY_LEVEL) && ENTRY_MODE(entry) <= APIC_DELIVERY_MODE_LOWESTPRIO;
 }
 
+/* False: nobody takes it now; ioapic_retry() will be called when somebody may. */
+static bool try_deliver(struct ioapic *ioapic, const struct irq_message *msg)
+{
+	if (irq_deliver(ioapic->irq->vm, msg) > 0)
+		return true;
+	WRITE_ONCE(ioapic->waiting, true);
+	/* Pairs with ioapic_retry(): whoever has become able to sees that, or is found here. */
+	smp_mb();
+	return irq_deliver(ioapic->irq->vm, msg) > 0;
+}
+
 /* Send what @pin requests, if it may */
 static void ioapic_service(struct ioapic *ioapic, unsigned int pin)
 {
@@ -90,9 +102,7 @@ static void ioapic_service(struct ioapic *ioapic, unsigned int pin)
 	msg.level = level;
 	if (msg.mode == APIC_DELIVERY_MODE_EXTINT) {
 		s->irr &= ~BIT(pin);
-	} else if (irq_deliver(ioapic->irq->vm, &msg) <= 0) {
-		WRITE_ONCE(ioapic->waiting, true);
-	} else {
+	} else if (try_deliver(ioapic, &msg)) {
 		s->irr &= ~BIT(pin);
 		if (level)
 			*entry |= ENTRY_REMOTE_IRR;
@@ -141,6 +151,8 @@ void ioapic_retry(struct ioapic *ioapic)
 	unsigned long flags;
 	unsigned int pin;
 
+	/* Pairs with try_deliver() */
+	smp_mb();
 	if ((READ_ONCE(ioapic->state.redirection[EXTINT_PIN]) & ENTRY_MASKED) &&
 	    !READ_ONCE(ioapic->waiting))
 		return;
@@ -211,6 +223,7 @@ static void ioapic_write_window(struct ioapic *ioapic, u32 data)
 	}
 	if (index >= 2 * IOAPIC_PINS)
 		return;
+	index = array_index_nospec(index, 2 * IOAPIC_PINS);
 	entry = s->redirection[index / 2];
 	if (index & 1)
 		entry = (u32)entry | (u64)data << 32;
@@ -233,6 +246,7 @@ static u32 ioapic_read_window(const struct ioapic *ioapic)
 	}
 	if (index >= 2 * IOAPIC_PINS)
 		return 0;
+	index = array_index_nospec(index, 2 * IOAPIC_PINS);
 	return s->redirection[index / 2] >> (index & 1 ? 32 : 0);
 }
 

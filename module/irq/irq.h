@@ -207,6 +207,8 @@ void lapic_set_state(struct vcpu *vcpu, const struct lapic_state *state);
 
 int irqfd_assign(struct vm *vm, int fd, u32 gsi, int resample_fd, bool resample);
 int irqfd_deassign(struct vm *vm, int fd, u32 gsi);
+/* Whoever is to be told of an interrupt's end has been. May sleep */
+void irqfd_flush_resampled(struct vm *vm);
 int ioeventfd_assign(struct vm *vm, u64 address, u32 length, int fd, bool port, bool match,
 		     u64 value);
 int ioeventfd_deassign(struct vm *vm, u64 address, u32 length, int fd, bool port, bool match,

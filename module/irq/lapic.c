@@ -12,6 +12,7 @@
  * irr_map tells what is in that copy; what is in IRR and ISR is found there.
  */
 #include <linux/bitmap.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 
 #include "../hw.h"
@@ -19,6 +20,7 @@
 
 /* A further bit of irr_map where lapic->virtual: the processor knows other IRR, ISR or TMR */
 #define IRR_MAP_CHANGED		8
+#define IRR_MAP_WORDS		0xff
 
 /* The 32-bit registers of IRR, ISR and TMR lie 16 bytes apart. */
 static inline u32 vector_offset(u32 base, unsigned int vector)
@@ -217,8 +219,12 @@ int irq_acknowledge(struct vcpu *vcpu)
 		return vcpu->vm->irq->pic ? pic_acknowledge(vcpu->vm->irq->pic) : 0;
 
 	vector = deliverable_vector(lapic);
-	if (vector < 0)
+	if (vector < 0) {
+		/* Whose was it that went away? The PIC has a spurious vector of its own. */
+		if (takes_extint(vcpu) && vcpu->vm->irq->pic)
+			return pic_acknowledge(vcpu->vm->irq->pic);
 		return lapic_get(lapic, APIC_SPIV) & APIC_VECTOR_MASK;
+	}
 	mark_vector(lapic, APIC_IRR, vector, false);
 	*lapic_reg(lapic, vector_offset(APIC_ISR, vector)) |= BIT(vector & 31);
 	lapic->isr_map |= BIT(vector >> 5);
@@ -572,15 +578,16 @@ int lapic_multicast(struct vm *vm, u64 first, const u64 map[2], u64 icr)
 	/* Level and trigger mode mean nothing to these (SDM 11.6.1). */
 	if (icr & ~(u64)(APIC_VECTOR_MASK | APIC_MODE_MASK | APIC_INT_ASSERT | APIC_INT_LEVELTRIG))
 		return -EINVAL;
-	if (msg.mode == APIC_DELIVERY_MODE_FIXED ? msg.vector < 16 :
-						   msg.mode != APIC_DELIVERY_MODE_NMI)
+	if (msg.mode != APIC_DELIVERY_MODE_FIXED && msg.mode != APIC_DELIVERY_MODE_NMI)
 		return -EINVAL;
 
 	vm_for_each_vcpu(vm, vcpu, i) {
 		u64 bit = physical_id(vcpu->lapic) - first;
 
-		if (READ_ONCE(vcpu->lapic->mode) != LAPIC_DISABLED && bit < 128 &&
-		    map[bit / 64] & BIT_ULL(bit % 64))
+		if (READ_ONCE(vcpu->lapic->mode) == LAPIC_DISABLED || bit >= 128)
+			continue;
+		bit = array_index_nospec(bit, 128);
+		if (map[bit / 64] & BIT_ULL(bit % 64))
 			count += lapic_accept(vcpu->lapic, &msg);
 	}
 	return count;
@@ -638,12 +645,10 @@ void lapic_exits_changed(struct lapic *lapic)
 /* After registers were replaced: what is derived from them */
 static void rebuild(struct lapic *lapic)
 {
-	unsigned long irr_map = BIT(IRR_MAP_CHANGED);
-
 	memset(lapic->posted, 0, sizeof(lapic->posted));
-	if (!lapic->virtual)
-		irr_map = find_words(lapic, APIC_IRR);
-	WRITE_ONCE(lapic->vcpu->irr_map, irr_map);
+	/* A sender may be at it: the map says too much rather than too little. */
+	WRITE_ONCE(lapic->vcpu->irr_map,
+		   IRR_MAP_WORDS | (lapic->virtual ? BIT(IRR_MAP_CHANGED) : 0));
 	lapic->isr_map = find_words(lapic, APIC_ISR);
 	tpr_changed(lapic);
 	lapic_exits_changed(lapic);

@@ -3,6 +3,8 @@
  * The registers of the local APIC, as memory (xAPIC) and as MSRs (x2APIC), and
  * IA32_APIC_BASE. "SDM" is Intel's volume 3, chapter 11 (APIC).
  */
+#include <linux/nospec.h>
+
 #include "../hw.h"
 #include "internal.h"
 
@@ -292,6 +294,7 @@ int lapic_msr_read(struct vcpu *vcpu, u32 msr, u64 *data)
 		return 1;
 	if (msr - APIC_BASE_MSR >= 0x40 || !(READABLE_REGS & REG(offset)))
 		return 1;
+	offset = array_index_nospec(msr - APIC_BASE_MSR, 0x40) << 4;
 	*data = read_register(lapic, offset);
 	if (offset == APIC_ICR)
 		*data |= (u64)lapic_get(lapic, APIC_ICR2) << 32;

@@ -260,7 +260,7 @@ bool lapic_timer_state_valid(const struct lapic_state *state)
 	u32 mode = state->regs[APIC_LVTT / 4] & LVT_TIMER_MODE;
 	u64 longest = (u64)state->regs[APIC_TMICT / 4] << divide_shift(state->regs[APIC_TDCR / 4]);
 
-	if (mode & APIC_LVT_TIMER_TSCDEADLINE)
+	if (mode == APIC_LVT_TIMER_TSCDEADLINE)
 		longest = 0;
 	return state->timer_remaining_ns <= longest &&
 	       (!state->tsc_deadline || mode == APIC_LVT_TIMER_TSCDEADLINE);

@@ -19,6 +19,7 @@
 
 #define PIT_GSI			0
 #define PIT_HZ			1193182
+#define PIT_REST		8	/* times as long as a rise has taken, at least */
 /* Half of the refresh request's period, which bit 4 of port 0x61 shows */
 #define REFRESH_NS		15085
 
@@ -179,7 +180,8 @@ static u64 next_rise(const struct pit_channel *ch, s64 now)
 	return ticks < rise ? rise : 0;
 }
 
-static void arm(struct pit *pit, s64 now)
+/* @spent: what the last rise has cost, in nanoseconds */
+static void arm(struct pit *pit, s64 now, s64 spent)
 {
 	struct pit_channel *ch = &pit->channel[0];
 	u64 rise = next_rise(ch, now);
@@ -192,6 +194,9 @@ static void arm(struct pit *pit, s64 now)
 	pit->rise = ch->start + ticks_to_ns(rise);
 	if (is_periodic(ch) && ticks_to_ns(ch->s.count) < IRQ_MIN_PERIOD_NS)
 		pit->rise = max_t(s64, pit->rise, now + IRQ_MIN_PERIOD_NS);
+	/* Its routes may go to all LAPICs several times, on the time of nobody who could be billed. */
+	if (is_periodic(ch))
+		pit->rise = max(pit->rise, now + spent * PIT_REST);
 	hrtimer_start(&pit->timer, pit->rise, HRTIMER_MODE_ABS_HARD);
 }
 
@@ -202,7 +207,7 @@ static void settle(struct pit *pit, s64 now)
 		return;
 	irq_set_source(pit->irq->vm, PIT_GSI, IRQ_SOURCE_PIT, true);
 	irq_set_source(pit->irq->vm, PIT_GSI, IRQ_SOURCE_PIT, false);
-	arm(pit, now);
+	arm(pit, now, ktime_get() - now);
 }
 
 static enum hrtimer_restart timer_fired(struct hrtimer *timer)
@@ -249,7 +254,7 @@ static void load_count(struct pit *pit, struct pit_channel *ch, u32 value, s64 n
 			start_counting(ch, now);
 	}
 	if (ch == &pit->channel[0])
-		arm(pit, now);
+		arm(pit, now, 0);
 }
 
 static void write_counter(struct pit *pit, struct pit_channel *ch, u8 data, s64 now)
@@ -268,7 +273,7 @@ static void write_counter(struct pit *pit, struct pit_channel *ch, u8 data, s64 
 			if (awaits_second_byte(ch)) {
 				stop_counting(ch, now);
 				if (ch == &pit->channel[0])
-					arm(pit, now);
+					arm(pit, now, 0);
 			}
 		} else {
 			load_count(pit, ch, ch->s.write_latch | data << 8, now);
@@ -334,7 +339,7 @@ static void write_control(struct pit *pit, u8 data, s64 now)
 	};
 	ch->counting = false;
 	if (ch == &pit->channel[0])
-		arm(pit, now);
+		arm(pit, now, 0);
 }
 
 static u8 read_port(struct pit_channel *ch, s64 now)
@@ -498,7 +503,7 @@ void irq_set_pit(struct vm *vm, const struct pit_state *state)
 			start_counting(ch, now - ch->s.elapsed_ns);
 	}
 	pit->speaker = state->speaker;
-	arm(pit, now);
+	arm(pit, now, 0);
 	raw_spin_unlock_irqrestore(&pit->lock, flags);
 }
 

@@ -3,6 +3,7 @@
  * The interrupt controllers of a VM as a whole: creation, GSIs and messages, ports and
  * addresses.
  */
+#include <linux/nospec.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
 
@@ -54,6 +55,7 @@ int irq_set_source(struct vm *vm, u32 gsi, u32 source, bool level)
 
 	if (gsi >= VM_NR_GSIS)
 		return -EINVAL;
+	gsi = array_index_nospec(gsi, VM_NR_GSIS);
 	rcu_read_lock();
 	routing = rcu_dereference(irq->routing);
 	for (i = routing->first[gsi]; i < routing->first[gsi + 1]; i++) {
