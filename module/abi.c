@@ -16,6 +16,7 @@
 #include "../uapi/vmm.h"
 
 #include "abi.h"
+#include "compat.h"
 #include "hw.h"
 #include "irq/irq.h"
 #include "memory.h"
@@ -594,9 +595,6 @@ static noinline int run_with_state(struct vcpu *vcpu, struct vmm_run *run, u64 s
 {
 	int ret;
 
-	ret = check_run_groups(vcpu, run, sync, dirty);
-	if (ret)
-		return ret;
 	if (vcpu->pending.kind) {
 		vcpu->answer = pending_data(run, vcpu->pending.kind);
 		if (vcpu->pending.kind == VMM_PENDING_ACCESS && vcpu->answer &&
@@ -604,6 +602,9 @@ static noinline int run_with_state(struct vcpu *vcpu, struct vmm_run *run, u64 s
 			return -EOPNOTSUPP;
 		vcpu->answer_fault = pending_fault(run, vcpu->pending.kind);
 	}
+	ret = check_run_groups(vcpu, run, sync, dirty);
+	if (ret)
+		return ret;
 
 	ret = store_exit(vcpu, run, vcpu_run(vcpu));
 	if (sync && (!ret || ret == -EINTR))
@@ -753,6 +754,8 @@ static int inject_exception(struct vcpu *vcpu, const struct vmm_event *event)
 	if (vcpu->events.exception.type)
 		return -EBUSY;
 	vcpu_queue_exception(vcpu, event->vector, event->has_error, event->error, event->payload);
+	/* Whether it has the error code that its mode asks for is seen before the entry. */
+	vcpu->state_changed = true;
 	return 0;
 }
 
@@ -760,7 +763,8 @@ static int inject_interrupt(struct vcpu *vcpu, const struct vmm_event *event)
 {
 	if (vcpu->lapic || event->has_error || event->insn_len)
 		return -EINVAL;
-	if (vcpu->events.interrupt.type)
+	/* One whose delivery has begun may have to wait again. */
+	if (vcpu->events.interrupt.type || vcpu->events.interrupted.type == EVENT_INTERRUPT)
 		return -EBUSY;
 	vcpu->events.interrupt = (struct cpu_event){
 		.type = EVENT_INTERRUPT,
@@ -1022,10 +1026,16 @@ static const struct vm_operations_struct run_area_ops = {
 
 static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
 {
+	struct vcpu *vcpu = file->private_data;
+
+	if (vcpu->vm->mm != current->mm)
+		return -EXDEV;
 	if (!(vma->vm_flags & VM_SHARED) || (vma->vm_flags & VM_EXEC))
 		return -EINVAL;
+	/* What is written there is a call as well: a child must not have it. */
+	compat_vm_flags_set(vma, VM_DONTCOPY);
 	if (vma->vm_pgoff >= VMM_RING_OFFSET / PAGE_SIZE)
-		return dirty_ring_mmap(file->private_data, vma);
+		return dirty_ring_mmap(vcpu, vma);
 	if (vma->vm_pgoff || vma->vm_end - vma->vm_start > PAGE_SIZE)
 		return -EINVAL;
 	vma->vm_ops = &run_area_ops;
@@ -1262,6 +1272,8 @@ static int get_controllers(struct vm *vm, struct vmm_vm_state *state)
 	u64 groups = state->groups;
 	int ret = 0;
 
+	/* The caller may ask next who wants to assert a line anew. */
+	irqfd_flush_resampled(vm);
 	/* The PIT raises an interrupt that is due when it is read. */
 	if (groups & VMM_VM_STATE_PIT)
 		ret = irq_get_pit(vm, (struct pit_state *)&state->pit);

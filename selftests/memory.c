@@ -7,6 +7,7 @@
 /* hosts: smp 6.12 */
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 
 #include "kselftest_harness.h"
 #include "vmmtest.h"
@@ -411,6 +412,14 @@ TEST_F(memory, fork)
 	EXPECT_EQ(4, mem[0]);
 }
 
+static bool can_read(const void *from)
+{
+	char c;
+	struct iovec local = { &c, 1 }, remote = { (void *)from, 1 };
+
+	return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == 1;
+}
+
 /* A child of fork() has the file descriptors, but not the VM: it is another mm's. */
 TEST_F(memory, foreign_process)
 {
@@ -423,6 +432,9 @@ TEST_F(memory, foreign_process)
 	vcpu_load(vcpu, MODE_LONG, writer);
 	child = fork();
 	if (!child) {
+		/* Nor the run area, through which the next run could be told what to do */
+		if (can_read(vcpu->run))
+			_exit(9);
 		mem = map_memory(PAGE);
 		if (vcpu_run_raw(vcpu) != -EXDEV)
 			_exit(1);
@@ -438,10 +450,14 @@ TEST_F(memory, foreign_process)
 			_exit(6);
 		if (do_ioctl(self->vm->fd, VMM_GET_STATS, &stats) != -EXDEV)
 			_exit(7);
+		if (mmap(NULL, PAGE, PROT_READ, MAP_SHARED, vcpu->fd, 0) != MAP_FAILED ||
+		    errno != EXDEV)
+			_exit(8);
 		_exit(0);
 	}
 	EXPECT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_EQ(0, status);
+	EXPECT_TRUE(can_read(vcpu->run));
 	tell(vcpu, 0x1000);
 	run_value(vcpu);
 }
