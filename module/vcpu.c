@@ -124,6 +124,9 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
 	vcpu->pending.kind = VMM_PENDING_NONE;
 	vcpu->pending.step = false;
 	memset(&vcpu->events, 0, sizeof(vcpu->events));
+	/* Those that are on their way came before it. */
+	clear_bit(VCPU_REQ_NMI, &vcpu->requests);
+	atomic_set(&vcpu->nmis, 0);
 	state_reset(vcpu, init);
 	xstate_reset(vcpu, init);
 	msr_reset(vcpu, init);
@@ -342,8 +345,10 @@ static int wait_runnable(struct vcpu *vcpu)
 		default:
 			break;
 		}
-		if (exit_wanted(vcpu))
+		/* Others can have work for it without end: it would not sleep, nor look at signals. */
+		if (exit_wanted(vcpu) || signal_pending(current))
 			return -EINTR;
+		cond_resched();
 		ret = sleep_until_work(vcpu);
 		if (ret)
 			return ret;

@@ -90,7 +90,7 @@ void vcpu_queue_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 erro
 		events->interrupt = events->interrupted;
 	} else if (events->interrupted.type == EVENT_NMI) {
 		events->nmi_blocked = 0;
-		events->nmi_pending++;
+		events->nmi_pending = min(events->nmi_pending + 1, 2);
 	}
 	events->interrupted.type = EVENT_NONE;
 	events->exception = event;

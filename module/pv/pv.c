@@ -153,6 +153,9 @@ enum msr_result pv_msr_write(struct vcpu *vcpu, u32 index, u64 data, bool host)
 	if (!pv_valid_msrs(&copy))
 		return MSR_FAULT;
 
+	/* What is armed is settled where it is. */
+	if (slot == &copy.pv_eoi && vcpu->eoi_armed)
+		return MSR_OUTSIDE;
 	/* The write itself asks for the answer in memory; a VMM only says what was written. */
 	if (slot == &copy.pv_wall_clock && !host) {
 		if (vcpu_in_window(vcpu))

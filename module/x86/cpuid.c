@@ -9,6 +9,7 @@
  */
 #include <linux/bitops.h>
 #include <linux/kernel.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/string.h>
@@ -207,11 +208,11 @@ static u32 *reg_of(struct cpuid_entry *entry, enum cpuid_reg reg)
 static u16 *slot_of(struct vcpu_cpuid *table, u32 function)
 {
 	if (function < BASIC_LEAVES)
-		return &table->basic[function];
+		return &table->basic[array_index_nospec(function, BASIC_LEAVES)];
 	if (function - 0x80000000 < EXT_LEAVES)
-		return &table->ext[function - 0x80000000];
+		return &table->ext[array_index_nospec(function - 0x80000000, EXT_LEAVES)];
 	if (function - KVM_CPUID_SIGNATURE < HV_LEAVES)
-		return &table->hv[function - KVM_CPUID_SIGNATURE];
+		return &table->hv[array_index_nospec(function - KVM_CPUID_SIGNATURE, HV_LEAVES)];
 	return NULL;
 }
 
@@ -508,6 +509,11 @@ const struct cpuid_entry *cpuid_supported(u32 *count)
 {
 	*count = supported->count;
 	return supported->entries;
+}
+
+u64 cpuid_offered_spec_ctrl(void)
+{
+	return supported_features.spec_ctrl_allowed;
 }
 
 bool cpuid_offers_la57(void)

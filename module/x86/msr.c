@@ -10,6 +10,7 @@
 #include <linux/errno.h>
 #include <linux/kernel.h>
 #include <linux/mutex.h>
+#include <linux/nospec.h>
 #include <linux/overflow.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -127,14 +128,17 @@ static u64 *msr_slot(struct cpu_msrs *msrs, u32 index)
 	case MSR_MTRRdefType:
 		return &msrs->mtrr_def_type;
 	case MTRR_PHYS_BASE(0) ... MTRR_PHYS_MASK(NR_VARIABLE - 1):
-		return &msrs->mtrr_var[index - MTRR_PHYS_BASE(0)];
+		index = array_index_nospec(index - MTRR_PHYS_BASE(0), ARRAY_SIZE(msrs->mtrr_var));
+		return &msrs->mtrr_var[index];
 	case MSR_MTRRfix64K_00000:
 		return &msrs->mtrr_fixed[0];
 	case MSR_MTRRfix16K_80000:
 	case MSR_MTRRfix16K_A0000:
-		return &msrs->mtrr_fixed[1 + index - MSR_MTRRfix16K_80000];
+		index = array_index_nospec(index - MSR_MTRRfix16K_80000, 2);
+		return &msrs->mtrr_fixed[1 + index];
 	case MSR_MTRRfix4K_C0000 ... MSR_MTRRfix4K_F8000:
-		return &msrs->mtrr_fixed[3 + index - MSR_MTRRfix4K_C0000];
+		index = array_index_nospec(index - MSR_MTRRfix4K_C0000, 8);
+		return &msrs->mtrr_fixed[3 + index];
 	default:
 		return NULL;
 	}
@@ -240,7 +244,8 @@ static bool valid_slot(const struct vcpu *vcpu, u32 index, u64 *data)
 		*data = (u32)*data;
 		return true;
 	case MSR_IA32_SPEC_CTRL:
-		return !(*data & ~f->spec_ctrl_allowed);
+		/* What the guest is not shown can be in it all the same, once it is passed through. */
+		return !(*data & ~(f->spec_ctrl_allowed ? cpuid_offered_spec_ctrl() : 0));
 	case MSR_K7_HWCR:
 		return !(*data & ~HWCR_VALID);
 	case MSR_IA32_MISC_ENABLE:
@@ -543,6 +548,8 @@ static enum msr_result write_plain(struct vcpu *vcpu, u32 index, u64 *slot, u64 
 	if (!host && !slot_exists(vcpu, index))
 		return MSR_UNKNOWN;
 	if (!host && index == MSR_SMI_COUNT)
+		return MSR_FAULT;
+	if (!host && index == MSR_IA32_SPEC_CTRL && (data & ~vcpu->features.spec_ctrl_allowed))
 		return MSR_FAULT;
 	if (!valid_slot(vcpu, index, &data))
 		return MSR_FAULT;

@@ -259,8 +259,9 @@ static const char *wrong_control(const struct vcpu *vcpu, const struct cpu_contr
 		return "long mode is active without CR4.PAE";
 	if (!lma && (ctl->cr4 & X86_CR4_PCIDE))
 		return "CR4.PCIDE is set outside long mode";
-	if (ctl->cr3 >> f->gpa_bits)
-		return "CR3 has bits set beyond the guest-physical address width";
+	/* The CPU lets a guest load what it can itself, whatever the guest's CPUID says. */
+	if (ctl->cr3 >> max(f->gpa_bits, boot_cpu_data.x86_phys_bits))
+		return "CR3 has bits set beyond the physical address width";
 	return NULL;
 }
 
@@ -632,4 +633,6 @@ void state_reset(struct vcpu *vcpu, bool init)
 	reset_segments(vcpu);
 	state_set_regs(vcpu, &regs);
 	state_set_debug(vcpu, &debug);
+	/* There is no paging. */
+	vcpu->pdptes_stale = false;
 }

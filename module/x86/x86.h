@@ -51,6 +51,8 @@ int cpuid_set(struct vcpu *vcpu, const struct cpuid_entry *entries, u32 count);
 /* A new vCPU's table: all that is supported, with vcpu->id as its APIC id. ENOMEM */
 int cpuid_set_default(struct vcpu *vcpu);
 bool cpuid_offers_la57(void);
+/* Bits of IA32_SPEC_CTRL that a guest can have at all */
+u64 cpuid_offered_spec_ctrl(void);
 /* Leaf 1 EAX: family, model, stepping */
 u32 cpuid_signature(const struct vcpu *vcpu);
 u32 cpuid_get(const struct vcpu *vcpu, struct cpuid_entry *entries, u32 max);
