@@ -14,7 +14,9 @@
 #include <linux/thread_info.h>
 #include <linux/timekeeping.h>
 #include <linux/version.h>
+#include <asm/mce.h>
 #include <asm/msr.h>
+#include <asm/processor-flags.h>
 
 #include "x86/count.h"
 
@@ -65,6 +67,22 @@ static inline void compat_vm_flags_set(struct vm_area_struct *vma, unsigned long
 	vm_flags_set(vma, flags);
 #else
 	vma->vm_flags |= flags;
+#endif
+}
+
+/*
+ * A machine check that has left a guest, with interrupts off, on the thread's own stack. The kernel
+ * is told that it came in user mode: of the memory that it is about only the thread loses its
+ * own. Where the kernel does not let itself be told, the error is its own, and may end it.
+ */
+static inline void compat_machine_check(void)
+{
+#ifdef HAVE_MACHINE_CHECK
+	struct pt_regs regs = { .cs = 3, .flags = X86_EFLAGS_IF };
+
+	do_machine_check(&regs);
+#else
+	asm volatile("int $18");
 #endif
 }
 

@@ -142,6 +142,11 @@ static int __init init_parts(void)
 {
 	int ret;
 
+	/* Locks that sleep there are taken with interrupts off. */
+	if (IS_ENABLED(CONFIG_PREEMPT_RT)) {
+		pr_err("real-time kernels (PREEMPT_RT) are not supported\n");
+		return -EOPNOTSUPP;
+	}
 	/* Guests' clocks and timers are computed from it. */
 	if (!tsc_khz) {
 		pr_err("the host has no TSC of a known frequency\n");

@@ -58,4 +58,4 @@ follows "return stack filled at exits" spectre_v2 "PBRSB-eIBRS: SW sequence" one
 follows "return predictions untrained at exits" retbleed "untrained return thunk" yes
 follows "branch history cleared at exits" spectre_v2 "KVM: SW loop" yes
 follows "CPU buffers cleared at entries" mds "Clear CPU buffers" "[yt]"
-follows "IBPB between VMs" spectre_v2 "IBPB: (conditional|always-on)" yes
+follows "IBPB between vCPUs" spectre_v2 "IBPB: (conditional|always-on)" yes

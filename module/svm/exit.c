@@ -10,6 +10,7 @@
 #include <uapi/asm/debugreg.h>
 #include <uapi/asm/svm.h>
 
+#include "compat.h"
 #include "hw.h"
 #include "svm/svm.h"
 #include "x86/x86.h"
@@ -171,8 +172,8 @@ static void read_intercepted_exception(struct vcpu *vcpu, u8 vector)
 		read_debug(vcpu);
 		break;
 	case X86_TRAP_MC:
-		/* It happened to the host: its handler looks at the banks. */
-		asm volatile("int $18");
+		/* The host's handler looks at the banks. */
+		compat_machine_check();
 		vcpu->exit.reason = EXIT_HOST;
 		break;
 	default:
@@ -279,6 +280,8 @@ static void translate(struct vcpu *vcpu, u32 code)
 	case SVM_EXIT_TASK_SWITCH:
 		return set_reason(vcpu, EXIT_TASK_SWITCH);
 	case SVM_EXIT_SHUTDOWN:
+		/* What the CPU has kept of the state is undefined (15.14.3). */
+		to_svm(vcpu)->vmcb->control.clean = 0;
 		return set_reason(vcpu, EXIT_SHUTDOWN);
 	case SVM_EXIT_RDPMC:
 		/* No counters, so no valid number of one */

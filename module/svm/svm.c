@@ -90,6 +90,11 @@ static int check_support(void)
 		pr_err("this processor has no nested page tables: nested paging is required\n");
 		return -ENODEV;
 	}
+	/* Revision guide 41322: a guest's page tables raise a machine check that ends the host. */
+	if (boot_cpu_has_bug(X86_BUG_AMD_TLB_MMATCH)) {
+		pr_err("any guest could crash this processor (family 10h, erratum 383)\n");
+		return -ENODEV;
+	}
 	return 0;
 }
 
@@ -163,13 +168,30 @@ static void interrupt_taken(struct irq_work *work)
 {
 }
 
+/*
+ * A page that the CPU itself writes to. With SEV-SNP in the host, one at the beginning of 2 MiB
+ * could make a write to any of these 2 MiB fault: another is taken then.
+ */
+static struct page *alloc_cpu_page(int node, gfp_t gfp)
+{
+	struct page *first = alloc_pages_node(node, gfp | __GFP_ZERO, 0);
+	struct page *page = first;
+
+	if (first && IS_ALIGNED(page_to_pfn(first), PTRS_PER_PMD)) {
+		page = alloc_pages_node(node, gfp | __GFP_ZERO, 0);
+		__free_page(first);
+	}
+	return page;
+}
+
 static int alloc_cpu(int cpu)
 {
 	struct svm_cpu *this = per_cpu_ptr(&svm_cpus, cpu);
 	struct page *host;
 
-	init_irq_work(&this->interrupt, interrupt_taken);
-	this->hsave = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
+	/* An interrupt at once, on a real-time kernel as well */
+	this->interrupt = IRQ_WORK_INIT_HARD(interrupt_taken);
+	this->hsave = alloc_cpu_page(cpu_to_node(cpu), GFP_KERNEL);
 	host = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
 	if (host) {
 		this->host = page_address(host);
@@ -304,15 +326,16 @@ static void svm_vm_destroy(struct vm *vm)
 
 static int svm_vcpu_create(struct vcpu *vcpu)
 {
+	struct page *vmcb, *msrpm;
 	struct svm_vcpu *svm;
-	struct page *msrpm;
 
 	svm = kzalloc(sizeof(*svm), GFP_KERNEL_ACCOUNT);
 	if (!svm)
 		return -ENOMEM;
-	svm->vmcb = (struct vmcb *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!svm->vmcb)
+	vmcb = alloc_cpu_page(NUMA_NO_NODE, GFP_KERNEL_ACCOUNT);
+	if (!vmcb)
 		goto free_svm;
+	svm->vmcb = page_address(vmcb);
 	msrpm = alloc_pages(GFP_KERNEL_ACCOUNT, MSRPM_ORDER);
 	if (!msrpm)
 		goto free_vmcb;
@@ -504,6 +527,7 @@ static noinstr void svm_run(struct vcpu *vcpu)
 	struct svm_vcpu *svm = vcpu->hw;
 
 	context_tracking_guest_enter();
+	spec_clear_divider();
 	if (likely(!svm->guard.flags))
 		svm_vmrun(vcpu->regs.gpr, svm->vmcb_pa, svm->cpu->host_pa);
 	else
@@ -559,6 +583,8 @@ static void svm_enter(struct vcpu *vcpu)
 	vcpu->guest_cr8 = vmcb->control.int_ctl & V_TPR;
 	vcpu->events.shadow = vmcb->control.int_state & INTERRUPT_SHADOW ? SHADOW_STI : 0;
 	svm_read_exit(vcpu);
+	/* Whatever a later exit breaks off is not this one. */
+	svm->injected.type = EVENT_NONE;
 	count_exit(vcpu);
 }
 

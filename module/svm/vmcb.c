@@ -422,9 +422,16 @@ void svm_set_cr0(struct vcpu *vcpu)
 	state_changed(vcpu, CLEAN_CRX);
 }
 
+/*
+ * A machine check while CR4.MCE is clear is a shutdown (8.2.19), which the host's handler would
+ * never hear of. So the CPU has the host's MCE as well, and reads leave as long as it shows.
+ */
 void svm_set_cr4(struct vcpu *vcpu)
 {
-	to_svm(vcpu)->vmcb->save.cr4 = vcpu->cr4;
+	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
+
+	vmcb->save.cr4 = vcpu->cr4 | (__read_cr4() & X86_CR4_MCE);
+	vmcb_set_intercept(vmcb, INTERCEPT_CR_READ + 4, vmcb->save.cr4 != vcpu->cr4);
 	state_changed(vcpu, CLEAN_CRX);
 }
 

@@ -68,7 +68,11 @@ SYM_INNER_LABEL_ALIGN(vmx_exit_point, SYM_L_GLOBAL)
 	cmpl	$0, GUARD_FLAGS(%rbx)
 	je	.Lunguarded_exit
 	GUARD_AFTER_EXIT
+	jmp	.Lguarded
 .Lunguarded_exit:
+	/* Not to be speculated to: there is a RET behind it. */
+	lfence
+.Lguarded:
 	mov	%ebp, %eax
 	RESTORE_HOST
 	RET

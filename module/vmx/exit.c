@@ -25,9 +25,16 @@
 #define EPT_NMI_UNBLOCKED	BIT(12)
 
 #define EXIT_REASON_GETSEC	11
+/* No control says that these leave, and no guest is offered them; not in all kernels' headers */
+#define EXIT_BY_SEAMCALL		76
+#define EXIT_BY_TDCALL			77
+#define EXIT_BY_RDMSR_IMMEDIATE		84
+#define EXIT_BY_WRMSRNS_IMMEDIATE	85
 
 /* B0-B3, BD, BS: in a qualification and in DR6 alike */
 #define DR6_CONDITIONS		(DR_TRAP_BITS | BIT(13) | DR_STEP)
+/* Of pending debug exceptions: one of B0-B3 is of a breakpoint that is enabled */
+#define PENDING_ENABLED		BIT(12)
 
 static void read_cr(struct vcpu *vcpu)
 {
@@ -203,7 +210,8 @@ static bool is_virtual_interrupt(struct vcpu *vcpu, u32 info, u8 svi)
 	u32 type = info & VECTORING_INFO_TYPE_MASK;
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 	bool at_once = vmx->status_entry == vcpu->stats.entries &&
-		       vmx->status_rip == vcpu->regs.rip && (u8)vmx->interrupt_status == svi;
+		       vmx->status_rip == vcpu->regs.rip && (u8)vmx->interrupt_status == svi &&
+		       vmx->interrupt_status >> 8 != svi;
 
 	/* INT n may have SVI's gate as well. */
 	if (svi && svi != (info & VECTORING_INFO_VECTOR_MASK) &&
@@ -266,7 +274,9 @@ static void read_step(struct vcpu *vcpu)
 	u64 conditions = 0;
 
 	if (vcpu->events.shadow != SHADOW_MOV_SS) {
-		conditions = vmcs_get(vcpu, VMCS_PENDING_DEBUG) & DR6_CONDITIONS;
+		conditions = vmcs_get(vcpu, VMCS_PENDING_DEBUG);
+		/* Breakpoints that DR7 does not enable are among them, and are none alone (25.4.2). */
+		conditions &= conditions & (PENDING_ENABLED | DR_STEP) ? DR6_CONDITIONS : 0;
 		vmcs_set(to_vmx(vcpu), VMCS_PENDING_DEBUG, 0);
 	}
 	set_reason(vcpu, EXIT_STEP);
@@ -379,6 +389,10 @@ void vmx_read_other_exit(struct vcpu *vcpu, u32 reason)
 	case EXIT_REASON_VMFUNC:
 	case EXIT_REASON_MONITOR_INSTRUCTION:
 	case EXIT_REASON_MWAIT_INSTRUCTION:
+	case EXIT_BY_SEAMCALL:
+	case EXIT_BY_TDCALL:
+	case EXIT_BY_RDMSR_IMMEDIATE:
+	case EXIT_BY_WRMSRNS_IMMEDIATE:
 		return set_reason(vcpu, EXIT_UNDEFINED);
 	case EXIT_REASON_EPT_MISCONFIG:
 		/* An entry that the CPU does not understand: only we write them. */

@@ -421,7 +421,8 @@ void vmx_update_exits(struct vcpu *vcpu)
 
 	if (vmx->pml_on)
 		secondary |= SECONDARY_EXEC_ENABLE_PML;
-	if (!vcpu->features.rdtscp)
+	/* RDPID's, too (26.3) */
+	if (!vcpu->features.tsc_aux)
 		secondary &= ~(u32)SECONDARY_EXEC_ENABLE_RDTSCP;
 	if (!vcpu->features.xsaves)
 		secondary &= ~(u32)SECONDARY_XSAVES;

@@ -704,13 +704,13 @@ static void vmx_load(struct vcpu *vcpu)
 	spec_load_window();
 }
 
-/* NMIs are blocked since the exit (28.2.3): the handler's IRET ends that. */
+/* An NMI's exit has NMIs blocked (28.2.3): the handler's IRET ends that. */
 static noinline void call_host_handler(struct vmx_vcpu *vmx)
 {
 	if (vmx->host_event == X86_TRAP_NMI)
 		asm volatile("int $2");
 	else
-		asm volatile("int $18");
+		compat_machine_check();
 	vmx->host_event = 0;
 }
 

@@ -35,7 +35,7 @@ MODULE_PARM_DESC(mitigations, "auto: what the host does for its own guests (defa
 
 u32 spec_entry_measures;
 
-DEFINE_STATIC_KEY_FALSE(spec_ibpb_between_vms);
+DEFINE_STATIC_KEY_FALSE(spec_ibpb_between_vcpus);
 DEFINE_STATIC_KEY_FALSE(spec_ibpb_to_user);
 DEFINE_STATIC_KEY_FALSE(spec_flush_l1d);
 DEFINE_STATIC_KEY_FALSE(spec_reduce_prediction);
@@ -49,8 +49,8 @@ static bool l1d_flush_missing;
 /* BP_CFG had the bit before */
 static DEFINE_PER_CPU(bool, found_reduced);
 
-/* Serial number of the VM that ran last on this CPU; 0: none since its last IBPB */
-static DEFINE_PER_CPU(u64, last_vm);
+/* Which vCPU of all VMs ran last on this CPU; 0: none */
+static DEFINE_PER_CPU(u64, last_vcpu);
 
 static void issue_ibpb(void)
 {
@@ -95,10 +95,13 @@ static u32 untrain_measure(bool force)
 	bool wanted = boot_cpu_has(X86_FEATURE_UNRET) || boot_cpu_has(X86_FEATURE_SRSO) ||
 		      boot_cpu_has(X86_FEATURE_SRSO_ALIAS);
 
-	if (wanted)
-		return SPEC_EXIT_UNTRAIN;
+	u32 measures = wanted ? SPEC_EXIT_UNTRAIN : 0;
+
+	/* They may have been chosen each for one of the two. */
 	if (COMPAT_IBPB_ON_EXIT || boot_cpu_has(X86_FEATURE_ENTRY_IBPB))
-		return SPEC_EXIT_IBPB;
+		measures |= SPEC_EXIT_IBPB;
+	if (measures)
+		return measures;
 	/* IBRS is an answer to Retbleed; the kernel's thunks do nothing unless it chose them. */
 	if (force && ((boot_cpu_has_bug(X86_BUG_RETBLEED) && !host_uses_ibrs()) ||
 		      boot_cpu_has_bug(X86_BUG_SRSO)))
@@ -185,7 +188,7 @@ static void choose(bool force)
 	spec_entry_measures = measures;
 
 	if (has_ibpb && boot_cpu_has_bug(X86_BUG_SPECTRE_V2))
-		static_branch_enable(&spec_ibpb_between_vms);
+		static_branch_enable(&spec_ibpb_between_vcpus);
 	/* One at each exit makes that on the way to user space needless. */
 	if (has_ibpb && !(measures & SPEC_EXIT_IBPB) &&
 	    (COMPAT_IBPB_TO_USER || (force && COMPAT_BUG_VMSCAPE)))
@@ -234,19 +237,20 @@ void spec_load_guard(struct spec_guard *guard)
 		guard->flags &= ~GUARD_SPEC_CTRL;
 }
 
-/* spec_enter_vm(), where the host needs it */
-void spec_change_vm(struct vcpu *vcpu)
+/* spec_enter_vcpu(), where the host needs it */
+void spec_change_vcpu(struct vcpu *vcpu)
 {
-	u64 serial = vcpu->vm->serial;
+	/* Processes of a guest are not to steer each other's branches either. */
+	u64 serial = vcpu->vm->serial << 16 | vcpu->index;
 
-	if (this_cpu_read(last_vm) == serial)
+	if (this_cpu_read(last_vcpu) == serial)
 		return;
-	if (this_cpu_read(last_vm))
+	if (this_cpu_read(last_vcpu))
 		issue_ibpb();
-	this_cpu_write(last_vm, serial);
+	this_cpu_write(last_vcpu, serial);
 }
 
-/* spec_leave_vm(), likewise */
+/* spec_leave_vcpu(), likewise */
 void spec_before_user(void)
 {
 	issue_ibpb();
@@ -347,8 +351,8 @@ ssize_t spec_describe(char *buf, size_t size)
 		  yes_no(static_key_enabled(&spec_reduce_prediction)) },
 		{ "CPU buffers cleared at entries", describe_buffers() },
 		{ "L1 data cache flushed before a guest", describe_l1d() },
-		{ "IBPB between VMs",
-		  describe_ibpb(static_key_enabled(&spec_ibpb_between_vms),
+		{ "IBPB between vCPUs",
+		  describe_ibpb(static_key_enabled(&spec_ibpb_between_vcpus),
 				boot_cpu_has_bug(X86_BUG_SPECTRE_V2)) },
 		{ "IBPB before user space",
 		  describe_ibpb(static_key_enabled(&spec_ibpb_to_user), COMPAT_BUG_VMSCAPE) },

@@ -27,6 +27,8 @@
 
 #include <linux/jump_label.h>
 #include <linux/types.h>
+#include <asm/alternative.h>
+#include <asm/cpufeatures.h>
 
 struct vcpu;
 
@@ -57,37 +59,51 @@ void spec_load_guard(struct spec_guard *guard);
 extern u32 spec_entry_measures;
 
 /* Likewise: what the functions below do. Most hosts need none. */
-DECLARE_STATIC_KEY_FALSE(spec_ibpb_between_vms);
+DECLARE_STATIC_KEY_FALSE(spec_ibpb_between_vcpus);
 DECLARE_STATIC_KEY_FALSE(spec_ibpb_to_user);
 DECLARE_STATIC_KEY_FALSE(spec_flush_l1d);
 DECLARE_STATIC_KEY_FALSE(spec_reduce_prediction);
 
-void spec_change_vm(struct vcpu *vcpu);
+void spec_change_vcpu(struct vcpu *vcpu);
 void spec_before_user(void);
 void spec_empty_l1d(void);
 void spec_set_prediction(bool reduced);
 
 /**
- * spec_enter_vm - a window begins
+ * spec_enter_vcpu - a window begins
  * @vcpu: whose; preemption is off
  *
- * What another VM has taught the branch predictors must not steer this one.
+ * What another vCPU has taught the branch predictors must not steer this one: it may be another
+ * VM's, or run another process of the same guest.
  */
-static __always_inline void spec_enter_vm(struct vcpu *vcpu)
+static __always_inline void spec_enter_vcpu(struct vcpu *vcpu)
 {
-	if (static_branch_unlikely(&spec_ibpb_between_vms))
-		spec_change_vm(vcpu);
+	if (static_branch_unlikely(&spec_ibpb_between_vcpus))
+		spec_change_vcpu(vcpu);
 }
 
 /**
- * spec_leave_vm - a window ends, user space may follow on this CPU; preemption is off
+ * spec_leave_vcpu - a window ends, user space may follow on this CPU; preemption is off
  *
  * VMSCAPE: a guest's predictions must not steer its VMM.
  */
-static __always_inline void spec_leave_vm(void)
+static __always_inline void spec_leave_vcpu(void)
 {
 	if (static_branch_unlikely(&spec_ibpb_to_user))
 		spec_before_user();
+}
+
+/**
+ * spec_clear_divider - AMD's DIV0: a quotient of the host's must not be left for the guest
+ *
+ * Right before each entry.
+ */
+static __always_inline void spec_clear_divider(void)
+{
+#ifdef X86_BUG_DIV0
+	asm volatile(ALTERNATIVE("", "xor %%eax, %%eax; xor %%edx, %%edx; mov $1, %%ecx; div %%ecx",
+				 X86_BUG_DIV0) : : : "eax", "ecx", "edx", "cc");
+#endif
 }
 
 /**
