@@ -27,7 +27,7 @@
 
 static struct random rnd;
 static u64 reasons[VMM_NR_EXITS], refused_states, taken_states;
-static bool tolerate_in_long_mode;
+static bool tolerate_in_long_mode, with_controllers;
 static u64 verbose;
 
 /* Why a case failed; NULL if it did not */
@@ -116,6 +116,23 @@ static void print_segments(const struct vmm_segments *segments)
 	}
 }
 
+/* What it has made of its controllers can be given back. They count on, and so are not compared. */
+static void give_controllers_back(struct vcpu *vcpu)
+{
+	struct vmm_vm_state state = {
+		.size = sizeof(state),
+		.groups = VMM_VM_STATE_PIC | VMM_VM_STATE_IOAPIC | VMM_VM_STATE_PIT,
+	};
+
+	if (do_ioctl(vcpu->vm->fd, VMM_GET_VM_STATE, &state))
+		fail("VMM_GET_VM_STATE");
+	if (do_ioctl(vcpu->vm->fd, VMM_SET_VM_STATE, &state))
+		note("its controllers' own state was refused");
+	vcpu_get(vcpu, VMM_STATE_LAPIC);
+	if (vcpu_try_set(vcpu, VMM_STATE_LAPIC))
+		note("its LAPIC's own state was refused");
+}
+
 /* What the guest has come to is what it can be given back. */
 static void give_state_back(struct vcpu *vcpu)
 {
@@ -137,6 +154,8 @@ static void give_state_back(struct vcpu *vcpu)
 	before.msrs.tsc_offset = vcpu->state.msrs.tsc_offset;
 	if (memcmp(&before, &vcpu->state, sizeof(before)))
 		note("its own state was changed by setting it");
+	if (with_controllers)
+		give_controllers_back(vcpu);
 }
 
 /* ---- cases ---------------------------------------------------------------------------- */
@@ -353,7 +372,8 @@ static void run_case(u64 seed, u64 number)
 	int ret;
 
 	rnd = random_from(seed, number);
-	vm = vm_create(MEMORY, chance(&rnd, 2) ? VMM_VM_IRQCHIPS : 0);
+	with_controllers = chance(&rnd, 2);
+	vm = vm_create(MEMORY, with_controllers ? VMM_VM_IRQCHIPS : 0);
 	if (chance(&rnd, 2))
 		set_policy(vm);
 	vcpu = vcpu_create(vm, 0);

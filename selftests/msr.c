@@ -228,6 +228,10 @@ TEST_F(msr, refused_addresses)
 			TH_LOG("%#x", msrs[i].index);
 		if (guest_wrmsr(self->vcpu, msrs[i].index, msrs[i].data) != GP)
 			skipped = true;
+		/* Whatever it has got there can be given back. */
+		vcpu_get(self->vcpu, VMM_STATE_MSRS | VMM_STATE_SEGMENTS);
+		EXPECT_EQ(0, vcpu_try_set(self->vcpu, VMM_STATE_MSRS | VMM_STATE_SEGMENTS))
+			TH_LOG("%#x", msrs[i].index);
 	}
 	if (skipped)
 		SKIP(return, "this CPU does not look at addresses");

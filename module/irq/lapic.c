@@ -647,8 +647,7 @@ static void rebuild(struct lapic *lapic)
 {
 	memset(lapic->posted, 0, sizeof(lapic->posted));
 	/* A sender may be at it: the map says too much rather than too little. */
-	WRITE_ONCE(lapic->vcpu->irr_map,
-		   IRR_MAP_WORDS | (lapic->virtual ? BIT(IRR_MAP_CHANGED) : 0));
+	WRITE_ONCE(lapic->vcpu->irr_map, IRR_MAP_WORDS);
 	lapic->isr_map = find_words(lapic, APIC_ISR);
 	tpr_changed(lapic);
 	lapic_exits_changed(lapic);

@@ -259,11 +259,28 @@ static bool valid_slot(const struct vcpu *vcpu, u32 index, u64 *data)
 	}
 }
 
+static bool is_address(u32 index)
+{
+	switch (index) {
+	case MSR_LSTAR:
+	case MSR_CSTAR:
+	case MSR_KERNEL_GS_BASE:
+	case MSR_IA32_SYSENTER_ESP:
+	case MSR_IA32_SYSENTER_EIP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Addresses are canonical on a CPU, but not on each that is emulated: as state_get_regs(). */
 static u64 read_slot(struct vcpu *vcpu, u32 index, const u64 *slot)
 {
 	u64 data;
 
-	return hw->get_msr(vcpu, index, &data) ? *slot : data;
+	if (hw->get_msr(vcpu, index, &data))
+		data = *slot;
+	return is_address(index) ? cpu_sign_extend(data, state_register_bits()) : data;
 }
 
 static void choose_spec_ctrl(struct vcpu *vcpu);
@@ -650,20 +667,6 @@ static bool valid_mtrrs(struct vcpu *vcpu, struct cpu_msrs *msrs)
 			return false;
 	}
 	return true;
-}
-
-static bool is_address(u32 index)
-{
-	switch (index) {
-	case MSR_LSTAR:
-	case MSR_CSTAR:
-	case MSR_KERNEL_GS_BASE:
-	case MSR_IA32_SYSENTER_ESP:
-	case MSR_IA32_SYSENTER_EIP:
-		return true;
-	default:
-		return false;
-	}
 }
 
 int state_check_msrs(struct vcpu *vcpu, const struct cpu_msrs *msrs)

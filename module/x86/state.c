@@ -222,8 +222,11 @@ void state_get_segments(struct vcpu *vcpu, struct cpu_segments *segs)
 	int i;
 
 	state_mend_segments(vcpu);
-	for (i = 0; i < CPU_NR_SEGMENTS; i++)
+	for (i = 0; i < CPU_NR_SEGMENTS; i++) {
 		hw->get_segment(vcpu, i, &segs->seg[i]);
+		/* As state_get_regs() */
+		segs->seg[i].base = cpu_sign_extend(segs->seg[i].base, state_register_bits());
+	}
 }
 
 void state_set_segments(struct vcpu *vcpu, const struct cpu_segments *segs)
