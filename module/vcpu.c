@@ -528,7 +528,7 @@ static enum exit_verdict run_windows(struct vcpu *vcpu)
 
 	pv_before_window(vcpu);
 	preempt_disable();
-	spec_enter_vm(vcpu);
+	spec_enter_vcpu(vcpu);
 
 	for (;;) {
 		verdict = enter_window(vcpu);
@@ -542,7 +542,7 @@ static enum exit_verdict run_windows(struct vcpu *vcpu)
 	}
 
 	/* User space may follow without another look. */
-	spec_leave_vm();
+	spec_leave_vcpu();
 	count_leave(vcpu);
 	preempt_enable();
 	pv_after_window(vcpu);

@@ -11,7 +11,8 @@
  *    version leaves the rest at its default; one that is shorter than the first
  *    version is EINVAL. On return "size" is what the module knows.
  *  - Unknown flags and non-zero reserved fields are EINVAL.
- *  - A call that fails has changed nothing (VMM_SET_MSRS says how far it came).
+ *  - A call that fails has changed nothing, but for VMM_RUN, VMM_SET_MSRS,
+ *    VMM_CLEAR_DIRTY, VMM_PREFAULT and VMM_GET_TOUCHED (Documentation/api.rst).
  *  - The layout is the same for 32-bit and 64-bit callers. User addresses are
  *    passed as __u64.
  */
@@ -107,7 +108,7 @@
  * @vendor: VMM_VENDOR_*
  * @caps: VMM_CAP_*
  * @vcpu_groups: VMM_STATE_* that VMM_GET_STATE and VMM_SET_STATE know
- * @vm_groups: VMM_VM_* that VMM_GET_VM_STATE and VMM_SET_VM_STATE know
+ * @vm_groups: VMM_VM_STATE_* that VMM_GET_VM_STATE and VMM_SET_VM_STATE know
  * @sync_groups: VMM_STATE_* that the run area can carry
  * @gpa_bits: width of a guest-physical address
  * @gva_bits: width of a guest-virtual address (48 or 57)
@@ -167,9 +168,9 @@ struct vmm_vm_create {
  *      APIC id (xAPIC mode shows its low eight bits)
  * @reserved: zero
  *
- * vCPU 0 starts runnable at the reset vector; where the LAPIC is in the kernel
- * every other one waits for INIT-SIPI. LINT0 of vCPU 0 is ExtINT and not masked, as
- * firmware would leave it.
+ * The first vCPU of a VM, whatever its id, starts runnable at the reset vector; where
+ * the LAPIC is in the kernel every other one waits for INIT-SIPI. LINT0 of the first
+ * is ExtINT and not masked, as firmware would leave it.
  */
 struct vmm_vcpu_create {
 	__u32 size;
@@ -837,7 +838,7 @@ struct vmm_exits {
  * NMIs may come from any thread at any time. The others need a vCPU that does
  * not run, and EBUSY says that one of the kind waits already. EINVAL: no CPU has such an
  * event: an error code where none is pushed, or of more than 16 bits; a payload of #DB with
- * other bits than B0-B3, BD, BS and BT.
+ * other bits than B0-B3, BD, BS and BT; an insn_len other than 0.
  */
 struct vmm_inject {
 	__u32 size;
