@@ -315,6 +315,41 @@ TEST_F(badstate, together_in_real_mode)
 		.type = VMM_EVENT_EXCEPTION, .vector = 13, .has_error = 1 }));
 }
 
+/* An exception with the error code of another mode, or without that of this one, by VMM_INJECT */
+TEST_F(badstate, injected)
+{
+	static const struct {
+		enum guest_mode mode;
+		bool has_error;		/* what its #GP has not */
+	} bad[] = { { MODE_LONG, false }, { MODE_PROTECTED, false }, { MODE_REAL, true } };
+	struct vmm_exit *e = &self->vcpu->run->exit;
+	struct vcpu *vcpu = self->vcpu;
+	u32 i, j;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		/* out; jmp: the same in each mode */
+		vcpu_load_code(vcpu, bad[i].mode, "\xe6\xe4\xeb\xfc", 4);
+		run_value(vcpu);
+		ASSERT_EQ(0, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 13, bad[i].has_error, 0, 0));
+		for (j = 0; j < 2; j++) {
+			ASSERT_EQ(0, vcpu_run(vcpu));
+			EXPECT_EQ(VMM_EXIT_FAIL_ENTRY, e->reason)
+				TH_LOG("%s: exit %s", mode_names[bad[i].mode],
+				       exit_name(e->reason));
+			EXPECT_GT(strnlen(e->fail_entry.message, sizeof(e->fail_entry.message)),
+				  10);
+		}
+		/* It still waits, and can be taken away. */
+		vcpu_get(vcpu, VMM_STATE_EVENTS);
+		EXPECT_EQ(VMM_EVENT_EXCEPTION, vcpu->state.events.exception.type);
+		memset(&vcpu->state.events.exception, 0, sizeof(vcpu->state.events.exception));
+		vcpu_set(vcpu, VMM_STATE_EVENTS);
+		run_value(vcpu);
+		ASSERT_EQ(0, vcpu_inject(vcpu, VMM_EVENT_EXCEPTION, 13, !bad[i].has_error, 0, 0));
+		run_vector(vcpu, 13);
+	}
+}
+
 /* By the run area it is the same: the errno, no change, no run. */
 TEST_F(badstate, by_the_run_area)
 {
