@@ -97,11 +97,11 @@ GUEST_CODE(sweep, 64,
 
 #define guest_writes(page) guest_does(self->vcpu, BASE + (page) * PAGE + 8)
 
-static void guest_sweeps(struct vcpu *vcpu)
+static void guest_sweeps(struct vcpu *vcpu, u64 pages)
 {
 	vcpu_load(vcpu, MODE_LONG, sweep);
 	vcpu_get(vcpu, VMM_STATE_REGS);
-	vcpu->state.regs.gpr[VMM_RBP] = BASE + PAGES * PAGE;
+	vcpu->state.regs.gpr[VMM_RBP] = BASE + pages * PAGE;
 	vcpu_set(vcpu, VMM_STATE_REGS);
 	run_done(vcpu);
 }
@@ -236,10 +236,10 @@ TEST_F(dirtylog, all_pages)
 	u32 i, round;
 
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, self->mem, 0));
-	guest_sweeps(self->vcpu);
+	guest_sweeps(self->vcpu, PAGES);
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, self->mem, VMM_MEM_LOG_DIRTY));
 	for (round = 0; round < 3; round++) {
-		guest_sweeps(self->vcpu);
+		guest_sweeps(self->vcpu, PAGES);
 		ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, bits));
 		EXPECT_EQ(PAGES, count(bits));
 		ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, bits));
@@ -304,6 +304,36 @@ TEST_F(dirtylog, neighbours)
 	guest_writes(516);
 	ASSERT_EQ(0, take_dirty(self->vm, 0, 517, bits));
 	EXPECT_EQ(1 << 4, bits[8]);
+}
+
+/* The pages behind its end belong to another slot, and a write there is none of its business. */
+TEST_F(dirtylog, ends_within_a_table)
+{
+	static const u32 ends[] = { 449, 480, 511 };
+	u64 *bits = self->bits, pages;
+	u32 i, j, log;
+
+	for (i = 0; i < 2 * ARRAY_SIZE(ends); i++) {
+		pages = ends[i / 2];
+		log = i % 2 ? VMM_MEM_LOG_DIRTY : 0;
+		ASSERT_EQ(0, slot(1, BASE, pages * PAGE, self->mem, VMM_MEM_LOG_DIRTY));
+		ASSERT_EQ(0, slot(2, BASE + pages * PAGE, HUGE, self->mem + pages * PAGE, log));
+		guest_sweeps(self->vcpu, pages + 1);
+		for (j = 0; j < 2; j++) {
+			memset(bits, 0, sizeof(self->bits));
+			ASSERT_EQ(0, take_dirty(self->vm, 0, pages, bits));
+			EXPECT_EQ(j ? 2 : pages, count(bits)) TH_LOG("%llu pages, %u", pages, j);
+			vcpu_load(self->vcpu, MODE_LONG, page_writer);
+			guest_writes(pages);
+			guest_writes(17);
+			guest_writes(pages - 1);
+		}
+		ASSERT_EQ(0, take_dirty(self->vm, 0, pages, bits));
+		EXPECT_EQ(2, count(bits)) TH_LOG("%llu pages", pages);
+		EXPECT_TRUE(page_is_set(bits, 17) && page_is_set(bits, pages - 1));
+		ASSERT_EQ(0, slot(1, 0, 0, NULL, 0));
+		ASSERT_EQ(0, slot(2, 0, 0, NULL, 0));
+	}
 }
 
 /* What the VMM says it has written, in several slots of which one has a log */
@@ -407,13 +437,13 @@ TEST_F(dirtylog, end_small)
 	u64 faults;
 
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, self->mem, 0));
-	guest_sweeps(self->vcpu);
+	guest_sweeps(self->vcpu, PAGES);
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, self->mem, VMM_MEM_LOG_DIRTY));
-	guest_sweeps(self->vcpu);
+	guest_sweeps(self->vcpu, PAGES);
 	ASSERT_EQ(0, take_dirty(self->vm, 0, PAGES, self->bits));
 	ASSERT_EQ(0, slot(1, BASE, 2 * HUGE, self->mem, 0));
 	faults = get_stat(self->vcpu->fd, "faults");
-	guest_sweeps(self->vcpu);
+	guest_sweeps(self->vcpu, PAGES);
 	EXPECT_GE(faults + 8, get_stat(self->vcpu->fd, "faults"));
 	EXPECT_EQ(3, *(u32 *)(self->mem + 1000 * PAGE));
 }
