@@ -339,16 +339,16 @@ GUEST_CODE(sends_itself, 64,
 	   "2: setc %al; movzbl %al, %eax; out %eax, $PORT_VALUE\n"
 	   "iretq\n");
 
-static void load_sender(FIXTURE_DATA(pvclock) *self)
+/* Its handler, of interrupt 0x60, begins at the only INC EBX. */
+static void load_handler(FIXTURE_DATA(pvclock) *self, const u8 *from, size_t size)
 {
 	u8 *code, *end;
 	u64 *gate;
 	u64 handler;
 
-	vcpu_load(self->vcpu, MODE_LONG, sends_itself);
-	/* The handler begins at the only INC EBX. */
-	code = guest_ptr(self->vm, CODE_GPA, code_size(sends_itself));
-	end = code + code_size(sends_itself);
+	vcpu_load_code(self->vcpu, MODE_LONG, from, size);
+	code = guest_ptr(self->vm, CODE_GPA, size);
+	end = code + size;
 	while (code < end && memcmp(code, "\xff\xc3\x89\xd8", 4))
 		code += 16;
 	handler = CODE_GPA + (code - (u8 *)guest_ptr(self->vm, CODE_GPA, 1));
@@ -364,7 +364,7 @@ TEST_F(pvclock, eoi_is_skipped)
 	u32 skips = !(self->vm->info.caps & VMM_CAP_VIRTUAL_APIC);
 	u32 i;
 
-	load_sender(self);
+	load_handler(self, sends_itself, code_size(sends_itself));
 	guest_u8(self->vm, EOI_GPA) = 0;
 	ASSERT_EQ(0, vcpu_set_msr(self->vcpu, EOI_EN, EOI_GPA | 1));
 	/* Each interrupt comes only if the one before it was ended. */
@@ -380,11 +380,64 @@ TEST_F(pvclock, eoi_is_skipped)
 		EXPECT_EQ(0, self->vcpu->state.lapic.regs[(0x100 + 16 * i) / 4]);
 }
 
+/*
+ * One interrupt to itself. Its handler leaves to the VMM, skips its EOI if it may, and then writes
+ * PV_EOI_EN, with no exit in between.
+ */
+GUEST_CODE(moves_eoi, 64,
+	   "mov $0x1b, %ecx; mov $0xfee00d00, %eax; xor %edx, %edx; wrmsr\n"
+	   "mov $0x80f, %ecx; mov $0x1ff, %eax; wrmsr\n"
+	   "sti\n"
+	   "mov $0x83f, %ecx; mov $0x60, %eax; xor %edx, %edx; wrmsr\n"
+	   "nop\n"
+	   "out %al, $PORT_DONE\n"
+	   /* the handler */
+	   ".balign 16\n"
+	   "inc %ebx\n"
+	   "mov %ebx, %eax; out %eax, $PORT_VALUE\n"
+	   "mov $0x4b564d04, %ecx; mov %ebp, %eax; xor %edx, %edx\n"
+	   "btrl $0, EOI_BYTE\n"
+	   "jc 2f\n"
+	   "mov $0x80b, %ecx; xor %eax, %eax; wrmsr\n"
+	   "mov $0x4b564d04, %ecx; mov %ebp, %eax\n"
+	   "2: wrmsr\n"
+	   "iretq\n");
+
+/* A skipped EOI counts where it was offered, whatever the guest does next. */
+TEST_F(pvclock, eoi_is_settled_where_it_was)
+{
+	static const u64 next[] = { 0, (EOI_GPA + 0x40) | 1 };
+	u32 i, j;
+	u64 data;
+
+	for (i = 0; i < ARRAY_SIZE(next); i++) {
+		load_handler(self, moves_eoi, code_size(moves_eoi));
+		guest_u8(self->vm, 0) = 0xff;
+		guest_u8(self->vm, EOI_GPA) = 0;
+		guest_u8(self->vm, EOI_GPA + 0x40) = 0xff;
+		ASSERT_EQ(0, vcpu_set_msr(self->vcpu, EOI_EN, EOI_GPA | 1));
+		vcpu_get(self->vcpu, VMM_STATE_REGS);
+		self->vcpu->state.regs.gpr[VMM_RBP] = next[i];
+		vcpu_set(self->vcpu, VMM_STATE_REGS);
+		EXPECT_EQ(1, run_value(self->vcpu));
+		run_done(self->vcpu);
+		EXPECT_EQ(0, vcpu_get_msr(self->vcpu, EOI_EN, &data));
+		EXPECT_EQ(next[i], data);
+		EXPECT_EQ(0xff, guest_u8(self->vm, 0));
+		EXPECT_EQ(0, guest_u8(self->vm, EOI_GPA));
+		EXPECT_EQ(0xff, guest_u8(self->vm, EOI_GPA + 0x40));
+		vcpu_get(self->vcpu, VMM_STATE_LAPIC);
+		for (j = 0; j < 8; j++)
+			EXPECT_EQ(0, self->vcpu->state.lapic.regs[(0x100 + 16 * j) / 4])
+				TH_LOG("ISR %u", j);
+	}
+}
+
 TEST_F(pvclock, eoi_is_not_skipped_unasked)
 {
 	u32 i;
 
-	load_sender(self);
+	load_handler(self, sends_itself, code_size(sends_itself));
 	guest_u8(self->vm, EOI_GPA) = 0;
 	for (i = 1; i <= 3; i++) {
 		EXPECT_EQ(i, run_value(self->vcpu));
