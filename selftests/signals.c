@@ -289,6 +289,108 @@ TEST_F(signals, blocked)
 	EXPECT_EQ(1, signals);
 }
 
+static volatile bool init_senders_stop;
+
+/* INIT to the LAPIC with the ID 1, over and over */
+static void *send_inits(void *arg)
+{
+	struct vmm_msi msi = { .size = sizeof(msi), .address = 0xfee01000, .data = 0x4500 };
+	struct vm *vm = arg;
+
+	while (!init_senders_stop)
+		if (do_ioctl(vm->fd, VMM_SIGNAL_MSI, &msi) != 1)
+			fail("VMM_SIGNAL_MSI");
+	return NULL;
+}
+
+GUEST_CODE(init_loop, 64,
+	   "mov $0xfee00300, %ebx\n"
+	   "movl $0x01000000, 0x10(%rbx)\n"
+	   "1: movl $0x4500, (%rbx)\n"
+	   "incq DATA_GPA\n"
+	   "jmp 1b\n");
+
+static void *run_init_loop(void *arg)
+{
+	struct vcpu *vcpu = arg;
+	int ret;
+
+	do {
+		ret = vcpu_run_raw(vcpu);
+		if (ret != -EINTR)
+			fail("VMM_RUN: %d", ret);
+	} while (!init_senders_stop);
+	return NULL;
+}
+
+/*
+ * A vCPU that waits for a SIPI, as it does after each of the INITs that others send it without end:
+ * there is always work for it, but it must see its signals all the same.
+ */
+TEST_F(signals, while_inits_come)
+{
+	struct itimerval soon = { { 0, 50000 }, { 0, 50000 } }, never = { };
+	struct vm *vm = vm_create(16 * MIB, VMM_VM_LAPIC);
+	struct vcpu *sender = vcpu_create(vm, 0), *vcpu = vcpu_create(vm, 1);
+	pthread_t guest, host;
+	sigset_t set;
+	int i;
+
+	vcpu_load(sender, MODE_LONG, init_loop);
+	/* The timer's are for this thread alone. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	init_senders_stop = false;
+	ASSERT_EQ(0, pthread_create(&guest, NULL, run_init_loop, sender));
+	ASSERT_EQ(0, pthread_create(&host, NULL, send_inits, vm));
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	for (i = 0; i < 10; i++) {
+		EXPECT_EQ(-EINTR, vcpu_run(vcpu));
+		EXPECT_EQ(VMM_EXIT_INTR, vcpu->run->exit.reason);
+	}
+	setitimer(ITIMER_REAL, &never, NULL);
+	EXPECT_GT(guest_u64(vm, DATA_GPA), 0);
+	init_senders_stop = true;
+	ASSERT_EQ(0, do_ioctl(sender->fd, VMM_KICK, NULL));
+	pthread_join(guest, NULL);
+	pthread_join(host, NULL);
+	vm_destroy(vm);
+}
+
+/* The same, and the signal is one that ends the process. */
+TEST_F(signals, killed_while_inits_come)
+{
+	int status, tube[2];
+	pid_t child;
+	char c;
+
+	ASSERT_EQ(0, pipe(tube));
+	child = fork();
+	if (!child) {
+		struct vm *vm = vm_create(16 * MIB, VMM_VM_LAPIC);
+		struct vcpu *sender = vcpu_create(vm, 0), *vcpu = vcpu_create(vm, 1);
+		pthread_t guest, host;
+
+		vcpu_load(sender, MODE_LONG, init_loop);
+		if (pthread_create(&guest, NULL, run_init_loop, sender) ||
+		    pthread_create(&host, NULL, send_inits, vm))
+			_exit(1);
+		while (!guest_u64(vm, DATA_GPA))
+			usleep(1000);
+		if (write(tube[1], "", 1) != 1)
+			_exit(2);
+		vcpu_run_raw(vcpu);
+		_exit(3);
+	}
+	ASSERT_EQ(1, read(tube[0], &c, 1));
+	usleep(50000);
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
 /* A stopped and continued process finds its guest as it was. */
 TEST_F(signals, stop_and_continue)
 {
