@@ -231,6 +231,40 @@ TEST_F(views, come_and_go)
 	EXPECT_GE(pages, get_stat(self->vm->fd, "table_pages"));
 }
 
+/* The same, with another access each time: a stale one grants or denies what it should not. */
+TEST_F(views, come_and_go_with_access)
+{
+	static const u32 granted[] = { R | W | X, R, 0 };
+	struct vcpu *vcpu = self->vcpu;
+	u32 i, view, access, sum = 0;
+
+	vcpu_load(vcpu, MODE_LONG, writer);
+	for (i = 0; i < 300; i++) {
+		access = granted[i % ARRAY_SIZE(granted)];
+		ASSERT_EQ(0, set_view(vcpu, 0));
+		ASSERT_EQ(0, destroy_view(self->vm, self->view));
+		ASSERT_EQ(0, create_view(self->vm, &view));
+		ASSERT_EQ(self->view, view);
+		page_access(3, access);
+		/* The next page has the access of the round before. */
+		page_access(4, granted[(i + 2) % ARRAY_SIZE(granted)]);
+		ASSERT_EQ(0, set_view(vcpu, view));
+		if (access & W) {
+			ASSERT_EQ(++sum, guest_does_page(3));
+			continue;
+		}
+		ask_page(3);
+		/* An INC that writes may be found out when it reads. */
+		run_until(vcpu, VMM_EXIT_ACCESS);
+		ASSERT_EQ(BASE + 3 * PAGE, vcpu->run->exit.access.gpa);
+		ASSERT_EQ(access, vcpu->run->exit.access.granted);
+		ASSERT_EQ(sum, word(3));
+		ASSERT_EQ(0, set_view(vcpu, 0));
+		ASSERT_EQ(++sum, run_value(vcpu));
+	}
+	EXPECT_EQ(0, word(4));
+}
+
 /* ---- what they do not grant ---- */
 
 TEST_F(views, write)
