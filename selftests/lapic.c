@@ -840,6 +840,45 @@ TEST_F(ipi, sipi_starts)
 	EXPECT_EQ(0x4900, v[2]->state.segments.seg[VMM_CS].selector);
 }
 
+/* What came before an INIT is gone, however it came, and whether its thread had looked or not. */
+TEST_F(ipi, init_forgets_nmis)
+{
+	struct vcpu **v = self->v;
+	u32 round;
+
+	memcpy(guest_ptr(self->vm, 0x49000, 64), ap_start, code_size(ap_start));
+	wr(v[0], ICR2, 0x05000000);
+	for (round = 0; round < 3; round++) {
+		if (round == 1) {
+			ASSERT_EQ(0, vcpu_nmi(v[2]));
+		} else {
+			wr(v[0], ICR, NMI | ASSERT);
+		}
+		if (round == 2) {
+			vcpu_get(v[2], VMM_STATE_EVENTS);
+			EXPECT_EQ(1, v[2]->state.events.nmi_pending);
+		}
+		wr(v[0], ICR, INIT | ASSERT);
+		v[2]->run->immediate_exit = 1;
+		EXPECT_EQ(-EINTR, vcpu_run_raw(v[2]));
+		v[2]->run->immediate_exit = 0;
+		vcpu_get(v[2], VMM_STATE_EVENTS);
+		EXPECT_EQ(VMM_MP_WAIT_SIPI, v[2]->state.events.mp_state);
+		EXPECT_EQ(0, v[2]->state.events.nmi_pending) TH_LOG("round %u", round);
+		wr(v[0], ICR, SIPI | ASSERT | 0x49);
+		EXPECT_EQ(0x4900, run_value(v[2]));
+	}
+	EXPECT_EQ(0, get_stat(v[2]->fd, "nmis"));
+	/* One that comes behind it is not. */
+	wr(v[0], ICR, INIT | ASSERT);
+	v[2]->run->immediate_exit = 1;
+	EXPECT_EQ(-EINTR, vcpu_run_raw(v[2]));
+	v[2]->run->immediate_exit = 0;
+	wr(v[0], ICR, NMI | ASSERT);
+	vcpu_get(v[2], VMM_STATE_EVENTS);
+	EXPECT_EQ(1, v[2]->state.events.nmi_pending);
+}
+
 /* One NMI waits behind the one that is handled, however many are sent. */
 GUEST_CODE(nmi_storm, 64,
 	   "mov $0xfee00300, %ebx\n"
@@ -1185,6 +1224,29 @@ TEST_F(lapic, state_of_timers)
 	EXPECT_STREQ("41", remote_wait(w));
 	EXPECT_GE(remote_rdtsc(w), tsc);
 	vm_destroy(w->vm);
+}
+
+/* Bits 18:17 of LVTT may be 11b, which is no mode: the count goes on, and what is got can be set. */
+TEST_F(lapic, state_of_a_reserved_timer_mode)
+{
+	struct vcpu *v = self->v;
+	struct vmm_lapic saved;
+
+	wr(v, DIVIDE, 0xb);
+	wr(v, LVT_TIMER, DEADLINE | PERIODIC | 0x41);
+	wr(v, INITIAL, 1000 * MS);
+	saved = *get_lapic(v);
+	EXPECT_EQ(DEADLINE | PERIODIC | 0x41, saved.regs[LVT_TIMER / 4]);
+	EXPECT_EQ(1000 * MS, saved.regs[INITIAL / 4]);
+	EXPECT_GT(saved.timer_remaining_ns, 0);
+	EXPECT_EQ(0, vcpu_try_set(v, VMM_STATE_LAPIC));
+	get_lapic(v);
+	EXPECT_GT(v->state.lapic.timer_remaining_ns, 0);
+	EXPECT_LE(v->state.lapic.timer_remaining_ns, saved.timer_remaining_ns);
+	/* The next mode finds a timer that works. */
+	wr(v, LVT_TIMER, 0x41);
+	wr(v, INITIAL, MS);
+	EXPECT_STREQ("41", remote_wait(v));
 }
 
 TEST_F(lapic, bad_state)
