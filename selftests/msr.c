@@ -322,6 +322,67 @@ TEST_F(msr, speculation)
 	EXPECT_EQ(GP, guest_rdmsr(self->vcpu, PRED_CMD, &data));
 }
 
+/*
+ * What the guest is not shown can be in IA32_SPEC_CTRL all the same, once it writes there without
+ * an exit: it can be restored then. By itself it does not come to that.
+ */
+TEST_F(msr, speculation_unseen)
+{
+	static const struct {
+		u8 leaf_7, ext_8;	/* bits of EDX and of EBX */
+	} bits[] = { { 26, 14 }, { 27, 15 }, { 31, 24 } };
+	struct vmm_cpuid_entry *entries, *leaf_7, *ext_8;
+	u32 count, i, hidden = 0, offered = 0;
+	u64 data;
+
+	entries = get_supported_cpuid(self->vm->dev, &count);
+	leaf_7 = find_cpuid(entries, count, 7, 0);
+	ext_8 = find_cpuid(entries, count, 0x80000008, 0);
+	for (i = 0; i < ARRAY_SIZE(bits); i++)
+		if ((leaf_7 && leaf_7->edx & 1U << bits[i].leaf_7) ||
+		    (ext_8 && ext_8->ebx & 1U << bits[i].ext_8))
+			offered |= 1 << i;
+	if (__builtin_popcount(offered) < 2) {
+		free(entries);
+		SKIP(return, "this CPU does not offer two bits of SPEC_CTRL");
+	}
+	/* The highest of them */
+	for (i = 0; i < ARRAY_SIZE(bits); i++)
+		if (offered & 1 << i)
+			hidden = i;
+	if (leaf_7)
+		leaf_7->edx &= ~(1U << bits[hidden].leaf_7);
+	if (ext_8)
+		ext_8->ebx &= ~(1U << bits[hidden].ext_8);
+	ASSERT_EQ(0, vcpu_set_cpuid(self->vcpu, entries, count));
+	free(entries);
+
+	EXPECT_EQ(GP, guest_wrmsr(self->vcpu, SPEC_CTRL, 1 << hidden));
+	EXPECT_EQ(0, vcpu_set_msr(self->vcpu, SPEC_CTRL, 1 << hidden));
+	EXPECT_EQ(0, vcpu_get_msr(self->vcpu, SPEC_CTRL, &data));
+	EXPECT_EQ(1 << hidden, data);
+	vcpu_get(self->vcpu, VMM_STATE_MSRS);
+	EXPECT_EQ(1 << hidden, self->vcpu->state.msrs.spec_ctrl);
+	EXPECT_EQ(0, vcpu_try_set(self->vcpu, VMM_STATE_MSRS));
+	self->vcpu->state.msrs.spec_ctrl = 0;
+	EXPECT_EQ(0, vcpu_try_set(self->vcpu, VMM_STATE_MSRS));
+	EXPECT_EQ(GP, guest_wrmsr(self->vcpu, SPEC_CTRL, 1 << hidden));
+	self->vcpu->state.msrs.spec_ctrl = 1 << hidden;
+	EXPECT_EQ(0, vcpu_try_set(self->vcpu, VMM_STATE_MSRS));
+	EXPECT_EQ(0, guest_rdmsr(self->vcpu, SPEC_CTRL, &data));
+	EXPECT_EQ(1 << hidden, data);
+	/* What nobody can have is still refused. */
+	for (i = 0; i < ARRAY_SIZE(bits); i++)
+		if (!(offered & 1 << i))
+			EXPECT_EQ(-EINVAL, vcpu_set_msr(self->vcpu, SPEC_CTRL, 1 << i));
+	EXPECT_EQ(-EINVAL, vcpu_set_msr(self->vcpu, SPEC_CTRL, 1 << 9));
+	EXPECT_EQ(-EINVAL, vcpu_set_msr(self->vcpu, SPEC_CTRL, 1ULL << 63));
+	self->vcpu->state.msrs.spec_ctrl |= 1 << 9;
+	EXPECT_EQ(-EINVAL, vcpu_try_set(self->vcpu, VMM_STATE_MSRS));
+	EXPECT_EQ(0, vcpu_get_msr(self->vcpu, SPEC_CTRL, &data));
+	EXPECT_EQ(1 << hidden, data);
+}
+
 /* SDM vol. 3 18.17.3: writing one of the two moves the other. */
 TEST_F(msr, tsc_and_adjust)
 {
