@@ -172,9 +172,9 @@ static void arm(struct memory *memory, const struct memory_slot *slot, u64 gfn, 
 
 	write_lock(&memory->lock);
 	for (i = 0; i < count; i++, gfn += 64) {
-		/* The last word may be one of fewer pages: a table is another slot's as well then. */
-		if (gfn % TDP_ENTRIES == 0 && i + TABLE_WORDS <= count && gfn + TDP_ENTRIES <= end &&
-		    weight(words + i) >= DIRTY_TABLE) {
+		/* The last word may be of fewer pages: the table is another slot's as well then. */
+		if (gfn % TDP_ENTRIES == 0 && i + TABLE_WORDS <= count &&
+		    gfn + TDP_ENTRIES <= end && weight(words + i) >= DIRTY_TABLE) {
 			memory_for_each_view(memory, tdp)
 				tdp_protect(tdp, gfn, gfn + TDP_ENTRIES, true);
 			gfn += TDP_ENTRIES - 64;

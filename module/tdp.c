@@ -404,7 +404,7 @@ static int replace_table(struct tdp *tdp, u64 *entry, u64 old, int level, u64 le
 		return -EEXIST;
 	if (!zapped)
 		return -EMLINK;
-	/* The CPU alone changes an entry that points to a table: the first walk sets its accessed bit. */
+	/* The CPU alone changes what points to a table: the first walk sets the accessed bit. */
 	while (!change_entry(entry, &old, leaf))
 		;
 	list_add(&virt_to_page(child_table(tdp, old))->lru, zapped);

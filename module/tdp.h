@@ -239,8 +239,8 @@ void tdp_rearm(struct tdp *tdp, u64 gfn, u64 mask);
 static inline void tdp_stale(struct tdp *tdp)
 {
 	/*
-	 * Of two that do so at once the earlier number may overwrite the later one: no vCPU has flushed
-	 * for it yet, and who looks from then on will.
+	 * Of two that do so at once the earlier number may overwrite the later one: no vCPU has
+	 * flushed for it yet, and who looks from then on will.
 	 */
 	atomic64_set(&tdp->flush_gen, atomic64_inc_return(&tdp->count->last_gen));
 }

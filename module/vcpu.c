@@ -345,7 +345,7 @@ static int wait_runnable(struct vcpu *vcpu)
 		default:
 			break;
 		}
-		/* Others can have work for it without end: it would not sleep, nor look at signals. */
+		/* Others can have work for it without end: it would not look at signals. */
 		if (exit_wanted(vcpu) || signal_pending(current))
 			return -EINTR;
 		cond_resched();

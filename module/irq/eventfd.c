@@ -105,7 +105,7 @@ void irqfd_resample(struct irq_controllers *irq, u32 type, u32 pins)
 	if (fds == 1)
 		signal_ended(irq, false);
 	else if (fds)
-		queue_work(system_unbound_wq, &irq->resample_work);
+		schedule_work(&irq->resample_work);
 	rcu_read_unlock();
 }
 

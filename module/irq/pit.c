@@ -194,7 +194,7 @@ static void arm(struct pit *pit, s64 now, s64 spent)
 	pit->rise = ch->start + ticks_to_ns(rise);
 	if (is_periodic(ch) && ticks_to_ns(ch->s.count) < IRQ_MIN_PERIOD_NS)
 		pit->rise = max_t(s64, pit->rise, now + IRQ_MIN_PERIOD_NS);
-	/* Its routes may go to all LAPICs several times, on the time of nobody who could be billed. */
+	/* Its routes may go to all LAPICs several times, on the time of nobody to be billed. */
 	if (is_periodic(ch))
 		pit->rise = max(pit->rise, now + spent * PIT_REST);
 	hrtimer_start(&pit->timer, pit->rise, HRTIMER_MODE_ABS_HARD);

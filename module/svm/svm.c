@@ -409,7 +409,8 @@ static void check_tag(struct svm_vcpu *svm, struct svm_cpu *cpu)
 	const struct svm_last *last = &cpu->last[svm->vmcb->control.asid];
 
 	WARN_ON_ONCE(!svm->vmcb->control.asid || svm->tag.generation != cpu->asids.generation);
-	WARN_ON_ONCE(last->root != svm->vmcb->control.nested_cr3 || last->flush_gen != svm->tag.flush_gen);
+	WARN_ON_ONCE(last->root != svm->vmcb->control.nested_cr3 ||
+		     last->flush_gen != svm->tag.flush_gen);
 }
 #endif
 

@@ -275,7 +275,7 @@ static void read_step(struct vcpu *vcpu)
 
 	if (vcpu->events.shadow != SHADOW_MOV_SS) {
 		conditions = vmcs_get(vcpu, VMCS_PENDING_DEBUG);
-		/* Breakpoints that DR7 does not enable are among them, and are none alone (25.4.2). */
+		/* Breakpoints that DR7 does not enable are among them (25.4.2). */
 		conditions &= conditions & (PENDING_ENABLED | DR_STEP) ? DR6_CONDITIONS : 0;
 		vmcs_set(to_vmx(vcpu), VMCS_PENDING_DEBUG, 0);
 	}

@@ -244,7 +244,7 @@ static bool valid_slot(const struct vcpu *vcpu, u32 index, u64 *data)
 		*data = (u32)*data;
 		return true;
 	case MSR_IA32_SPEC_CTRL:
-		/* What the guest is not shown can be in it all the same, once it is passed through. */
+		/* Bits that the guest is not shown can be in it, once it is passed through. */
 		return !(*data & ~(f->spec_ctrl_allowed ? cpuid_offered_spec_ctrl() : 0));
 	case MSR_K7_HWCR:
 		return !(*data & ~HWCR_VALID);
