@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 
 #include "kselftest_harness.h"
+#include "pages.h"
 #include "vmmtest.h"
 
 #define FAULTS		"/sys/kernel/debug/"
@@ -28,6 +29,8 @@
 #define STRIDE		0x201000
 #define WORDS		4
 #define SUM		6		/* of 1, 2, 3, and a page that is not there yet */
+
+#define HUGE	(2 * MIB)
 
 #define OTHER_BASE	0x2000000	/* slot 2 */
 #define OTHER_BYTES	(1 * MIB)
@@ -45,7 +48,7 @@ struct snapshot {
 
 /**
  * struct bed - what the calls work on
- * @vm: a VM with controllers, slot 1 and one vCPU
+ * @vm: a VM with controllers, slot 1, one vCPU, and view 1 where a call is about views
  * @vcpu: it
  * @mem: slot 1
  * @other_mem: for slot 2
@@ -77,9 +80,10 @@ static int fail_nth;
 
 /*
  * The console is silent meanwhile: kmemleak tells of a failed allocation of its own with its locks
- * held, and lockdep would report the next place where these come behind the console's.
+ * held, and lockdep would report the next place where these come behind the console's. With
+ * @user_pages those of the process may fail as well.
  */
-static bool prepare_faults(void)
+static bool prepare_faults(bool user_pages)
 {
 	fail_nth = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
 	if (fail_nth < 0)
@@ -87,6 +91,7 @@ static bool prepare_faults(void)
 	/* Also what may sleep, of any order; without a word in the log, which is judged. */
 	return !write_file(FAULTS "failslab/ignore-gfp-wait", "N") &&
 	       !write_file(FAULTS "fail_page_alloc/ignore-gfp-wait", "N") &&
+	       !write_file(FAULTS "fail_page_alloc/ignore-gfp-highmem", user_pages ? "N" : "Y") &&
 	       !write_file(FAULTS "fail_page_alloc/min-order", "0") &&
 	       !write_file(FAULTS "failslab/verbose", "0") &&
 	       !write_file(FAULTS "fail_page_alloc/verbose", "0") &&
@@ -136,7 +141,7 @@ static void load(struct vcpu *vcpu)
 }
 
 /* Slot 1 as if it were new: neither side has pages or tables for it, but for the three words. */
-static void renew_memory(struct bed *bed)
+static void renew_memory(struct bed *bed, u32 flags)
 {
 	int i;
 
@@ -145,7 +150,7 @@ static void renew_memory(struct bed *bed)
 		fail("madvise");
 	for (i = 0; i < WORDS - 1; i++)
 		*(volatile u32 *)(bed->mem + i * STRIDE) = i + 1;
-	if (vm_set_slot(bed->vm, 1, BASE, BYTES, bed->mem, 0))
+	if (vm_set_slot(bed->vm, 1, BASE, BYTES, bed->mem, flags))
 		fail("VMM_SET_MEMORY");
 }
 
@@ -179,8 +184,22 @@ static void must_run(struct bed *bed)
 
 static void new_run(struct bed *bed)
 {
-	renew_memory(bed);
+	renew_memory(bed, 0);
 	load(bed->vcpu);
+}
+
+static void new_logged_run(struct bed *bed)
+{
+	renew_memory(bed, VMM_MEM_LOG_DIRTY);
+	load(bed->vcpu);
+}
+
+/* Where the host can have huge pages, and has them for the words that are there */
+static void new_huge_run(struct bed *bed)
+{
+	if (madvise(bed->mem, BYTES, MADV_HUGEPAGE))
+		fail("MADV_HUGEPAGE: %s", strerror(errno));
+	new_run(bed);
 }
 
 static void new_device(struct bed *bed)
@@ -410,6 +429,36 @@ static void has_no_log(struct bed *bed)
 		fail("the slot has a log");
 }
 
+/* Those of the first words are there before anything fails. */
+static void must_be_huge(struct bed *bed, long result)
+{
+	if (!get_stat(bed->vm->fd, "pages_2m"))
+		fail("no page of the guest's is huge");
+}
+
+/* The guest has written to the page of each word, and the log knows. */
+static void must_be_logged(struct bed *bed, long result)
+{
+	static u64 bits[BYTES / PAGE / 64];
+	struct vmm_dirty arg = {
+		.size = sizeof(arg), .slot = 1, .pages = BYTES / PAGE,
+		.bitmap = (uintptr_t)bits,
+	};
+	int i;
+
+	if (do_ioctl(bed->vm->fd, VMM_GET_DIRTY, &arg))
+		fail("VMM_GET_DIRTY");
+	for (i = 0; i < WORDS; i++)
+		if (!page_is_set(bits, i * (STRIDE / PAGE)))
+			fail("word %d is not in the log", i);
+}
+
+static void must_run_logged(struct bed *bed)
+{
+	must_run(bed);
+	must_be_logged(bed, 0);
+}
+
 static long mark_dirty(struct bed *bed)
 {
 	struct vmm_range arg = { .size = sizeof(arg), .gpa = OTHER_BASE, .bytes = OTHER_BYTES };
@@ -448,6 +497,104 @@ static void mapped(struct bed *bed)
 {
 	load(bed->vcpu);
 	must_run(bed);
+}
+
+/* ---- views ---- */
+
+static long view_call(int fd, unsigned long call, u32 view)
+{
+	struct vmm_view arg = { .size = sizeof(arg), .view = view };
+
+	return do_ioctl(fd, call, &arg);
+}
+
+static long create_view(struct bed *bed)
+{
+	return view_call(bed->vm->fd, VMM_CREATE_VIEW, 0);
+}
+
+static long destroy_view(struct bed *bed)
+{
+	return view_call(bed->vm->fd, VMM_DESTROY_VIEW, 1);
+}
+
+static long set_view(struct bed *bed)
+{
+	return view_call(bed->vcpu->fd, VMM_SET_VIEW, 1);
+}
+
+static void no_view(struct bed *bed)
+{
+	if (destroy_view(bed) != -ENOENT)
+		fail("the view is there");
+}
+
+static void no_view_any_more(struct bed *bed, long result)
+{
+	if (destroy_view(bed))
+		fail("VMM_DESTROY_VIEW");
+}
+
+static void view_is_there(struct bed *bed)
+{
+	if (set_view(bed) || view_call(bed->vcpu->fd, VMM_SET_VIEW, 0))
+		fail("the view is not there");
+}
+
+static long deny(struct bed *bed, u64 gpa, u64 bytes)
+{
+	struct vmm_page_access arg = {
+		.size = sizeof(arg), .view = 1, .gpa = gpa, .bytes = bytes,
+	};
+
+	return do_ioctl(bed->vm->fd, VMM_SET_PAGE_ACCESS, &arg);
+}
+
+/* From the second word on up to a page of the next table: both ends have to be made. */
+static long set_page_access(struct bed *bed)
+{
+	return deny(bed, BASE + STRIDE, HUGE);
+}
+
+/* View 1 as if it were new; it denies a page far away, and so is asked about each. */
+static void new_view(struct bed *bed)
+{
+	view_call(bed->vcpu->fd, VMM_SET_VIEW, 0);
+	destroy_view(bed);
+	if (create_view(bed) || deny(bed, 1ULL << (bed->vm->info.gpa_bits - 1), PAGE))
+		fail("VMM_CREATE_VIEW");
+}
+
+static void in_new_view(struct bed *bed)
+{
+	new_run(bed);
+	new_view(bed);
+	if (set_view(bed))
+		fail("VMM_SET_VIEW");
+}
+
+static void new_run_in_view(struct bed *bed)
+{
+	in_new_view(bed);
+	/* There is no word there, but between two. */
+	if (deny(bed, BASE + STRIDE + 8 * PAGE, 3 * PAGE))
+		fail("VMM_SET_PAGE_ACCESS");
+}
+
+static void new_view_that_denies(struct bed *bed)
+{
+	new_run(bed);
+	new_view(bed);
+	if (set_page_access(bed))
+		fail("VMM_SET_PAGE_ACCESS");
+}
+
+static void must_be_denied(struct bed *bed, long result)
+{
+	const struct vmm_exit *exit = run_until(bed->vcpu, VMM_EXIT_ACCESS);
+
+	if (exit->access.gpa != BASE + STRIDE)
+		fail("%#llx is denied", exit->access.gpa);
 }
 
 /* ---- interrupts ---- */
@@ -840,6 +987,7 @@ FIXTURE(failnth) {
  * @undo: takes back what it has done
  * @failed: looks at what cannot be read, after a try that failed
  * @partly: may have done a part of it, as is documented; then nothing is compared
+ * @user_pages: the pages of the process fail as well
  */
 FIXTURE_VARIANT(failnth) {
 	long (*call)(struct bed *bed);
@@ -847,6 +995,7 @@ FIXTURE_VARIANT(failnth) {
 	void (*undo)(struct bed *bed, long result);
 	void (*failed)(struct bed *bed);
 	bool partly;
+	bool user_pages;
 };
 
 #define CALL(name, ...)								\
@@ -871,6 +1020,11 @@ CALL(prefault, .before = new_run, .failed = must_run);
 CALL(get_touched, .before = mapped);
 CALL(take_page, .before = mapped, .failed = must_run);
 
+CALL(create_view, .failed = no_view, .undo = no_view_any_more);
+CALL(destroy_view, .before = new_view_that_denies, .failed = view_is_there);
+CALL(set_page_access, .before = in_new_view, .failed = must_run, .undo = must_be_denied);
+CALL(set_view, .before = new_view_that_denies, .failed = must_run, .undo = must_be_denied);
+
 CALL(irq_line, .undo = lower);
 CALL(signal_msi);
 CALL(set_routes, .before = old_routes, .failed = routes_are_old);
@@ -891,7 +1045,7 @@ CALL(map_ring, .before = make_ring);
 CALL(map_run_area);
 CALL(reset_rings, .before = make_ring);
 
-CALL(run, .before = new_run, .failed = must_run, .partly = true);
+CALL(run, .before = new_run, .failed = must_run, .partly = true, .user_pages = true);
 CALL(get_state);
 CALL(set_state, .before = changed_state);
 CALL(get_cpuid);
@@ -907,15 +1061,32 @@ FIXTURE_VARIANT_ADD(failnth, run_to_a_device) {
 	.call = run, .before = new_device, .failed = must_run, .partly = true,
 };
 
+FIXTURE_VARIANT_ADD(failnth, run_in_view) {
+	.call = run, .before = new_run_in_view, .failed = must_run, .partly = true,
+	.user_pages = true,
+};
+
+FIXTURE_VARIANT_ADD(failnth, run_with_log) {
+	.call = run, .before = new_logged_run, .failed = must_run_logged, .undo = must_be_logged,
+	.partly = true, .user_pages = true,
+};
+
+FIXTURE_VARIANT_ADD(failnth, run_in_huge_memory) {
+	.call = run, .before = new_huge_run, .failed = must_run, .undo = must_be_huge,
+	.partly = true, .user_pages = true,
+};
+
 FIXTURE_SETUP(failnth)
 {
 	struct bed *bed = &self->bed;
 
-	if (!prepare_faults())
+	if (!prepare_faults(variant->user_pages))
 		SKIP(return, "this kernel has no fault injection");
 	bed->vm = vm_create(1 * MIB, VMM_VM_IRQCHIPS);
 	bed->vcpu = vcpu_create(bed->vm, 0);
-	bed->mem = map_memory(BYTES);
+	/* Where a huge page may begin */
+	bed->mem = map_memory(BYTES + HUGE);
+	bed->mem += -(uintptr_t)bed->mem % HUGE;
 	bed->other_mem = map_memory(OTHER_BYTES);
 	bed->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	bed->resample = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -966,6 +1137,7 @@ TEST_F_TIMEOUT(failnth, anywhere, 600)
 	}
 	ASSERT_FALSE(hit);
 	printf("# %u failures, %u with a way around\n", failed, around);
+	view_call(bed->vcpu->fd, VMM_SET_VIEW, 0);
 	new_run(bed);
 	must_run(bed);
 }
@@ -978,7 +1150,7 @@ FIXTURE(host) {
 
 FIXTURE_SETUP(host)
 {
-	if (!prepare_faults())
+	if (!prepare_faults(false))
 		SKIP(return, "this kernel has no fault injection");
 }
 
