@@ -44,7 +44,9 @@ enum file_kind { DEV, VM, VCPU, EVENT, NR_FILE_KINDS };
 
 /* Open files, which any thread replaces and closes at any time; -1: none */
 static atomic_int files[NR_FILE_KINDS][FILES];
-static struct vmm_run *_Atomic areas[FILES];
+/* Run areas and rings, of the sizes below; NULL: none */
+static u8 *_Atomic areas[FILES];
+static u8 *_Atomic rings[FILES];
 static u8 *guest_memory;
 static struct vmm_cpuid_entry *cpuid_entries;
 static u32 cpuid_count;
@@ -74,7 +76,13 @@ static void put_file(struct thread *t, enum file_kind kind, int fd)
 		close(old);
 }
 
-/* How often each call was made, and how often it worked; of all rounds */
+#define AREA_BYTES	PAGE
+#define RING_BYTES	(PAGE + VMM_RING_MIN * 8)
+
+/*
+ * How often each call was made, and how often it worked; of all rounds. Behind the calls: mmap() of
+ * run areas and of rings
+ */
 static struct count {
 	atomic_uint made;
 	atomic_uint worked;
@@ -548,26 +556,90 @@ static void one_call(struct thread *t, const struct call *call)
 		set_ticks(t, 0);
 }
 
+enum mapping { MAP_AREA = ARRAY_SIZE(calls), MAP_RING, NR_COUNTS };
+
+static void count_mapping(enum mapping what, void *at)
+{
+	counts[what].made++;
+	counts[what].worked += at != MAP_FAILED;
+}
+
+/*
+ * The old mapping of @which may go: who writes to it meanwhile does so by copy_over(). Its place
+ * stays taken, or it would be something else's that is written to.
+ */
+static void put_mapping(struct thread *t, u8 *_Atomic *which, void *at, size_t bytes)
+{
+	u64 fate = below(&t->random, 4);
+	u8 *old;
+
+	if (at == MAP_FAILED)
+		return;
+	old = atomic_exchange(which, at);
+	if (!old)
+		return;
+	if (fate == 0)
+		madvise(old, bytes, MADV_DONTNEED);
+	else if (fate < 3)
+		mmap(old, fate == 1 ? PAGE : bytes, PROT_NONE,
+		     MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
 static void map_area(struct thread *t)
 {
 	unsigned int i = below(&t->random, FILES);
-	struct vmm_run *area, *old;
+	void *area;
 
-	area = mmap(NULL, chance(&t->random, 8) ? 2 * PAGE : PAGE,
+	area = mmap(NULL, chance(&t->random, 8) ? 2 * PAGE : AREA_BYTES,
 		    PROT_READ | (chance(&t->random, 8) ? 0 : PROT_WRITE),
 		    chance(&t->random, 8) ? MAP_PRIVATE : MAP_SHARED, files[VCPU][i],
 		    chance(&t->random, 16) ? PAGE : 0);
-	/* Areas stay: another thread may be about to write to one. */
-	if (area == MAP_FAILED)
+	count_mapping(MAP_AREA, area);
+	put_mapping(t, &areas[i], area, AREA_BYTES);
+}
+
+static void map_ring(struct thread *t)
+{
+	unsigned int i = below(&t->random, FILES);
+	off_t offset = VMM_RING_OFFSET;
+	void *ring;
+
+	if (chance(&t->random, 16))
+		offset = chance(&t->random, 2) ? offset + PAGE : edge(&t->random) & ~(PAGE - 1);
+	/* What is longer than it is remembered as stays. */
+	ring = mmap(NULL, RING_BYTES + (chance(&t->random, 8) ? PAGE : 0),
+		    PROT_READ | (chance(&t->random, 8) ? 0 : PROT_WRITE),
+		    chance(&t->random, 16) ? MAP_PRIVATE : MAP_SHARED, files[VCPU][i], offset);
+	count_mapping(MAP_RING, ring);
+	put_mapping(t, &rings[i], ring, RING_BYTES);
+}
+
+/* As a VMM does that has read it all, or not quite; or anything, anywhere */
+static void scribble_on_ring(struct thread *t)
+{
+	u8 *ring = rings[below(&t->random, FILES)];
+	u64 value = edge(&t->random), kind = below(&t->random, 4);
+	size_t offset = 8 * below(&t->random, RING_BYTES / 8);
+	u32 collected, back = below(&t->random, 4);
+
+	if (!ring)
 		return;
-	old = atomic_exchange(&areas[i], area);
-	if (old && chance(&t->random, 2))
-		madvise(old, PAGE, MADV_DONTNEED);
+	if (kind < 2) {
+		if (!copy_over(&collected, ring + offsetof(struct vmm_dirty_ring, produced), 4))
+			return;
+		if (kind)
+			collected -= back;
+		copy_over(ring + offsetof(struct vmm_dirty_ring, collected), &collected, 4);
+		return;
+	}
+	if (kind == 2)
+		offset %= sizeof(struct vmm_dirty_ring);
+	copy_over(ring + offset, &value, 8);
 }
 
 static void scribble_on_area(struct thread *t)
 {
-	u8 *area = (u8 *)areas[below(&t->random, FILES)];
+	u8 *area = areas[below(&t->random, FILES)];
 	u64 value = edge(&t->random);
 	size_t offset;
 
@@ -653,7 +725,7 @@ static void other_step(struct thread *t)
 {
 	u64 one = 1;
 
-	switch (below(&t->random, 12)) {
+	switch (below(&t->random, 14)) {
 	case 0:
 		put_file(t, DEV, open("/dev/vmm", O_RDWR | O_CLOEXEC));
 		break;
@@ -682,6 +754,12 @@ static void other_step(struct thread *t)
 	case 9:
 		if (write(pick_file(t, EVENT), &one, 8) < 0)
 			break;
+		break;
+	case 10:
+		map_ring(t);
+		break;
+	case 11:
+		scribble_on_ring(t);
 		break;
 	default:
 		scribble_on_area(t);
@@ -825,7 +903,7 @@ int main(int argc, char **argv)
 	ksft_print_header();
 	ksft_set_plan(1);
 	coverage_share();
-	counts = mmap(NULL, ARRAY_SIZE(calls) * sizeof(*counts), PROT_READ | PROT_WRITE,
+	counts = mmap(NULL, NR_COUNTS * sizeof(*counts), PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (counts == MAP_FAILED)
 		fail("mmap: %s", strerror(errno));
@@ -841,6 +919,10 @@ int main(int argc, char **argv)
 	for (i = 0; i < ARRAY_SIZE(calls); i++)
 		ksft_print_msg("%-20s %7u made %7u worked\n", calls[i].name, counts[i].made,
 			       counts[i].worked);
+	ksft_print_msg("%-20s %7u made %7u worked\n", "run areas", counts[MAP_AREA].made,
+		       counts[MAP_AREA].worked);
+	ksft_print_msg("%-20s %7u made %7u worked\n", "rings", counts[MAP_RING].made,
+		       counts[MAP_RING].worked);
 	ksft_print_msg("%llu calls, %u places reached\n", round * CALLS_PER_ROUND,
 		       coverage_places());
 	ksft_test_result(!wrong, "calls\n");
