@@ -39,14 +39,16 @@
 enum file_kind { DEV, VM, VCPU, EVENT, NR_FILE_KINDS };
 
 #define FILES		6	/* of each kind */
+#define SLOTS		1	/* the highest: a few calls shall find what others have made */
 #define GUEST_BYTES	(4 * MIB)
 #define ARENA_BYTES	(64 * KIB)
 
 /* Open files, which any thread replaces and closes at any time; -1: none */
 static atomic_int files[NR_FILE_KINDS][FILES];
 /* Run areas and rings, of the sizes below; NULL: none */
-static u8 *_Atomic areas[FILES];
-static u8 *_Atomic rings[FILES];
+static struct mapping {
+	u8 *_Atomic at;
+} areas[FILES], rings[FILES];
 static u8 *guest_memory;
 static struct vmm_cpuid_entry *cpuid_entries;
 static u32 cpuid_count;
@@ -97,6 +99,7 @@ enum field_kind {
 	ZERO,
 	ANY,
 	ADDRESS,	/* guest-physical */
+	MSI_ADDRESS,
 	BYTES,		/* of memory */
 	PAGES,
 	MEMORY,		/* the process's own, for the guest */
@@ -136,8 +139,11 @@ static void fill_routes(struct thread *t, void *to, u32 count)
 
 	for (; count--; route++)
 		*route = (struct vmm_route){
-			.gsi = below(&t->random, 30), .type = below(&t->random, 5),
-			.pin = below(&t->random, 26), .data = below(&t->random, 0x200),
+			.gsi = below(&t->random, 30),
+			.type = chance(&t->random, 64) ? below(&t->random, 5) :
+							 VMM_ROUTE_PIC + below(&t->random, 3),
+			.pin = below(&t->random, chance(&t->random, 64) ? 26 : 16),
+			.data = below(&t->random, 0x200),
 			.address = 0xfee00000 | below(&t->random, 8) << 12,
 		};
 }
@@ -189,7 +195,7 @@ static const struct field msr_list_fields[] = {
 };
 
 static const struct field memory_fields[] = {
-	HEAD(vmm_memory, VMM_MEM_READONLY | VMM_MEM_LOG_DIRTY), F(vmm_memory, slot, NUMBER, 6),
+	HEAD(vmm_memory, VMM_MEM_READONLY | VMM_MEM_LOG_DIRTY), F(vmm_memory, slot, NUMBER, SLOTS),
 	F(vmm_memory, reserved, ZERO, 0), F(vmm_memory, gpa, ADDRESS, 0),
 	F(vmm_memory, bytes, BYTES, 0), F(vmm_memory, hva, MEMORY, 0),
 };
@@ -205,7 +211,7 @@ static const struct field irq_line_fields[] = {
 };
 
 static const struct field msi_fields[] = {
-	HEAD(vmm_msi, 0), F(vmm_msi, address, ADDRESS, 0), F(vmm_msi, data, NUMBER, 0x7ff),
+	HEAD(vmm_msi, 0), F(vmm_msi, address, MSI_ADDRESS, 0), F(vmm_msi, data, NUMBER, 0x7ff),
 	F(vmm_msi, reserved, ZERO, 0),
 };
 
@@ -283,7 +289,7 @@ static const struct field page_access_fields[] = {
 };
 
 static const struct field dirty_fields[] = {
-	HEAD(vmm_dirty, VMM_DIRTY_CLEAR), F(vmm_dirty, slot, NUMBER, 6),
+	HEAD(vmm_dirty, VMM_DIRTY_CLEAR), F(vmm_dirty, slot, NUMBER, SLOTS),
 	F(vmm_dirty, reserved, ZERO, 0), F(vmm_dirty, first, ZERO, 0),
 	F(vmm_dirty, pages, PAGES, 0), F(vmm_dirty, bitmap, POINTER, 0),
 };
@@ -361,8 +367,10 @@ static u64 address(struct thread *t)
 		       (below(&t->random, 0x1000) & ~15);
 	case 2:
 		return below(&t->random, GUEST_BYTES);
-	default:
+	case 3:
 		return below(&t->random, GUEST_BYTES / PAGE) * PAGE;
+	default:	/* where most slots begin */
+		return 0;
 	}
 }
 
@@ -404,6 +412,8 @@ static u64 field_value(struct thread *t, const struct call *call, const struct f
 		return edge(r);
 	case ADDRESS:
 		return address(t);
+	case MSI_ADDRESS:
+		return 0xfee00000 | below(r, 8) << 12 | below(r, 4) << 2;
 	case BYTES:
 		return chance(r, 4) ? 0 : some_pages(r) * PAGE;
 	case PAGES:
@@ -556,9 +566,9 @@ static void one_call(struct thread *t, const struct call *call)
 		set_ticks(t, 0);
 }
 
-enum mapping { MAP_AREA = ARRAY_SIZE(calls), MAP_RING, NR_COUNTS };
+enum mapping_kind { MAP_AREA = ARRAY_SIZE(calls), MAP_RING, NR_COUNTS };
 
-static void count_mapping(enum mapping what, void *at)
+static void count_mapping(enum mapping_kind what, void *at)
 {
 	counts[what].made++;
 	counts[what].worked += at != MAP_FAILED;
@@ -568,14 +578,14 @@ static void count_mapping(enum mapping what, void *at)
  * The old mapping of @which may go: who writes to it meanwhile does so by copy_over(). Its place
  * stays taken, or it would be something else's that is written to.
  */
-static void put_mapping(struct thread *t, u8 *_Atomic *which, void *at, size_t bytes)
+static void put_mapping(struct thread *t, struct mapping *which, void *at, size_t bytes)
 {
 	u64 fate = below(&t->random, 4);
 	u8 *old;
 
 	if (at == MAP_FAILED)
 		return;
-	old = atomic_exchange(which, at);
+	old = atomic_exchange(&which->at, at);
 	if (!old)
 		return;
 	if (fate == 0)
@@ -617,7 +627,7 @@ static void map_ring(struct thread *t)
 /* As a VMM does that has read it all, or not quite; or anything, anywhere */
 static void scribble_on_ring(struct thread *t)
 {
-	u8 *ring = rings[below(&t->random, FILES)];
+	u8 *ring = rings[below(&t->random, FILES)].at;
 	u64 value = edge(&t->random), kind = below(&t->random, 4);
 	size_t offset = 8 * below(&t->random, RING_BYTES / 8);
 	u32 collected, back = below(&t->random, 4);
@@ -639,7 +649,7 @@ static void scribble_on_ring(struct thread *t)
 
 static void scribble_on_area(struct thread *t)
 {
-	u8 *area = areas[below(&t->random, FILES)];
+	u8 *area = areas[below(&t->random, FILES)].at;
 	u64 value = edge(&t->random);
 	size_t offset;
 
@@ -723,6 +733,7 @@ static void fork_and_exec(struct thread *t)
 
 static void other_step(struct thread *t)
 {
+	enum file_kind kind;
 	u64 one = 1;
 
 	switch (below(&t->random, 14)) {
@@ -733,11 +744,13 @@ static void other_step(struct thread *t)
 		put_file(t, EVENT, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
 		break;
 	case 2:
-		put_file(t, below(&t->random, NR_FILE_KINDS), -1);
+		if (chance(&t->random, 4))
+			put_file(t, below(&t->random, NR_FILE_KINDS), -1);
 		break;
 	case 3:
-		put_file(t, below(&t->random, NR_FILE_KINDS),
-			 dup(pick_file(t, below(&t->random, NR_FILE_KINDS))));
+		kind = below(&t->random, NR_FILE_KINDS);
+		put_file(t, kind, dup(pick_file(t, chance(&t->random, 16) ?
+						   below(&t->random, NR_FILE_KINDS) : kind)));
 		break;
 	case 4:
 		if (chance(&t->random, 8))
@@ -784,6 +797,17 @@ static void make_timer(struct thread *t)
 		report("timer", errno);
 }
 
+/* What makes another VM or vCPU comes less often, so that some grow old. */
+static const struct call *pick_call(struct thread *t)
+{
+	const struct call *call;
+
+	do {
+		call = &calls[below(&t->random, ARRAY_SIZE(calls))];
+	} while (call->creates && !chance(&t->random, 4));
+	return call;
+}
+
 static void *run_thread(void *arg)
 {
 	struct thread *t = arg;
@@ -796,7 +820,7 @@ static void *run_thread(void *arg)
 		if (i < 24)
 			one_call(t, &calls[i % 4 == 3 ? 4 : i % 4 == 2 ? 5 : 1]);
 		else
-			one_call(t, &calls[below(&t->random, ARRAY_SIZE(calls))]);
+			one_call(t, pick_call(t));
 		if (chance(&t->random, 4))
 			other_step(t);
 	}
