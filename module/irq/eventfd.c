@@ -59,29 +59,28 @@ struct ioeventfd {
 
 /* ---- level-triggered irqfds ---- */
 
-/* RCU or the mutex keeps the lists. */
-static void signal_ended(struct irq_controllers *irq, bool may_sleep)
+/* RCU keeps the list, or the mutex. */
+static void signal_ended(struct resampler *resampler, bool may_sleep)
 {
-	struct resampler *resampler;
 	struct resample_fd *fd;
 
-	list_for_each_entry_rcu(resampler, &irq->resamplers, node, lockdep_is_held(&irq->mutex)) {
-		if (!xchg(&resampler->ended, false))
-			continue;
-		list_for_each_entry_rcu(fd, &resampler->fds, node, lockdep_is_held(&irq->mutex)) {
-			compat_eventfd_signal(fd->eventfd);
-			if (may_sleep)
-				cond_resched();
-		}
+	if (!xchg(&resampler->ended, false))
+		return;
+	list_for_each_entry_rcu(fd, &resampler->fds, node, may_sleep) {
+		compat_eventfd_signal(fd->eventfd);
+		if (may_sleep)
+			cond_resched();
 	}
 }
 
 static void resample_later(struct work_struct *work)
 {
 	struct irq_controllers *irq = container_of(work, struct irq_controllers, resample_work);
+	struct resampler *resampler;
 
 	mutex_lock(&irq->mutex);
-	signal_ended(irq, true);
+	list_for_each_entry(resampler, &irq->resamplers, node)
+		signal_ended(resampler, true);
 	mutex_unlock(&irq->mutex);
 }
 
@@ -91,7 +90,7 @@ static void resample_later(struct work_struct *work)
  */
 void irqfd_resample(struct irq_controllers *irq, u32 type, u32 pins)
 {
-	struct resampler *resampler;
+	struct resampler *resampler, *last = NULL;
 	unsigned int fds = 0;
 
 	rcu_read_lock();
@@ -101,9 +100,10 @@ void irqfd_resample(struct irq_controllers *irq, u32 type, u32 pins)
 		irq_set_source(irq->vm, resampler->gsi, IRQ_SOURCE_IRQFD, false);
 		WRITE_ONCE(resampler->ended, true);
 		fds += READ_ONCE(resampler->count);
+		last = resampler;
 	}
 	if (fds == 1)
-		signal_ended(irq, false);
+		signal_ended(last, false);
 	else if (fds)
 		schedule_work(&irq->resample_work);
 	rcu_read_unlock();

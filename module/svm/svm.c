@@ -189,7 +189,7 @@ static int alloc_cpu(int cpu)
 	struct svm_cpu *this = per_cpu_ptr(&svm_cpus, cpu);
 	struct page *host;
 
-	/* An interrupt at once, on a real-time kernel as well */
+	/* Never left to a thread */
 	this->interrupt = IRQ_WORK_INIT_HARD(interrupt_taken);
 	this->hsave = alloc_cpu_page(cpu_to_node(cpu), GFP_KERNEL);
 	host = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
