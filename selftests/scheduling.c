@@ -265,7 +265,8 @@ TEST(others_wake_up)
 	vcpu_load(vcpu, MODE_LONG, spin);
 	ASSERT_EQ(0, pin_to_cpu(1));
 	ASSERT_EQ(0, sched_setscheduler(0, SCHED_IDLE, &none));
-	for (i = 0; i < 3; i++) {
+	/* Of each the shortest: others are on the machine, too. */
+	for (i = 0; i < 3 || (i < 12 && beside_guest > 2 * beside_loop); i++) {
 		time = time_to_sleep(NULL);
 		if (time < beside_loop)
 			beside_loop = time;
