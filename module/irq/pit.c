@@ -19,7 +19,7 @@
 
 #define PIT_GSI			0
 #define PIT_HZ			1193182
-#define PIT_REST		8	/* times as long as a rise has taken, at least */
+#define PIT_REST		2	/* times as long as a rise has taken, at least */
 /* Half of the refresh request's period, which bit 4 of port 0x61 shows */
 #define REFRESH_NS		15085
 
