@@ -213,6 +213,20 @@ static bool valid_mtrr(const struct vcpu *vcpu, u32 index, u64 data)
 	return true;
 }
 
+static bool is_address(u32 index)
+{
+	switch (index) {
+	case MSR_LSTAR:
+	case MSR_CSTAR:
+	case MSR_KERNEL_GS_BASE:
+	case MSR_IA32_SYSENTER_ESP:
+	case MSR_IA32_SYSENTER_EIP:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /*
  * The value that writing @data leaves, or false for #GP. What only the guest may not do (read-only
  * registers) is not decided here.
@@ -221,13 +235,9 @@ static bool valid_slot(const struct vcpu *vcpu, u32 index, u64 *data)
 {
 	const struct cpu_features *f = &vcpu->features;
 
-	switch (index) {
-	case MSR_LSTAR:
-	case MSR_CSTAR:
-	case MSR_KERNEL_GS_BASE:
-	case MSR_IA32_SYSENTER_ESP:
-	case MSR_IA32_SYSENTER_EIP:
+	if (is_address(index))
 		return cpu_canonical(*data, state_register_bits());
+	switch (index) {
 	case MSR_SYSCALL_MASK:
 		if (!f->amd && *data > U32_MAX)
 			return false;
@@ -256,20 +266,6 @@ static bool valid_slot(const struct vcpu *vcpu, u32 index, u64 *data)
 	default:
 		return index < MTRR_PHYS_BASE(0) || index > MSR_MTRRdefType ||
 		       valid_mtrr(vcpu, index, *data);
-	}
-}
-
-static bool is_address(u32 index)
-{
-	switch (index) {
-	case MSR_LSTAR:
-	case MSR_CSTAR:
-	case MSR_KERNEL_GS_BASE:
-	case MSR_IA32_SYSENTER_ESP:
-	case MSR_IA32_SYSENTER_EIP:
-		return true;
-	default:
-		return false;
 	}
 }
 
