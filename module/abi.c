@@ -132,8 +132,7 @@ int copy_out(void __user *to, void *from, size_t ours)
 	return 0;
 }
 
-/* An array that the caller describes by address and count: a copy, to be kvfree()d */
-static void *copy_array(u64 address, u32 count, size_t element)
+void *copy_array(u64 address, u32 count, size_t element)
 {
 	if (address != (unsigned long)address)
 		return ERR_PTR(-EFAULT);
@@ -1145,95 +1144,6 @@ static long abi_create_vcpu(struct vm *vm, void __user *arg)
 	return ret;
 }
 
-static long abi_irq_line(struct vm *vm, void __user *arg)
-{
-	struct vmm_irq_line line;
-	long ret;
-
-	ret = copy_in(&line, sizeof(line), arg, 0);
-	if (ret)
-		return ret;
-	if (line.level > 1)
-		return -EINVAL;
-	return irq_set_level(vm, line.gsi, line.level);
-}
-
-static long abi_signal_msi(struct vm *vm, void __user *arg)
-{
-	struct vmm_msi msi;
-	long ret;
-
-	ret = copy_in(&msi, sizeof(msi), arg, 0);
-	if (ret)
-		return ret;
-	if (msi.reserved)
-		return -EINVAL;
-	return irq_send_msi(vm, msi.address, msi.data);
-}
-
-static long abi_set_routes(struct vm *vm, void __user *arg)
-{
-	struct vmm_routes routes;
-	struct irq_route *table;
-	long ret;
-
-	ret = copy_in(&routes, sizeof(routes), arg, 0);
-	if (ret)
-		return ret;
-	if (routes.reserved)
-		return -EINVAL;
-	if (routes.count > 4096)
-		return -E2BIG;
-	table = copy_array(routes.routes, routes.count, sizeof(*table));
-	if (IS_ERR(table))
-		return PTR_ERR(table);
-	mutex_lock(&vm->lock);
-	ret = irq_set_routes(vm, table, routes.count);
-	mutex_unlock(&vm->lock);
-	kvfree(table);
-	return ret;
-}
-
-static long abi_irqfd(struct vm *vm, void __user *arg)
-{
-	bool resample;
-	struct vmm_irqfd irqfd;
-	long ret;
-
-	ret = copy_in(&irqfd, sizeof(irqfd), arg, VMM_IRQFD_DEASSIGN | VMM_IRQFD_RESAMPLE);
-	if (ret)
-		return ret;
-	resample = irqfd.flags & VMM_IRQFD_RESAMPLE;
-	if (irqfd.reserved || (!resample && irqfd.resample_fd))
-		return -EINVAL;
-	if (irqfd.flags & VMM_IRQFD_DEASSIGN)
-		return irqfd_deassign(vm, irqfd.fd, irqfd.gsi);
-	return irqfd_assign(vm, irqfd.fd, irqfd.gsi, irqfd.resample_fd, resample);
-}
-
-static long abi_ioeventfd(struct vm *vm, void __user *arg)
-{
-	struct vmm_ioeventfd io;
-	bool port, match;
-	long ret;
-
-	ret = copy_in(&io, sizeof(io), arg,
-		      VMM_IOEVENTFD_DEASSIGN | VMM_IOEVENTFD_IO | VMM_IOEVENTFD_MATCH);
-	if (ret)
-		return ret;
-	port = io.flags & VMM_IOEVENTFD_IO;
-	match = io.flags & VMM_IOEVENTFD_MATCH;
-	if (io.length > 8 || (io.length & (io.length - 1)) || (port && io.length == 8))
-		return -EINVAL;
-	if ((match && !io.length) || (!match && io.match))
-		return -EINVAL;
-	if (port ? io.address + io.length > 0x10000 : io.address + io.length < io.address)
-		return -EINVAL;
-	if (io.flags & VMM_IOEVENTFD_DEASSIGN)
-		return ioeventfd_deassign(vm, io.address, io.length, io.fd, port, match, io.match);
-	return ioeventfd_assign(vm, io.address, io.length, io.fd, port, match, io.match);
-}
-
 static long abi_set_msr_policy(struct vm *vm, void __user *arg)
 {
 	struct vmm_msr_policy policy;
@@ -1265,90 +1175,13 @@ static long abi_set_msr_policy(struct vm *vm, void __user *arg)
 	return 0;
 }
 
-/* ---- state of the shared controllers ---- */
-
-static int get_controllers(struct vm *vm, struct vmm_vm_state *state)
-{
-	u64 groups = state->groups;
-	int ret = 0;
-
-	/* The caller may ask next who wants to assert a line anew. */
-	irqfd_flush_resampled(vm);
-	/* The PIT raises an interrupt that is due when it is read. */
-	if (groups & VMM_VM_STATE_PIT)
-		ret = irq_get_pit(vm, (struct pit_state *)&state->pit);
-	if (!ret && (groups & VMM_VM_STATE_PIC))
-		ret = irq_get_pic(vm, (struct pic_state *)state->pic);
-	if (!ret && (groups & VMM_VM_STATE_IOAPIC))
-		ret = irq_get_ioapic(vm, (struct ioapic_state *)&state->ioapic);
-	if (!ret && (groups & VMM_VM_STATE_CLOCK)) {
-		state->clock.guest_ns = pv_clock_now(vm);
-		state->clock.realtime_ns = ktime_get_real_ns();
-		state->clock.host_tsc = rdtsc();
-	}
-	return ret;
-}
-
-static int set_controllers(struct vm *vm, const struct vmm_vm_state *state)
-{
-	const struct pic_state *pic = (const struct pic_state *)state->pic;
-	const struct ioapic_state *ioapic = (const struct ioapic_state *)&state->ioapic;
-	const struct pit_state *pit = (const struct pit_state *)&state->pit;
-	u64 groups = state->groups;
-	int ret = 0;
-
-	if (groups & VMM_VM_STATE_PIC)
-		ret = irq_check_pic(vm, pic);
-	if (!ret && (groups & VMM_VM_STATE_IOAPIC))
-		ret = irq_check_ioapic(vm, ioapic);
-	if (!ret && (groups & VMM_VM_STATE_PIT))
-		ret = irq_check_pit(vm, pit);
-	if (ret)
-		return ret;
-
-	if (groups & VMM_VM_STATE_PIC)
-		irq_set_pic(vm, pic);
-	if (groups & VMM_VM_STATE_IOAPIC)
-		irq_set_ioapic(vm, ioapic);
-	if (groups & VMM_VM_STATE_PIT)
-		irq_set_pit(vm, pit);
-	if (groups & VMM_VM_STATE_CLOCK)
-		pv_clock_set(vm, state->clock.guest_ns);
-	return 0;
-}
-
-static long abi_vm_state(struct vm *vm, void __user *arg, bool set)
-{
-	struct vmm_vm_state *state;
-	long ret;
-
-	state = kzalloc(sizeof(*state), GFP_KERNEL);
-	if (!state)
-		return -ENOMEM;
-
-	ret = copy_in(state, sizeof(*state), arg, 0);
-	if (ret)
-		goto out;
-	ret = -EINVAL;
-	if (state->groups & ~VMM_VM_STATE_ALL)
-		goto out;
-
-	mutex_lock(&vm->lock);
-	ret = set ? set_controllers(vm, state) : get_controllers(vm, state);
-	mutex_unlock(&vm->lock);
-	if (!ret && !set)
-		ret = copy_out(arg, state, sizeof(*state));
-out:
-	kfree(state);
-	return ret;
-}
-
 /* ---- the VM file ---- */
 
 static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct vm *vm = file->private_data;
 	void __user *user = (void __user *)arg;
+	long ret;
 
 	if (vm->mm != current->mm)
 		return -EXDEV;
@@ -1356,26 +1189,13 @@ static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	switch (cmd) {
 	case VMM_CREATE_VCPU:
 		return abi_create_vcpu(vm, user);
-	case VMM_IRQ_LINE:
-		return abi_irq_line(vm, user);
-	case VMM_SIGNAL_MSI:
-		return abi_signal_msi(vm, user);
-	case VMM_SET_ROUTES:
-		return abi_set_routes(vm, user);
-	case VMM_IRQFD:
-		return abi_irqfd(vm, user);
-	case VMM_IOEVENTFD:
-		return abi_ioeventfd(vm, user);
-	case VMM_GET_VM_STATE:
-		return abi_vm_state(vm, user, false);
-	case VMM_SET_VM_STATE:
-		return abi_vm_state(vm, user, true);
 	case VMM_SET_MSR_POLICY:
 		return abi_set_msr_policy(vm, user);
 	case VMM_GET_STATS:
 		return abi_get_stats(vm, NULL, user);
 	default:
-		return abi_memory_ioctl(vm, cmd, user);
+		ret = abi_irq_ioctl(vm, cmd, user);
+		return ret == -ENOIOCTLCMD ? abi_memory_ioctl(vm, cmd, user) : ret;
 	}
 }
 

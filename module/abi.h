@@ -26,6 +26,12 @@ int copy_in(void *to, size_t ours, const void __user *from, u32 known);
 /* The way back: fills what the caller has room for and says how much that was. */
 int copy_out(void __user *to, void *from, size_t ours);
 
+/* An array of the caller's, to be freed by kvfree(), or an error in a pointer: ENOMEM, EFAULT */
+void *copy_array(u64 address, u32 count, size_t element);
+
+/* abi_irq.c: calls about interrupts and shared controllers; ENOIOCTLCMD: none of them */
+long abi_irq_ioctl(struct vm *vm, unsigned int cmd, void __user *arg);
+
 /* abi_memory.c: calls about memory, on a vCPU (at rest), and on a VM; ENOTTY: none of them */
 long abi_set_view(struct vcpu *vcpu, void __user *arg);
 long abi_memory_ioctl(struct vm *vm, unsigned int cmd, void __user *arg);
