@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The ioctl front end: this file and abi_memory.c alone see the structures of uapi/vmm.h as
- * user space wrote them. It copies, checks, and calls the core; another front
+ * The ioctl front end: this file, abi_irq.c and abi_memory.c alone see the structures of
+ * uapi/vmm.h as user space wrote them. It copies, checks, and calls the core; another front
  * end can stand beside it. Each call is described in Documentation/api.rst.
  */
 #include <linux/anon_inodes.h>
@@ -9,7 +9,6 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
-#include <linux/timekeeping.h>
 #include <linux/uaccess.h>
 #include <asm/tsc.h>
 
@@ -27,13 +26,6 @@
 #include "vm.h"
 #include "x86/x86.h"
 
-/*
- * Groups move as blocks between the ABI and the core: their layouts must be one.
- */
-#define SAME(abi, core)	static_assert(sizeof(abi) == sizeof(core))
-#define SAME_FIELD(abi, afield, core, cfield)					\
-	static_assert(offsetof(abi, afield) == offsetof(core, cfield))
-
 SAME(struct vmm_regs, struct cpu_regs);
 SAME_FIELD(struct vmm_regs, rip, struct cpu_regs, rip);
 SAME(struct vmm_segments, struct cpu_segments);
@@ -50,16 +42,8 @@ SAME_FIELD(struct vmm_msr_state, mtrr_fixed, struct cpu_msrs, mtrr_fixed);
 SAME_FIELD(struct vmm_msr_state, smi_count, struct cpu_msrs, smi_count);
 SAME(struct vmm_lapic, struct lapic_state);
 SAME_FIELD(struct vmm_lapic, regs, struct lapic_state, regs);
-SAME(struct vmm_pic, struct pic_state);
-SAME_FIELD(struct vmm_pic, auto_eoi, struct pic_state, auto_eoi);
-SAME(struct vmm_ioapic, struct ioapic_state);
-SAME_FIELD(struct vmm_ioapic, redirection, struct ioapic_state, redirection);
-SAME(struct vmm_pit, struct pit_state);
-SAME_FIELD(struct vmm_pit_channel, elapsed_ns, struct pit_channel_state, elapsed_ns);
 SAME(struct vmm_cpuid_entry, struct cpuid_entry);
 SAME(struct vmm_msr_range, struct msr_range);
-SAME(struct vmm_route, struct irq_route);
-SAME_FIELD(struct vmm_route, address, struct irq_route, address);
 static_assert(sizeof(((struct vmm_pending *)0)->mmio) == sizeof(struct mmio_op));
 
 /* The part of a port access that each of them has goes as one word. */

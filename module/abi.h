@@ -2,11 +2,19 @@
 #ifndef VMM_FRONT_END_H
 #define VMM_FRONT_END_H
 
+#include <linux/build_bug.h>
 #include <linux/fs.h>
 #include <linux/types.h>
 
 /* What /dev/vmm answers to */
 extern const struct file_operations abi_system_fops;
+
+/*
+ * Groups move as blocks between the ABI and the core: their layouts must be one.
+ */
+#define SAME(abi, core)	static_assert(sizeof(abi) == sizeof(core))
+#define SAME_FIELD(abi, afield, core, cfield)					\
+	static_assert(offsetof(abi, afield) == offsetof(core, cfield))
 
 struct vcpu;
 struct vm;

@@ -14,6 +14,15 @@
 #include "pv/pv.h"
 #include "vm.h"
 
+SAME(struct vmm_pic, struct pic_state);
+SAME_FIELD(struct vmm_pic, auto_eoi, struct pic_state, auto_eoi);
+SAME(struct vmm_ioapic, struct ioapic_state);
+SAME_FIELD(struct vmm_ioapic, redirection, struct ioapic_state, redirection);
+SAME(struct vmm_pit, struct pit_state);
+SAME_FIELD(struct vmm_pit_channel, elapsed_ns, struct pit_channel_state, elapsed_ns);
+SAME(struct vmm_route, struct irq_route);
+SAME_FIELD(struct vmm_route, address, struct irq_route, address);
+
 /* ---- what raises interrupts ---- */
 
 static long set_line(struct vm *vm, void __user *arg)
