@@ -5,7 +5,7 @@
  * it is not.
  */
 /* hosts: smp 6.12 */
-/* timeout: 240 */
+/* timeout: 480 */
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -161,6 +161,23 @@ static void measure_again(const struct usage *before, struct usage *after)
 		measure(after);
 }
 
+/*
+ * What @work loses it loses each time. The slab that a CPU allocates from counts as one without a
+ * free object, which by chance is up to 512 more in kmalloc-8: so the best of some times.
+ */
+static void measure_work(void (*work)(void), struct usage *before, struct usage *after)
+{
+	int i;
+
+	work();
+	measure_again(before, after);
+	for (i = 0; i < 2 && has_grown(before, after); i++) {
+		*before = *after;
+		work();
+		measure_again(before, after);
+	}
+}
+
 static void compare(struct __test_metadata *_metadata, const struct usage *before,
 		    const struct usage *after, long lost_pages)
 {
@@ -195,15 +212,19 @@ FIXTURE_TEARDOWN(leaks)
 {
 }
 
-TEST_F_TIMEOUT(leaks, a_thousand_lives, 120)
+static void a_thousand_lives(void)
 {
 	many_lives(LIVES);
-	measure_again(&self->before, &self->after);
+}
+
+TEST_F_TIMEOUT(leaks, a_thousand_lives, 240)
+{
+	measure_work(a_thousand_lives, &self->before, &self->after);
 	compare(_metadata, &self->before, &self->after, LOST_PAGES);
 }
 
-/* The same for what is refused half-way: a vCPU whose file descriptor cannot be had */
-TEST_F_TIMEOUT(leaks, a_thousand_failures, 60)
+/* The same for what is refused half-way: a vCPU, or a VM, whose file descriptor cannot be had */
+static void a_thousand_failures(void)
 {
 	struct vmm_vcpu_create create = { .size = sizeof(create) };
 	struct vmm_vm_create vm_create_arg = { .size = sizeof(vm_create_arg) };
@@ -214,13 +235,18 @@ TEST_F_TIMEOUT(leaks, a_thousand_failures, 60)
 		n++;
 	for (i = 0; i < LIVES; i++) {
 		create.id = i;
-		ASSERT_EQ(-EMFILE, do_ioctl(vm->fd, VMM_CREATE_VCPU, &create));
-		ASSERT_EQ(-EMFILE, do_ioctl(vm->dev, VMM_CREATE_VM, &vm_create_arg));
+		if (do_ioctl(vm->fd, VMM_CREATE_VCPU, &create) != -EMFILE ||
+		    do_ioctl(vm->dev, VMM_CREATE_VM, &vm_create_arg) != -EMFILE)
+			fail("a file descriptor could be had");
 	}
 	while (n)
 		close(fds[--n]);
 	vm_destroy(vm);
-	measure_again(&self->before, &self->after);
+}
+
+TEST_F_TIMEOUT(leaks, a_thousand_failures, 60)
+{
+	measure_work(a_thousand_failures, &self->before, &self->after);
 	compare(_metadata, &self->before, &self->after, LOST_PAGES);
 }
 
@@ -245,13 +271,17 @@ static void killed_life(void)
 		fail("the VMM was not killed");
 }
 
-TEST_F_TIMEOUT(leaks, killed, 60)
+static void many_killed_lives(void)
 {
 	int i;
 
 	for (i = 0; i < KILLS; i++)
 		killed_life();
-	measure_again(&self->before, &self->after);
+}
+
+TEST_F_TIMEOUT(leaks, killed, 120)
+{
+	measure_work(many_killed_lives, &self->before, &self->after);
 	compare(_metadata, &self->before, &self->after, LOST_BY_KILLS);
 }
 
