@@ -159,7 +159,8 @@ static const struct {
 	    { GUEST_FS_AR_BYTES, 0xf3 }, { GUEST_GS_AR_BYTES, 0xf3 } } },
 	/* RIP, and events */
 	{ "RIP is above 4 GiB outside 64-bit mode", { { GUEST_CS_AR_BYTES, 0xc09b } } },
-	{ "RIP is not canonical", { { GUEST_RIP, 1ULL << 47 } } },
+	{ NOTHING, { { GUEST_RIP, 1ULL << 47 } } },
+	{ "RIP is not canonical", { { GUEST_RIP, 1ULL << 48 } } },
 	{ NOTHING, { { VM_ENTRY_INTR_INFO_FIELD, EVENT(EXT_INTR) } } },
 	{ "an external interrupt is delivered although the guest cannot take one",
 	  { { VM_ENTRY_INTR_INFO_FIELD, EVENT(EXT_INTR) }, { GUEST_RFLAGS, X86_EFLAGS_FIXED } } },

@@ -193,6 +193,30 @@ TEST_F(state, flags_that_there_are)
 	EXPECT_EQ(0, vcpu_try_set(self->vcpu, VMM_STATE_REGS));
 }
 
+/* The last instruction of the lower half leaves RIP at an address that there is not. */
+GUEST_CODE(last_in_half, 64, "out %al, $PORT_VALUE\n");
+
+TEST_F(state, rip_behind_the_lower_half)
+{
+	const u64 end = 1ULL << 47, last_page = 0x300000;
+	struct vmm_state *s = &self->vcpu->state;
+	size_t size = code_size(last_in_half);
+
+	vcpu_load(self->vcpu, MODE_LONG, last_in_half);
+	guest_map(self->vm, end - PAGE, last_page, PTE_P);
+	memcpy(guest_ptr(self->vm, last_page + PAGE - size, size), last_in_half, size);
+	s->regs.rip = end - size;
+	vcpu_set(self->vcpu, VMM_STATE_REGS);
+	run_value(self->vcpu);
+	vcpu_get(self->vcpu, VMM_STATE_SYNC);
+	EXPECT_EQ(end, s->regs.rip);
+	ASSERT_EQ(0, vcpu_try_set(self->vcpu, VMM_STATE_SYNC));
+	EXPECT_EQ(end, run_vector(self->vcpu, GP)->rip);
+
+	s->regs.rip = 2 * end;
+	EXPECT_EQ(-ERANGE, vcpu_try_set(self->vcpu, VMM_STATE_REGS));
+}
+
 /* ---- what the groups cannot be together ---- */
 
 /* Each group can be stored; the run says what is wrong. */

@@ -201,7 +201,7 @@ static const char *wrong_execution_state(const struct guest_state *s)
 
 	if (!(s->long_mode && (vmread(GUEST_CS_AR_BYTES) & VMX_AR_L_MASK)) && rip >> 32)
 		return "RIP is above 4 GiB outside 64-bit mode";
-	if (!cpu_canonical(rip, state_register_bits()))
+	if (!cpu_rip_holds(rip, state_register_bits()))
 		return "RIP is not canonical";
 	if (s->virtual_8086 && (s->long_mode || !(s->cr0 & X86_CR0_PE)))
 		return "RFLAGS.VM is set in real mode or long mode";

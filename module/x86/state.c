@@ -106,7 +106,7 @@ int state_check_regs(struct vcpu *vcpu, const struct cpu_regs *regs)
 {
 	if (regs->rflags & ~(u64)RFLAGS_BITS)
 		return -EINVAL;
-	return cpu_canonical(regs->rip, state_register_bits()) ? 0 : -ERANGE;
+	return cpu_rip_holds(regs->rip, state_register_bits()) ? 0 : -ERANGE;
 }
 
 void state_get_regs(struct vcpu *vcpu, struct cpu_regs *regs)
@@ -543,7 +543,7 @@ static const char *wrong_rip(struct vcpu *vcpu)
 
 	if (!in_64bit_mode(vcpu))
 		return rip > U32_MAX ? "RIP is above 4 GiB outside 64-bit mode" : NULL;
-	return cpu_canonical(rip, linear_bits(vcpu)) ? NULL : "RIP is not canonical";
+	return cpu_rip_holds(rip, linear_bits(vcpu)) ? NULL : "RIP is not canonical";
 }
 
 /* SDM vol. 3 27.2.1.3: the exceptions that have an error code push it, but not in real mode. */

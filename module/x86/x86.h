@@ -193,6 +193,15 @@ static inline bool cpu_canonical(u64 address, u8 bits)
 	return cpu_sign_extend(address, bits) == address;
 }
 
+/*
+ * Can RIP be that where an address has so many bits? It has one bit more: an instruction at the end
+ * of the lower half leaves it behind, and the fetch there faults (SDM vol. 3 27.3.1.4: bits 63:N).
+ */
+static inline bool cpu_rip_holds(u64 rip, u8 bits)
+{
+	return cpu_canonical(rip, bits + 1);
+}
+
 /* Width of the addresses that this host's registers hold: SDM vol. 1 3.3.7.1 (CPU-canonical) */
 u8 state_register_bits(void);
 
