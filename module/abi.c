@@ -566,11 +566,7 @@ static noinline int check_run_groups(struct vcpu *vcpu, struct vmm_run *run, u64
 {
 	if (sync & ~SYNC_GROUPS)
 		return -EINVAL;
-	if (!dirty)
-		return 0;
-	if (vcpu->vm->mm != current->mm)
-		return -EXDEV;
-	return take_dirty_groups(vcpu, run, dirty);
+	return dirty ? take_dirty_groups(vcpu, run, dirty) : 0;
 }
 
 /* A run before which the run area's answer or new state is taken, or behind which it gives state */
@@ -969,9 +965,6 @@ static noinline long vcpu_ioctl_other(struct vcpu *vcpu, unsigned int cmd, unsig
 {
 	long ret;
 
-	/* State refers to the memory of the process that created the VM. */
-	if (vcpu->vm->mm != current->mm)
-		return -EXDEV;
 	if (cmd == VMM_KICK || cmd == VMM_INJECT || cmd == VMM_GET_STATS)
 		return vcpu_ioctl_any_time(vcpu, cmd, arg);
 
@@ -986,7 +979,12 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct vcpu *vcpu = file->private_data;
 
-	/* The hot one first; vcpu_run() looks whose memory it is. */
+	/*
+	 * State refers to the memory of the process that created the VM. No other may so much as
+	 * hold the vCPU's mutex: it could be stopped there.
+	 */
+	if (unlikely(vcpu->vm->mm != current->mm))
+		return -EXDEV;
 	return likely(cmd == VMM_RUN) ? abi_run(vcpu, arg) : vcpu_ioctl_other(vcpu, cmd, arg);
 }
 
@@ -996,7 +994,7 @@ static vm_fault_t run_area_fault(struct vm_fault *vmf)
 	struct abi_vcpu *front = vcpu->front;
 	struct page *page = virt_to_page(front->run);
 
-	if (vmf->pgoff)
+	if (vmf->pgoff || vmf->vma->vm_mm != vcpu->vm->mm)
 		return VM_FAULT_SIGBUS;
 	get_page(page);
 	vmf->page = page;
@@ -1015,7 +1013,10 @@ static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
 		return -EXDEV;
 	if (!(vma->vm_flags & VM_SHARED) || (vma->vm_flags & VM_EXEC))
 		return -EINVAL;
-	/* What is written there is a call as well: a child must not have it. */
+	/*
+	 * What is written there is a call as well: a child must not have it. Where madvise() has
+	 * taken this back, a child finds no page: none is copied of such a mapping.
+	 */
 	compat_vm_flags_set(vma, VM_DONTCOPY);
 	if (vma->vm_pgoff >= VMM_RING_OFFSET / PAGE_SIZE)
 		return dirty_ring_mmap(vcpu, vma);
@@ -1122,7 +1123,8 @@ static long abi_create_vcpu(struct vm *vm, void __user *arg)
 		return ret;
 	if (create.reserved || create.id == U32_MAX)
 		return -EINVAL;
-	mutex_lock(&vm->lock);
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
 	ret = create_vcpu_locked(vm, create.id);
 	mutex_unlock(&vm->lock);
 	return ret;
@@ -1146,9 +1148,12 @@ static long abi_set_msr_policy(struct vm *vm, void __user *arg)
 	ranges = copy_array(policy.ranges, policy.count, sizeof(*ranges));
 	if (IS_ERR(ranges))
 		return PTR_ERR(ranges);
-	mutex_lock(&vm->lock);
-	ret = msr_policy_set(vm, ranges, policy.count, policy.flags & VMM_MSR_POLICY_UNKNOWN_EXIT);
-	mutex_unlock(&vm->lock);
+	ret = mutex_lock_killable(&vm->lock);
+	if (!ret) {
+		ret = msr_policy_set(vm, ranges, policy.count,
+				     policy.flags & VMM_MSR_POLICY_UNKNOWN_EXIT);
+		mutex_unlock(&vm->lock);
+	}
 	kvfree(ranges);
 	if (ret)
 		return ret;

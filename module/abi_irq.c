@@ -67,9 +67,11 @@ static long set_routes(struct vm *vm, void __user *arg)
 	table = copy_array(routes.routes, routes.count, sizeof(*table));
 	if (IS_ERR(table))
 		return PTR_ERR(table);
-	mutex_lock(&vm->lock);
-	ret = irq_set_routes(vm, table, routes.count);
-	mutex_unlock(&vm->lock);
+	ret = mutex_lock_killable(&vm->lock);
+	if (!ret) {
+		ret = irq_set_routes(vm, table, routes.count);
+		mutex_unlock(&vm->lock);
+	}
 	kvfree(table);
 	return ret;
 }
@@ -182,7 +184,9 @@ static long access_state(struct vm *vm, void __user *arg, bool set)
 	if (state->groups & ~VMM_VM_STATE_ALL)
 		goto out;
 
-	mutex_lock(&vm->lock);
+	ret = mutex_lock_killable(&vm->lock);
+	if (ret)
+		goto out;
 	ret = set ? set_controllers(vm, state) : get_controllers(vm, state);
 	mutex_unlock(&vm->lock);
 	if (!ret && !set)

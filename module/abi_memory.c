@@ -24,7 +24,8 @@ static long set_memory(struct vm *vm, void __user *arg)
 		return ret;
 	if (memory.reserved)
 		return -EINVAL;
-	mutex_lock(&vm->lock);
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
 	ret = memory_set_slot(vm, memory.slot, memory.gpa, memory.bytes, memory.hva, memory.flags);
 	mutex_unlock(&vm->lock);
 	return ret;
@@ -47,7 +48,8 @@ static long get_dirty(struct vm *vm, void __user *arg)
 	ret = take_dirty(&dirty, arg, VMM_DIRTY_CLEAR);
 	if (ret)
 		return ret;
-	mutex_lock(&vm->lock);
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
 	ret = dirty_get(vm, dirty.slot, dirty.first, dirty.pages, u64_to_user_ptr(dirty.bitmap),
 			dirty.flags & VMM_DIRTY_CLEAR);
 	mutex_unlock(&vm->lock);
@@ -62,7 +64,8 @@ static long clear_dirty(struct vm *vm, void __user *arg)
 	ret = take_dirty(&dirty, arg, 0);
 	if (ret)
 		return ret;
-	mutex_lock(&vm->lock);
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
 	ret = dirty_clear(vm, dirty.slot, dirty.first, dirty.pages, u64_to_user_ptr(dirty.bitmap));
 	mutex_unlock(&vm->lock);
 	return ret;
@@ -76,7 +79,8 @@ static long mark_dirty(struct vm *vm, void __user *arg)
 	ret = copy_in(&range, sizeof(range), arg, 0);
 	if (ret)
 		return ret;
-	mutex_lock(&vm->lock);
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
 	ret = dirty_mark(vm, range.gpa, range.bytes);
 	mutex_unlock(&vm->lock);
 	return ret;
@@ -113,7 +117,8 @@ static long reset_rings(struct vm *vm, unsigned long arg)
 
 	if (arg)
 		return -EINVAL;
-	mutex_lock(&vm->lock);
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
 	ret = dirty_rings_reset(vm);
 	mutex_unlock(&vm->lock);
 	return ret;
@@ -139,7 +144,8 @@ static long create_view(struct vm *vm, void __user *arg)
 		return ret;
 	if (view.view)
 		return -EINVAL;
-	mutex_lock(&vm->lock);
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
 	ret = memory_create_view(vm, &view.view);
 	if (!ret) {
 		ret = copy_out(arg, &view, sizeof(view));
@@ -158,7 +164,8 @@ static long destroy_view(struct vm *vm, void __user *arg)
 	ret = take_view(&view, arg);
 	if (ret)
 		return ret;
-	mutex_lock(&vm->lock);
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
 	ret = memory_destroy_view(vm, view.view);
 	mutex_unlock(&vm->lock);
 	return ret;
@@ -172,7 +179,8 @@ static long set_page_access(struct vm *vm, void __user *arg)
 	ret = copy_in(&access, sizeof(access), arg, 0);
 	if (ret)
 		return ret;
-	mutex_lock(&vm->lock);
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
 	ret = memory_set_access(vm, access.view, access.gpa, access.bytes, access.access);
 	mutex_unlock(&vm->lock);
 	return ret;

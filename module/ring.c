@@ -94,11 +94,12 @@ static unsigned long ring_page(unsigned long pgoff)
 
 static vm_fault_t ring_fault(struct vm_fault *vmf)
 {
-	const struct dirty_ring *ring = find_ring(vmf->vma->vm_file->private_data);
+	struct vcpu *vcpu = vmf->vma->vm_file->private_data;
+	const struct dirty_ring *ring = find_ring(vcpu);
 	unsigned long page = ring_page(vmf->pgoff);
 
-	/* mremap() may have made the mapping longer. */
-	if (page >= ring_bytes(ring->size) / PAGE_SIZE)
+	/* mremap() may have made the mapping longer, or madvise() had a child inherit it. */
+	if (page >= ring_bytes(ring->size) / PAGE_SIZE || vmf->vma->vm_mm != vcpu->vm->mm)
 		return VM_FAULT_SIGBUS;
 	vmf->page = vmalloc_to_page((void *)ring->shared + page * PAGE_SIZE);
 	get_page(vmf->page);

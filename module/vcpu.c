@@ -595,31 +595,21 @@ static noinline enum exit_verdict prepare_run(struct vcpu *vcpu)
 	return verdict;
 }
 
-/* From here on vcpu_kick() finds the thread; returns what a VMM may not run. */
-static int start_run(struct vcpu *vcpu)
-{
-	if (vcpu->vm->mm != current->mm)
-		return -EXDEV;
-	rcu_assign_pointer(vcpu->thread, current);
-	return 0;
-}
-
 /**
  * vcpu_run - run the guest until something is the front end's
- * @vcpu: the vCPU, with its mutex held; vcpu->answer holds what vcpu->pending waits for
+ * @vcpu: the vCPU, of a VM of this mm, with its mutex held; vcpu->answer holds what vcpu->pending
+ *	waits for
  *
  * Return: 0 with vcpu->exit filled; EINTR (a signal, immediate_exit or VCPU_REQ_EXIT; exit.reason
- * is EXIT_INTR, nothing is lost); EXDEV (the VM belongs to another mm); EIO (its mm is gone).
+ * is EXIT_INTR, nothing is lost); EIO (the mm is gone).
  */
 int vcpu_run(struct vcpu *vcpu)
 {
 	enum exit_verdict verdict = VERDICT_ENTER;
-	int ret;
+	int ret = 0;
 
-	ret = start_run(vcpu);
-	if (ret)
-		return ret;
-
+	/* From here on vcpu_kick() finds the thread. */
+	rcu_assign_pointer(vcpu->thread, current);
 	if (unlikely(vcpu->pending.kind | vcpu->before_entry))
 		verdict = prepare_run(vcpu);
 

@@ -140,7 +140,8 @@ int memory_set_view(struct vcpu *vcpu, u32 number)
 	struct vm *vm = vcpu->vm;
 	struct tdp *tdp;
 
-	mutex_lock(&vm->lock);
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
 	tdp = find_view(&vm->memory, number);
 	if (tdp) {
 		vcpu->view->users--;

@@ -7,7 +7,9 @@
 /* hosts: smp 6.12 */
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -296,6 +298,62 @@ TEST_F(hostmemory, userfaultfd)
 	pthread_join(thread, NULL);
 	EXPECT_EQ(16, s.served);
 	close(s.uffd);
+}
+
+static struct vmm_dirty dirty_for_nobody;
+
+static void *get_dirty_of_slot_1(void *arg)
+{
+	do_ioctl(((struct vm *)arg)->fd, VMM_GET_DIRTY, &dirty_for_nobody);
+	return NULL;
+}
+
+/* A process of its own with our memory */
+static int reset_rings(void *vm)
+{
+	syscall(SYS_ioctl, ((struct vm *)vm)->fd, VMM_RESET_RINGS, NULL);
+	return 0;
+}
+
+/* One call waits for a page that does not come. Who waits for that call can be killed. */
+TEST_F(hostmemory, killed_behind_a_page_that_does_not_come)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	u8 *page = map_memory(PAGE), *stack = map_memory(16 * PAGE);
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)page, .len = PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct uffdio_zeropage zero = { .range = reg.range };
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC), status = 0, i;
+	struct pollfd missed = { .fd = uffd, .events = POLLIN };
+	pthread_t thread;
+	pid_t child;
+
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd here: %s", strerror(errno));
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_API, &api));
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_REGISTER, &reg));
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 16 * PAGE, map_memory(16 * PAGE),
+				 VMM_MEM_LOG_DIRTY));
+	dirty_for_nobody = (struct vmm_dirty){
+		.size = sizeof(dirty_for_nobody), .slot = 1, .pages = 16,
+		.bitmap = (uintptr_t)page,
+	};
+	ASSERT_EQ(0, pthread_create(&thread, NULL, get_dirty_of_slot_1, self->vm));
+	ASSERT_EQ(1, poll(&missed, 1, 10000));
+
+	child = clone(reset_rings, stack + 16 * PAGE, CLONE_VM | SIGCHLD, self->vm);
+	ASSERT_LT(0, child);
+	usleep(100000);
+	kill(child, SIGKILL);
+	for (i = 0; i < 5000 && !waitpid(child, &status, WNOHANG); i++)
+		usleep(1000);
+	EXPECT_TRUE(WIFSIGNALED(status));
+
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
+	pthread_join(thread, NULL);
+	close(uffd);
 }
 
 /* ---- KSM ---- */

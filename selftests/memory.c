@@ -430,6 +430,8 @@ TEST_F(memory, foreign_process)
 	u8 *mem;
 
 	vcpu_load(vcpu, MODE_LONG, writer);
+	/* Not even where the parent has it inherit the mapping */
+	ASSERT_EQ(0, madvise(vcpu->run, PAGE, MADV_DOFORK));
 	child = fork();
 	if (!child) {
 		/* Nor the run area, through which the next run could be told what to do */
@@ -460,6 +462,37 @@ TEST_F(memory, foreign_process)
 	EXPECT_TRUE(can_read(vcpu->run));
 	tell(vcpu, 0x1000);
 	run_value(vcpu);
+}
+
+static void *run_thread(void *vcpu)
+{
+	vcpu_run(vcpu);
+	return NULL;
+}
+
+GUEST_CODE(spin_there, 64, "incq DATA_GPA; spin: jmp spin\n");
+
+/* It does not wait for the vCPU either: it would hold the mutex when it is stopped then. */
+TEST_F(memory, foreign_process_does_not_wait)
+{
+	struct vcpu *vcpu = self->vcpu;
+	pthread_t thread;
+	int status;
+	pid_t child;
+
+	vcpu_load(vcpu, MODE_LONG, spin_there);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_thread, vcpu));
+	while (!guest_u64(self->vm, DATA_GPA))
+		usleep(1000);
+	child = fork();
+	if (!child) {
+		alarm(10);
+		_exit(vcpu_run_raw(vcpu) == -EXDEV ? 0 : 1);
+	}
+	EXPECT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	ASSERT_EQ(0, do_ioctl(vcpu->fd, VMM_KICK, NULL));
+	pthread_join(thread, NULL);
 }
 
 /* ---- and while it runs ---- */
