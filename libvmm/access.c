@@ -139,7 +139,7 @@ static void device_piece(struct vmm_vcpu *vcpu, const struct piece *piece, void 
 		access.size = width;
 		if (from)
 			memcpy(&access.data, (const uint8_t *)from + done, width);
-		vcpu_access(vcpu, VMM_BUS_MMIO, &access);
+		vcpu_insn_access(vcpu, VMM_BUS_MMIO, &access);
 		if (to)
 			memcpy((uint8_t *)to + done, &access.data, width);
 	}

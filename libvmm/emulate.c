@@ -395,8 +395,10 @@ static int store(struct vmm_vcpu *vcpu, struct vmm_emulator *emulator, uint8_t s
 	int err;
 
 	emulator->state.groups = VMM_STATE_REGS | emulator->changed;
-	if (shadow != emulator->state.events.shadow)
+	if (shadow != emulator->state.events.shadow) {
 		emulator->state.groups |= VMM_STATE_EVENTS;
+		emulator->state.events.flags = VMM_EVENTS_SHADOW;
+	}
 	err = vmm_vcpu_set_state(vcpu, &emulator->state);
 	if (!err && emulator->xstate->dirty)
 		err = store_xstate(vcpu, emulator->xstate);

@@ -184,6 +184,9 @@ void free_ring(struct vmm_vcpu *vcpu);
 /* Let a device answer; sets vcpu->device_result */
 void vcpu_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *access);
 
+/* The same of an instruction that is executed here: its accesses have not met the module. */
+void vcpu_insn_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *access);
+
 /*
  * Linear memory, devices included: 0; 1 with @fault; a negative errno. The
  * device's own answer is in vcpu->device_result.

@@ -56,6 +56,7 @@
 #define vcpu_access		libvmm_vcpu_access
 #define vcpu_fetch		libvmm_vcpu_fetch
 #define vcpu_finish_insn	libvmm_vcpu_finish_insn
+#define vcpu_insn_access	libvmm_vcpu_insn_access
 #define vcpu_inject_fault	libvmm_vcpu_inject_fault
 #define vcpu_read_linear	libvmm_vcpu_read_linear
 #define vcpu_write_linear	libvmm_vcpu_write_linear

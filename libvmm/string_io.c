@@ -64,7 +64,7 @@ static int move_element(struct vmm_vcpu *vcpu, const struct vmm_state *state,
 		ret = vcpu_read_linear(vcpu, linear, &access.data, io->size,
 				       user | VMM_ACCESS_READ, fault);
 		if (!ret)
-			vcpu_access(vcpu, VMM_BUS_IO, &access);
+			vcpu_insn_access(vcpu, VMM_BUS_IO, &access);
 		return ret;
 	}
 	/* The device is not read before it is known that the data can be stored. */
@@ -74,7 +74,7 @@ static int move_element(struct vmm_vcpu *vcpu, const struct vmm_state *state,
 					 &gpa, fault);
 	if (ret)
 		return ret;
-	vcpu_access(vcpu, VMM_BUS_IO, &access);
+	vcpu_insn_access(vcpu, VMM_BUS_IO, &access);
 	return vcpu_write_linear(vcpu, linear, &access.data, io->size, user | VMM_ACCESS_WRITE,
 				 fault);
 }
@@ -123,6 +123,7 @@ int vmm_vcpu_string_io(struct vmm_vcpu *vcpu)
 		state.regs.rip = next_rip;
 	shadow = state.events.shadow && left != io.count;
 	state.events.shadow = 0;
+	state.events.flags = VMM_EVENTS_SHADOW;
 	state.groups = VMM_STATE_REGS | (shadow ? VMM_STATE_EVENTS : 0);
 	err = vmm_vcpu_set_state(vcpu, &state);
 	if (err)

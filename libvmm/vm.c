@@ -128,6 +128,41 @@ static const struct device *find_device(const struct bus *bus, uint64_t address)
 	return NULL;
 }
 
+static void note_result(struct vmm_vcpu *vcpu, int ret)
+{
+	if (ret && !vcpu->device_result)
+		vcpu->device_result = ret;
+}
+
+/* Has the module a controller or an ioeventfd there? Then that has done it. */
+static bool module_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *access)
+{
+	struct vmm_device_access there = {
+		.size = sizeof(there),
+		.flags = (access->write ? VMM_DEVICE_WRITE : 0) |
+			 (bus == VMM_BUS_IO ? VMM_DEVICE_IO : 0),
+		.address = access->address,
+		.data = access->data,
+		.bytes = access->size,
+	};
+	struct vmm_exit exit = { .reason = VMM_EXIT_EOI };
+
+	if (do_ioctl(vcpu->fd, VMM_DEVICE_ACCESS, &there))
+		return false;
+	if (!access->write)
+		access->data = there.data;
+	exit.eoi.vector = there.eoi;
+	if (there.eoi && vcpu->ops && vcpu->ops->other)
+		note_result(vcpu, vcpu->ops->other(vcpu->opaque, vcpu, &exit));
+	return true;
+}
+
+void vcpu_insn_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *access)
+{
+	if (!module_access(vcpu, bus, access))
+		vcpu_access(vcpu, bus, access);
+}
+
 void vcpu_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *access)
 {
 	const struct device *device = find_device(&vcpu->vm->bus[bus], access->address);
@@ -143,8 +178,7 @@ void vcpu_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *access)
 		ret = device->fn(device->opaque, vcpu, access);
 	else if (fallback)
 		ret = fallback(vcpu->opaque, vcpu, access);
-	if (ret && !vcpu->device_result)
-		vcpu->device_result = ret;
+	note_result(vcpu, ret);
 }
 
 /* ---- interrupts: from any thread, so no message ---- */

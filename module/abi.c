@@ -35,7 +35,7 @@ SAME_FIELD(struct vmm_control, efer, struct cpu_control, efer);
 SAME(struct vmm_debug, struct cpu_debug);
 SAME_FIELD(struct vmm_debug, dr7, struct cpu_debug, dr7);
 SAME(struct vmm_events, struct cpu_events);
-SAME_FIELD(struct vmm_events, sipi_pending, struct cpu_events, sipi_pending);
+SAME_FIELD(struct vmm_events, flags, struct cpu_events, flags);
 SAME_FIELD(struct vmm_event, payload, struct cpu_event, payload);
 SAME(struct vmm_msr_state, struct cpu_msrs);
 SAME_FIELD(struct vmm_msr_state, mtrr_fixed, struct cpu_msrs, mtrr_fixed);
@@ -937,6 +937,8 @@ static noinline_for_stack long vcpu_ioctl_locked(struct vcpu *vcpu, unsigned int
 		return abi_set_ring(vcpu, user);
 	case VMM_SET_VIEW:
 		return abi_set_view(vcpu, user);
+	case VMM_DEVICE_ACCESS:
+		return abi_device_access(vcpu, user);
 	default:
 		return -ENOTTY;
 	}

@@ -40,6 +40,9 @@ void *copy_array(u64 address, u32 count, size_t element);
 /* abi_irq.c: calls about interrupts and shared controllers; ENOIOCTLCMD: none of them */
 long abi_irq_ioctl(struct vm *vm, unsigned int cmd, void __user *arg);
 
+/* abi_irq.c: a controller's answer to an access that the VMM makes for the guest; at rest */
+long abi_device_access(struct vcpu *vcpu, void __user *arg);
+
 /* abi_memory.c: calls about memory, on a vCPU (at rest), and on a VM; ENOTTY: none of them */
 long abi_set_view(struct vcpu *vcpu, void __user *arg);
 long abi_memory_ioctl(struct vm *vm, unsigned int cmd, void __user *arg);

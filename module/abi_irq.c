@@ -116,6 +116,59 @@ static long set_ioeventfd(struct vm *vm, void __user *arg)
 	return ioeventfd_assign(vm, io.address, io.length, io.fd, port, match, io.match);
 }
 
+/* ---- accesses of the guest that the VMM makes ---- */
+
+static bool port_access(struct vm *vm, struct vmm_device_access *access)
+{
+	u16 port = access->address;
+	u32 data;
+
+	if (access->flags & VMM_DEVICE_WRITE)
+		return irq_io_write(vm, port, access->bytes, access->data);
+	if (!irq_io_read(vm, port, access->bytes, &data))
+		return false;
+	access->data = data;
+	return true;
+}
+
+static bool memory_access(struct vcpu *vcpu, struct vmm_device_access *access)
+{
+	u8 vector;
+
+	if (!(access->flags & VMM_DEVICE_WRITE))
+		return irq_mmio_read(vcpu, access->address, access->bytes, &access->data);
+	if (!irq_mmio_write(vcpu, access->address, access->bytes, access->data))
+		return false;
+	if (lapic_take_user_eoi(vcpu, &vector))
+		access->eoi = vector;
+	return true;
+}
+
+long abi_device_access(struct vcpu *vcpu, void __user *arg)
+{
+	struct vmm_device_access access;
+	bool port;
+	u64 mask;
+	int ret;
+
+	ret = copy_in(&access, sizeof(access), arg, VMM_DEVICE_WRITE | VMM_DEVICE_IO);
+	if (ret)
+		return ret;
+	port = access.flags & VMM_DEVICE_IO;
+	if (access.bytes > 8 || !is_power_of_2(access.bytes))
+		return -EINVAL;
+	if (port ? access.bytes == 8 || access.address > U16_MAX :
+		   (access.address & ~PAGE_MASK) + access.bytes > PAGE_SIZE)
+		return -EINVAL;
+	mask = ~0ull >> (64 - 8 * access.bytes);
+	access.data &= mask;
+	access.eoi = 0;
+	if (port ? !port_access(vcpu->vm, &access) : !memory_access(vcpu, &access))
+		return -ENXIO;
+	access.data &= mask;
+	return copy_out(arg, &access, sizeof(access));
+}
+
 /* ---- state of the shared controllers ---- */
 
 static int get_controllers(struct vm *vm, struct vmm_vm_state *state)

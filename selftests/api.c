@@ -54,6 +54,7 @@ union any {
 	struct vmm_exits exits;
 	struct vmm_inject inject;
 	struct vmm_translate translate;
+	struct vmm_device_access device_access;
 	struct vmm_irq_line irq_line;
 	struct vmm_msi msi;
 	struct vmm_routes routes;
@@ -137,6 +138,12 @@ static void make_translate(union any *arg)
 	arg->translate.access = VMM_ACCESS_READ;
 }
 
+static void make_device_access(union any *arg)
+{
+	arg->device_access.address = 0xfee00030;
+	arg->device_access.bytes = 4;
+}
+
 static void make_irq_line(union any *arg)
 {
 	arg->irq_line.gsi = 3;
@@ -195,6 +202,8 @@ static const struct call {
 	{ "INJECT", VMM_INJECT, VCPU, sizeof(struct vmm_inject), make_nmi },
 	{ "TRANSLATE", VMM_TRANSLATE, VCPU, sizeof(struct vmm_translate), make_translate },
 	{ "SET_EXITS", VMM_SET_EXITS, VCPU, sizeof(struct vmm_exits), make_nothing },
+	{ "DEVICE_ACCESS", VMM_DEVICE_ACCESS, VCPU, sizeof(struct vmm_device_access),
+	  make_device_access },
 	{ "GET_STATS", VMM_GET_STATS, VM | VCPU, sizeof(struct vmm_stats), make_stats,
 	  offsetof(struct vmm_stats, reserved) },
 };

@@ -188,7 +188,7 @@ TEST_F(badstate, events)
 	REFUSED(EVENTS, -EINVAL, s->events.nmi_blocked = 2);
 	REFUSED(EVENTS, -EINVAL, s->events.init_pending = 2);
 	REFUSED(EVENTS, -EINVAL, s->events.sipi_pending = 2);
-	REFUSED(EVENTS, -EINVAL, s->events.reserved = 1);
+	REFUSED(EVENTS, -EINVAL, s->events.flags = 2);
 	REFUSED(EVENTS, -EINVAL, s->events.exception.type = 6);
 	REFUSED(EVENTS, -EINVAL, s->events.interrupted.type = 255);
 	REFUSED(EVENTS, -EINVAL, s->events.exception = pf; s->events.exception.vector = 32);

@@ -963,6 +963,13 @@ static long translate(struct bed *bed)
 	return do_ioctl(bed->vcpu->fd, VMM_TRANSLATE, &arg);
 }
 
+static long device_access(struct bed *bed)
+{
+	struct vmm_device_access arg = { .size = sizeof(arg), .address = 0xfee00030, .bytes = 4 };
+
+	return do_ioctl(bed->vcpu->fd, VMM_DEVICE_ACCESS, &arg);
+}
+
 static long set_exits(struct bed *bed)
 {
 	struct vmm_exits arg = { .size = sizeof(arg), .exits = VMM_EXITS_HLT };
@@ -1056,6 +1063,7 @@ CALL(set_msrs, .partly = true);
 CALL(inject, .undo = forget_event);
 CALL(translate, .before = new_run);
 CALL(set_exits);
+CALL(device_access);
 CALL(get_vcpu_stats);
 
 FIXTURE_VARIANT_ADD(failnth, run_to_a_device) {

@@ -312,6 +312,17 @@ static const struct field ring_fields[] = {
 	HEAD(vmm_ring, 0), F(vmm_ring, entries, ENTRIES, 0), F(vmm_ring, reserved, ZERO, 0),
 };
 
+static const struct field device_fields[] = {
+	HEAD(vmm_device_access, VMM_DEVICE_WRITE), F(vmm_device_access, address, ADDRESS, 0),
+	F(vmm_device_access, data, NUMBER, 0xff), F(vmm_device_access, bytes, NUMBER, 8),
+};
+
+static const struct field port_fields[] = {
+	HEAD(vmm_device_access, VMM_DEVICE_WRITE | VMM_DEVICE_IO),
+	F(vmm_device_access, address, NUMBER, 0x100), F(vmm_device_access, data, NUMBER, 0xff),
+	F(vmm_device_access, bytes, NUMBER, 8),
+};
+
 #define CALL(request, on, type, fields, ...)					\
 	{ #request, request, on, sizeof(struct type), fields, ARRAY_SIZE(fields), __VA_ARGS__ }
 
@@ -353,6 +364,8 @@ static const struct call calls[] = {
 	{ "VMM_KICK", VMM_KICK, VCPU },
 	CALL(VMM_TRANSLATE, VCPU, vmm_translate, translate_fields),
 	CALL(VMM_SET_EXITS, VCPU, vmm_exits, exits_fields),
+	CALL(VMM_DEVICE_ACCESS, VCPU, vmm_device_access, device_fields),
+	CALL(VMM_DEVICE_ACCESS, VCPU, vmm_device_access, port_fields),
 	CALL(VMM_GET_STATS, VM, vmm_stats, stats_fields),
 	CALL(VMM_GET_STATS, VCPU, vmm_stats, stats_fields),
 };

@@ -399,6 +399,32 @@ TEST_F(libvmm, outs_interrupted_by_the_device)
 GUEST(single_step, "rep outsb; nop; hlt");
 
 /* The trap flag: a #DB behind the instruction, or behind an iteration */
+GUEST(outs_in_shadow, "mov %ss, %eax; mov %eax, %ss; outsb; hlt");
+
+static int queue_interrupt(void *opaque, struct vmm_vcpu *vcpu, struct vmm_access *access)
+{
+	struct vmm_event event = { .type = VMM_EVENT_INTERRUPT, .vector = 0x40 };
+
+	return vmm_vcpu_inject(vcpu, &event) ?: vmm_vcpu_inject_nmi(vcpu);
+}
+
+/* The end of the shadow takes nothing away of what comes during the instruction. */
+TEST_F(libvmm, outs_interrupts_while_in_shadow)
+{
+	struct vmm_state state;
+
+	ASSERT_EQ(0, vmm_device_add(self->vm, VMM_BUS_IO, 0x310, 1, queue_interrupt, NULL));
+	self->regs.gpr[VMM_RSI] = DATA;
+	self->regs.gpr[VMM_RDX] = 0x310;
+	START(outs_in_shadow);
+	RUN();
+	/* NMI's handler halts with interrupts off. */
+	EXPECT_EQ(2, seen.vector);
+	ASSERT_EQ(0, vmm_vcpu_get_state(self->vcpu, VMM_STATE_EVENTS, &state));
+	EXPECT_EQ(VMM_EVENT_INTERRUPT, state.events.interrupt.type);
+	EXPECT_EQ(0x40, state.events.interrupt.vector);
+}
+
 TEST_F(libvmm, string_io_single_step)
 {
 	struct vmm_state state;

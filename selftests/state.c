@@ -193,6 +193,28 @@ TEST_F(state, flags_that_there_are)
 	EXPECT_EQ(0, vcpu_try_set(self->vcpu, VMM_STATE_REGS));
 }
 
+/* The shadow alone: NMIs and interrupts that wait are not what is set. */
+TEST_F(state, shadow_alone)
+{
+	struct vmm_events *events = &self->vcpu->state.events;
+
+	vcpu_get(self->vcpu, VMM_STATE_EVENTS);
+	events->shadow = VMM_SHADOW_MOV_SS;
+	events->interrupt = (struct vmm_event){ .type = VMM_EVENT_INTERRUPT, .vector = 0x40 };
+	vcpu_set(self->vcpu, VMM_STATE_EVENTS);
+	ASSERT_EQ(0, vcpu_nmi(self->vcpu));
+	memset(events, 0, sizeof(*events));
+	events->flags = VMM_EVENTS_SHADOW;
+	events->mp_state = VMM_MP_HALTED;
+	vcpu_set(self->vcpu, VMM_STATE_EVENTS);
+	vcpu_get(self->vcpu, VMM_STATE_EVENTS);
+	EXPECT_EQ(0, events->shadow);
+	EXPECT_EQ(1, events->nmi_pending);
+	EXPECT_EQ(0x40, events->interrupt.vector);
+	EXPECT_EQ(VMM_MP_RUNNABLE, events->mp_state);
+	EXPECT_EQ(0, events->flags);
+}
+
 /* The last instruction of the lower half leaves RIP at an address that there is not. */
 GUEST_CODE(last_in_half, 64, "out %al, $PORT_VALUE\n");
 

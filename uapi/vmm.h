@@ -67,6 +67,7 @@
 #define VMM_SET_EXITS		_IO(VMM_IOC, 0x29)	/* struct vmm_exits */
 #define VMM_SET_RING		_IO(VMM_IOC, 0x2a)	/* struct vmm_ring */
 #define VMM_SET_VIEW		_IO(VMM_IOC, 0x2b)	/* struct vmm_view */
+#define VMM_DEVICE_ACCESS	_IO(VMM_IOC, 0x2c)	/* struct vmm_device_access */
 
 /* On a VM or a vCPU */
 #define VMM_GET_STATS		_IO(VMM_IOC, 0x30)	/* struct vmm_stats */
@@ -484,6 +485,12 @@ struct vmm_event {
 #define VMM_MP_WAIT_SIPI	2	/* INIT received, or an AP that never ran */
 #define VMM_MP_SHUTDOWN		3	/* triple fault; only INIT or new state ends it */
 
+/*
+ * Set @shadow alone: who has executed an instruction for the guest ends the shadow before it,
+ * without a word on NMIs, INITs and interrupts that came since the state was read.
+ */
+#define VMM_EVENTS_SHADOW	(1U << 0)
+
 /**
  * struct vmm_events - what is on its way into the guest, and what holds it back
  * @interrupted: an event whose delivery an exit interrupted; injected again first
@@ -497,7 +504,7 @@ struct vmm_event {
  * @sipi_vector: of a SIPI that arrived, valid with @sipi_pending
  * @init_pending: 1 if an INIT waits
  * @sipi_pending: 1 if a SIPI waits
- * @reserved: zero
+ * @flags: VMM_EVENTS_*; 0 where events are got
  */
 struct vmm_events {
 	struct vmm_event interrupted;
@@ -510,7 +517,7 @@ struct vmm_events {
 	__u8 sipi_vector;
 	__u8 init_pending;
 	__u8 sipi_pending;
-	__u8 reserved;
+	__u8 flags;
 };
 
 /*
@@ -871,6 +878,31 @@ struct vmm_translate {
 	__u64 gpa;
 	__u32 error;
 	__u32 vector;
+};
+
+#define VMM_DEVICE_WRITE	(1U << 0)	/* otherwise a read */
+#define VMM_DEVICE_IO		(1U << 1)	/* a port, otherwise guest-physical */
+
+/**
+ * struct vmm_device_access - the guest's access to what the module emulates, made by the VMM
+ * @size: size of this structure
+ * @flags: VMM_DEVICE_*
+ * @address: guest-physical address, or port
+ * @data: what is written, or out: what is read, in its low @bytes bytes
+ * @bytes: 1, 2, 4, or 8 (not a port); memory within a page
+ * @eoi: out: the vector of a level interrupt that the write has ended, where the I/O APIC is the
+ *       VMM's (as VMM_EXIT_EOI says of others), or 0
+ *
+ * Where an instruction is the VMM's to execute (EMULATE exits, string I/O), it does not know what
+ * a LAPIC, another controller or an ioeventfd would make of its accesses: this call makes one.
+ */
+struct vmm_device_access {
+	__u32 size;
+	__u32 flags;
+	__u64 address;
+	__u64 data;
+	__u32 bytes;
+	__u32 eoi;
 };
 
 /*

@@ -374,7 +374,7 @@ int state_check_events(struct vcpu *vcpu, const struct cpu_events *events)
 	    (interrupt != EVENT_NONE && interrupt != EVENT_INTERRUPT))
 		return -EINVAL;
 	if (events->nmi_pending > 2 || events->nmi_blocked > 1 || events->init_pending > 1 ||
-	    events->sipi_pending > 1 || events->reserved)
+	    events->sipi_pending > 1 || events->flags & ~EVENTS_SHADOW)
 		return -EINVAL;
 	return events->shadow > SHADOW_MOV_SS || events->mp_state > MP_SHUTDOWN ? -EINVAL : 0;
 }
@@ -400,6 +400,11 @@ void state_get_events(struct vcpu *vcpu, struct cpu_events *events)
 
 void state_set_events(struct vcpu *vcpu, const struct cpu_events *events)
 {
+	if (events->flags & EVENTS_SHADOW) {
+		vcpu->events.shadow = events->shadow;
+		hw->set_shadow(vcpu);
+		return;
+	}
 	clear_bit(VCPU_REQ_NMI, &vcpu->requests);
 	atomic_set(&vcpu->nmis, 0);
 	vcpu->events = *events;

@@ -99,6 +99,8 @@ struct cpu_event {
 #define SHADOW_STI	1
 #define SHADOW_MOV_SS	2
 
+#define EVENTS_SHADOW	BIT(0)
+
 enum mp_state {
 	MP_RUNNABLE,
 	MP_HALTED,
@@ -117,7 +119,7 @@ struct cpu_events {
 	u8 sipi_vector;
 	u8 init_pending;
 	u8 sipi_pending;
-	u8 reserved;
+	u8 flags;		/* of a set: EVENTS_SHADOW: the shadow alone; zero in a vCPU */
 };
 
 /* Those that a backend holds (vmm_hw.get_msr) are filled in when state is read */
