@@ -107,8 +107,13 @@ static int exchange(struct insn *insn)
 	return ret ? ret : insn_write(insn, !memory, a);
 }
 
+/*
+ * A destination in memory goes first: its address may be made of the source. Of one register twice
+ * the sum stays.
+ */
 static int exchange_add(struct insn *insn)
 {
+	bool to_memory = insn->operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
 	uint64_t a, b, sum;
 	int ret = insn_read_for_write(insn, 0, &a);
 
@@ -117,6 +122,10 @@ static int exchange_add(struct insn *insn)
 	if (ret)
 		return ret;
 	sum = alu(ALU_ADD, insn_size(insn, 0), a, b, &insn->regs.rflags);
+	if (to_memory) {
+		ret = insn_write(insn, 0, sum);
+		return ret ? ret : insn_write(insn, 1, a);
+	}
 	ret = insn_write(insn, 1, a);
 	return ret ? ret : insn_write(insn, 0, sum);
 }
