@@ -324,8 +324,9 @@ int vmm_emulate(struct vmm_emulator *emulator, const uint8_t *bytes, size_t coun
 	state->segments = insn.segments;
 	state->control = insn.control;
 	state->events.shadow = insn.shadow;
-	/* A far jump may have changed the mode. */
-	state->regs.rip &= size_mask(state_code_size(state));
+	/* A far jump may have changed the mode. What keeps 16-bit code low is the limit. */
+	if (state_code_size(state) != 8)
+		state->regs.rip &= size_mask(4);
 	emulator->changed = insn.changed;
 	return 0;
 }

@@ -28,18 +28,20 @@ static void set_gpr(__u64 *gpr, unsigned int address_size, uint64_t value)
 
 static int find_next_rip(struct vmm_vcpu *vcpu, const struct vmm_state *state, uint64_t *next)
 {
+	unsigned int length, mode = state_code_size(state);
 	uint8_t bytes[15];
-	unsigned int length;
 
 	*next = vcpu->run->exit.next_rip;
-	if (*next)
-		return 0;
-	length = insn_length(bytes, vcpu_fetch(vcpu, state, bytes), state_code_size(state));
-	if (!length)
-		return fail(&vcpu->message, -EILSEQ,
-			    "string I/O: the instruction at %#llx cannot be read",
-			    (unsigned long long)state->regs.rip);
-	*next = state->regs.rip + length;
+	if (!*next) {
+		length = insn_length(bytes, vcpu_fetch(vcpu, state, bytes), mode);
+		if (!length)
+			return fail(&vcpu->message, -EILSEQ,
+				    "string I/O: the instruction at %#llx cannot be read",
+				    (unsigned long long)state->regs.rip);
+		*next = state->regs.rip + length;
+	}
+	if (mode != 8)
+		*next &= 0xffffffff;
 	return 0;
 }
 

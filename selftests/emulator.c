@@ -1019,7 +1019,7 @@ TEST_F(emulator, real_mode)
 	EXPECT_EQ(0, vmm_emulate(&emulator, inc, 3));
 	EXPECT_EQ(0, copy[0x20] | copy[0x21]);
 	EXPECT_EQ(ZF, emulator.state.regs.rflags & ZF);
-	EXPECT_EQ(0x0002, emulator.state.regs.rip) TH_LOG("IP wraps at 64 KiB");
+	EXPECT_EQ(0x10002, emulator.state.regs.rip) TH_LOG("it is the limit that stops IP");
 
 	memset(copy + 0x1010, 0, 2);
 	EXPECT_EQ(0, vmm_emulate(&emulator, es_inc, 3));
@@ -1033,6 +1033,29 @@ TEST_F(emulator, real_mode)
 	EXPECT_EQ(0x70008, emulator.state.regs.gpr[VMM_RSI]);
 	EXPECT_EQ(0x80108, emulator.state.regs.gpr[VMM_RDI]);
 	EXPECT_EQ(0, memcmp(copy, copy + 0x1100, 8));
+}
+
+/* RIP has 32 bits in all code that is not 64-bit code, which a limit of 4 GiB lets it use */
+TEST_F(emulator, rip_width)
+{
+	static const uint8_t nop[] = { 0x0f, 0x1f, 0x00 };	/* nopl (%eax), nopw (%bx,%si) */
+
+	real_mode();
+	emulator.state.regs.rip = 0x12345678;
+	EXPECT_EQ(0, vmm_emulate(&emulator, nop, 3));
+	EXPECT_EQ(0x1234567b, emulator.state.regs.rip);
+	emulator.state.regs.rip = 0xfffffffe;
+	EXPECT_EQ(0, vmm_emulate(&emulator, nop, 3));
+	EXPECT_EQ(1, emulator.state.regs.rip);
+	set_up();
+	flat_segments(VMM_SEG_DB);
+	emulator.state.regs.rip = 0xfffffffe;
+	EXPECT_EQ(0, vmm_emulate(&emulator, nop, 3));
+	EXPECT_EQ(1, emulator.state.regs.rip);
+	set_up();
+	emulator.state.regs.rip = 0xfffffffe;
+	EXPECT_EQ(0, vmm_emulate(&emulator, nop, 3));
+	EXPECT_EQ(0x100000001, emulator.state.regs.rip);
 }
 
 TEST_F(emulator, segment_limits)

@@ -396,6 +396,24 @@ TEST_F(libvmm, outs_interrupted_by_the_device)
 	EXPECT_EQ(0, memcmp(output, "0123456789", 10));
 }
 
+/* Behind the last byte of 4 GiB comes the first, but in 64-bit mode */
+TEST_F(libvmm, outs_at_the_end_of_the_addresses)
+{
+	uint8_t *top;
+
+	ASSERT_EQ(0, vmm_memory_add(self->vm, 0xfffff000, 4096, 0, (void **)&top));
+	top[4095] = 0x6e;			/* outsb */
+	self->memory[0] = 0xf4;			/* hlt */
+	self->memory[DATA] = 'x';
+	self->regs.gpr[VMM_RSI] = DATA;
+	self->regs.gpr[VMM_RDX] = PORT;
+	ASSERT_EQ(0, vmm_vcpu_protected_mode(self->vcpu, 0xffffffff, &self->regs));
+	RUN();
+	EXPECT_EQ(1, output_bytes);
+	EXPECT_EQ('x', output[0]);
+	EXPECT_EQ(1, self->regs.rip);
+}
+
 GUEST(single_step, "rep outsb; nop; hlt");
 
 /* The trap flag: a #DB behind the instruction, or behind an iteration */
