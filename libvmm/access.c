@@ -27,6 +27,13 @@ unsigned int state_code_size(const struct vmm_state *state)
 	return cs & VMM_SEG_DB ? 4 : 2;
 }
 
+unsigned int state_stack_size(const struct vmm_state *state)
+{
+	if (state_code_size(state) == 8)
+		return 8;
+	return state->segments.seg[VMM_SS].attr & VMM_SEG_DB ? 4 : 2;
+}
+
 unsigned int state_cpl(const struct vmm_state *state)
 {
 	if (!(state->control.cr0 & CR0_PE))

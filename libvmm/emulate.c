@@ -9,19 +9,22 @@
 
 #include "emulate.h"
 
-static int init_decoder(ZydisDecoder *decoder, unsigned int mode)
+/* @mode: 2, 4 or 8; @stack: bytes of the stack pointer, likewise, which no length depends on */
+static int init_decoder(ZydisDecoder *decoder, unsigned int mode, unsigned int stack)
 {
+	ZydisStackWidth width;
 	ZyanStatus status;
 
-	if (mode == 8)
-		status = ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LONG_64,
-					  ZYDIS_STACK_WIDTH_64);
-	else if (mode == 4)
-		status = ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LEGACY_32,
-					  ZYDIS_STACK_WIDTH_32);
+	if (stack == 8)
+		width = ZYDIS_STACK_WIDTH_64;
 	else
-		status = ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LEGACY_16,
-					  ZYDIS_STACK_WIDTH_16);
+		width = stack == 4 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_16;
+	if (mode == 8)
+		status = ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LONG_64, width);
+	else if (mode == 4)
+		status = ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LEGACY_32, width);
+	else
+		status = ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LEGACY_16, width);
 	return ZYAN_SUCCESS(status) ? 0 : -ENOTSUP;
 }
 
@@ -31,7 +34,7 @@ unsigned int insn_length(const uint8_t *bytes, size_t count, unsigned int mode)
 	ZydisDecodedInstruction z;
 	ZydisDecoder decoder;
 
-	if (init_decoder(&decoder, mode) ||
+	if (init_decoder(&decoder, mode, mode) ||
 	    !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, count, &z, operands)))
 		return 0;
 	return z.length;
@@ -306,7 +309,7 @@ int vmm_emulate(struct vmm_emulator *emulator, const uint8_t *bytes, size_t coun
 	emulator->changed = 0;
 	insn.mode = state_code_size(state);
 	insn.user = state_cpl(state) == 3 ? VMM_ACCESS_USER : 0;
-	if (init_decoder(&decoder, insn.mode) ||
+	if (init_decoder(&decoder, insn.mode, state_stack_size(state)) ||
 	    !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, count, &insn.z,
 						 insn.operands))) {
 		snprintf(emulator->message, sizeof(emulator->message), "no instruction at RIP");

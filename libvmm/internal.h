@@ -211,8 +211,9 @@ size_t vcpu_fetch(struct vmm_vcpu *vcpu, const struct vmm_state *state, uint8_t 
 /* Length of the instruction in @bytes, 0 if it is none; @mode: 2, 4 or 8 */
 unsigned int insn_length(const uint8_t *bytes, size_t count, unsigned int mode);
 
-/* Mode of the code that runs: 2, 4 or 8; and of its privilege */
+/* Mode of the code that runs: 2, 4 or 8; how many bytes of RSP count; and the privilege */
 unsigned int state_code_size(const struct vmm_state *state);
+unsigned int state_stack_size(const struct vmm_state *state);
 unsigned int state_cpl(const struct vmm_state *state);
 
 /**

@@ -1058,6 +1058,55 @@ TEST_F(emulator, rip_width)
 	EXPECT_EQ(0x100000001, emulator.state.regs.rip);
 }
 
+/* How much of RSP counts is the stack segment's affair, but in 64-bit mode */
+TEST_F(emulator, stack_width)
+{
+	static const uint8_t push[] = { 0x50 }, pop[] = { 0x5b };	/* RAX, RBX */
+	static const uint8_t leave[] = { 0xc9 };
+	struct vmm_segment *ss = &emulator.state.segments.seg[VMM_SS];
+	__u64 *gpr = emulator.state.regs.gpr;
+
+	/* 32-bit code on a stack of 64 KiB */
+	set_up();
+	memset(copy, 0, sizeof(copy));
+	flat_segments(VMM_SEG_DB);
+	*ss = (struct vmm_segment){ .base = (uintptr_t)memory, .limit = 0xffff, .attr = 0x93 };
+	gpr[VMM_RSP] = 0x12340000 | STACK;
+	gpr[VMM_RAX] = 0x89abcdef;
+	EXPECT_EQ(0, vmm_emulate(&emulator, push, 1));
+	EXPECT_EQ(0x12340000 | (STACK - 4), gpr[VMM_RSP]);
+	EXPECT_EQ(0, memcmp(copy + STACK - 4, &gpr[VMM_RAX], 4));
+	EXPECT_EQ(0, vmm_emulate(&emulator, pop, 1));
+	EXPECT_EQ(0x12340000 | STACK, gpr[VMM_RSP]);
+	EXPECT_EQ(0x89abcdef, gpr[VMM_RBX]);
+	gpr[VMM_RSP] = 0x12340000;
+	gpr[VMM_RBP] = 0x56780000 | (STACK - 4);
+	EXPECT_EQ(0, vmm_emulate(&emulator, leave, 1));
+	EXPECT_EQ(0x12340000 | STACK, gpr[VMM_RSP]);
+	EXPECT_EQ(0x89abcdef, gpr[VMM_RBP]);
+
+	/* 16-bit code on one of 4 GiB, in protected mode and in real mode */
+	set_up();
+	flat_segments(0);
+	gpr[VMM_RSP] = (uintptr_t)memory + STACK;
+	gpr[VMM_RAX] = 0x4321;
+	EXPECT_EQ(0, vmm_emulate(&emulator, push, 1));
+	EXPECT_EQ((uintptr_t)memory + STACK - 2, gpr[VMM_RSP]);
+	EXPECT_EQ(0, memcmp(copy + STACK - 2, &gpr[VMM_RAX], 2));
+	real_mode();
+	*ss = (struct vmm_segment){ .limit = 0xffffffff, .attr = 0xc93 };
+	gpr[VMM_RSP] = (uintptr_t)memory + STACK - 2;
+	EXPECT_EQ(0, vmm_emulate(&emulator, pop, 1));
+	EXPECT_EQ((uintptr_t)memory + STACK, gpr[VMM_RSP]);
+	EXPECT_EQ(0x4321, gpr[VMM_RBX]);
+
+	set_up();
+	ss->attr &= ~VMM_SEG_DB;
+	gpr[VMM_RSP] = (uintptr_t)memory + STACK - 4;
+	EXPECT_EQ(0, vmm_emulate(&emulator, pop, 1));
+	EXPECT_EQ((uintptr_t)memory + STACK + 4, gpr[VMM_RSP]);
+}
+
 TEST_F(emulator, segment_limits)
 {
 	static const uint8_t inc[] = { 0xff, 0x07 };		/* incl (%edi) */
