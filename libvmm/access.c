@@ -203,7 +203,7 @@ int vcpu_write_linear(struct vmm_vcpu *vcpu, uint64_t linear, const void *buf, s
 	return 0;
 }
 
-static int device_answer(struct vmm_vcpu *vcpu, int ret)
+int vcpu_take_device_result(struct vmm_vcpu *vcpu, int ret)
 {
 	int answer = vcpu->device_result;
 
@@ -219,8 +219,8 @@ int vmm_vcpu_read(struct vmm_vcpu *vcpu, uint64_t gva, void *buf, size_t bytes, 
 	for (; bytes && !ret; gva += PAGE_SIZE) {
 		size_t part = bytes < PAGE_SIZE ? bytes : PAGE_SIZE;
 
-		ret = device_answer(vcpu, vcpu_read_linear(vcpu, gva, buf, part,
-							   access | VMM_ACCESS_READ, fault));
+		ret = vcpu_read_linear(vcpu, gva, buf, part, access | VMM_ACCESS_READ, fault);
+		ret = vcpu_take_device_result(vcpu, ret);
 		buf = (uint8_t *)buf + part;
 		bytes -= part;
 	}
@@ -243,8 +243,8 @@ int vmm_vcpu_write(struct vmm_vcpu *vcpu, uint64_t gva, const void *buf, size_t 
 	for (ret = 0; bytes && !ret; gva += PAGE_SIZE) {
 		size_t part = bytes < PAGE_SIZE ? bytes : PAGE_SIZE;
 
-		ret = device_answer(vcpu, vcpu_write_linear(vcpu, gva, buf, part,
-							    access | VMM_ACCESS_WRITE, fault));
+		ret = vcpu_write_linear(vcpu, gva, buf, part, access | VMM_ACCESS_WRITE, fault);
+		ret = vcpu_take_device_result(vcpu, ret);
 		buf = (const uint8_t *)buf + part;
 		bytes -= part;
 	}

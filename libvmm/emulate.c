@@ -293,7 +293,8 @@ static int carry_out(struct insn *insn)
 	return ret == -ENOSYS ? insn_unsupported(insn) : ret;
 }
 
-int vmm_emulate(struct vmm_emulator *emulator, const uint8_t *bytes, size_t count)
+static int emulate_bytes(struct vmm_emulator *emulator, const uint8_t *bytes, size_t count,
+			 const int *stop)
 {
 	struct vmm_state *state = &emulator->state;
 	struct insn insn = {
@@ -301,6 +302,7 @@ int vmm_emulate(struct vmm_emulator *emulator, const uint8_t *bytes, size_t coun
 		.regs = state->regs,
 		.segments = state->segments,
 		.control = state->control,
+		.stop = stop,
 	};
 	ZydisDecoder decoder;
 	int ret;
@@ -332,6 +334,11 @@ int vmm_emulate(struct vmm_emulator *emulator, const uint8_t *bytes, size_t coun
 		state->regs.rip &= size_mask(4);
 	emulator->changed = insn.changed;
 	return 0;
+}
+
+int vmm_emulate(struct vmm_emulator *emulator, const uint8_t *bytes, size_t count)
+{
+	return emulate_bytes(emulator, bytes, count, NULL);
 }
 
 /* ---- on a vCPU ---- */
@@ -412,18 +419,12 @@ static int store(struct vmm_vcpu *vcpu, struct vmm_emulator *emulator, uint8_t s
 static int finish(struct vmm_vcpu *vcpu, struct vmm_emulator *emulator, uint64_t rflags,
 		  uint8_t shadow)
 {
-	int ret = store(vcpu, emulator, shadow);
+	int err = store(vcpu, emulator, shadow);
 
-	if (!ret)
-		ret = vcpu_finish_insn(vcpu, rflags);
-	if (ret)
-		return ret;
-	ret = vcpu->device_result;
-	vcpu->device_result = 0;
-	return ret;
+	return err ? err : vcpu_finish_insn(vcpu, rflags);
 }
 
-int vmm_vcpu_emulate(struct vmm_vcpu *vcpu)
+static int emulate_exit(struct vmm_vcpu *vcpu)
 {
 	const struct vmm_exit_emulate exit = vcpu->run->exit.emulate;
 	struct vmm_emulator_xstate xstate;
@@ -456,11 +457,11 @@ int vmm_vcpu_emulate(struct vmm_vcpu *vcpu)
 			    (unsigned long long)exit.gpa);
 	shadow = emulator.state.events.shadow;
 	rflags = emulator.state.regs.rflags;
-	ret = vmm_emulate(&emulator, bytes, count);
+	ret = emulate_bytes(&emulator, bytes, count, &vcpu->device_result);
 	if (ret == -EILSEQ && count < 15) {
 		/* The module had not all of it. */
 		count = vcpu_fetch(vcpu, &emulator.state, bytes);
-		ret = vmm_emulate(&emulator, bytes, count);
+		ret = emulate_bytes(&emulator, bytes, count, &vcpu->device_result);
 	}
 	switch (ret) {
 	case 0:
@@ -479,4 +480,9 @@ int vmm_vcpu_emulate(struct vmm_vcpu *vcpu)
 			     (unsigned long long)emulator.state.regs.rip, strerror(-ret));
 		return ret;
 	}
+}
+
+int vmm_vcpu_emulate(struct vmm_vcpu *vcpu)
+{
+	return vcpu_take_device_result(vcpu, emulate_exit(vcpu));
 }

@@ -22,6 +22,7 @@
  * @shadow: interrupt shadow behind the instruction
  * @mode: 2, 4 or 8: the code's size in bytes
  * @user: VMM_ACCESS_USER or 0
+ * @stop: not 0: a repetition ends behind the iteration that set it; may be NULL
  * @xstate_loaded: emulator->xstate is valid
  */
 struct insn {
@@ -35,6 +36,7 @@ struct insn {
 	uint8_t shadow;
 	unsigned int mode;
 	uint32_t user;
+	const int *stop;
 	bool xstate_loaded;
 };
 

@@ -158,6 +158,8 @@ static int repeat(struct string_insn *s)
 		done++;
 		if (ends(s))
 			return 0;
+		if (insn->stop && *insn->stop)
+			break;
 	}
 	if (left)
 		insn->regs.rip = rip;

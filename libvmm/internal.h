@@ -188,6 +188,12 @@ void vcpu_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *access);
 void vcpu_insn_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *access);
 
 /*
+ * What a call that devices may have answered in returns: @ret, if that is not 0, else
+ * vcpu->device_result. No answer is left for another call.
+ */
+int vcpu_take_device_result(struct vmm_vcpu *vcpu, int ret);
+
+/*
  * Linear memory, devices included: 0; 1 with @fault; a negative errno. The
  * device's own answer is in vcpu->device_result.
  */

@@ -37,14 +37,6 @@ int vmm_vcpu_enter(struct vmm_vcpu *vcpu)
 	return explain_run(vcpu, err);
 }
 
-static int take_device_result(struct vmm_vcpu *vcpu)
-{
-	int ret = vcpu->device_result;
-
-	vcpu->device_result = 0;
-	return ret;
-}
-
 static int handle_io(struct vmm_vcpu *vcpu)
 {
 	struct vmm_exit_io *io = &vcpu->run->exit.io;
@@ -61,7 +53,7 @@ static int handle_io(struct vmm_vcpu *vcpu)
 	vcpu_access(vcpu, VMM_BUS_IO, &access);
 	if (io->in)
 		io->data = access.data;
-	return take_device_result(vcpu);
+	return 0;
 }
 
 static int handle_mmio(struct vmm_vcpu *vcpu)
@@ -77,7 +69,7 @@ static int handle_mmio(struct vmm_vcpu *vcpu)
 	vcpu_access(vcpu, VMM_BUS_MMIO, &access);
 	if (!mmio->write)
 		mmio->data = access.data;
-	return take_device_result(vcpu);
+	return 0;
 }
 
 static int handle_msr(struct vmm_vcpu *vcpu)
@@ -131,6 +123,7 @@ int vmm_vcpu_handle_exit(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void 
 	default:
 		ret = handle_other(vcpu, again);
 	}
+	ret = vcpu_take_device_result(vcpu, ret);
 	if (ret)
 		*again = false;
 	vcpu->ops = NULL;

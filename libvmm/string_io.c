@@ -100,7 +100,7 @@ static int move_elements(struct vmm_vcpu *vcpu, struct vmm_state *state,
 	return 0;
 }
 
-int vmm_vcpu_string_io(struct vmm_vcpu *vcpu)
+static int string_io(struct vmm_vcpu *vcpu)
 {
 	/* A copy: the run area is shared, and the loop trusts these numbers. */
 	const struct vmm_exit_io io = vcpu->run->exit.io;
@@ -134,9 +134,10 @@ int vmm_vcpu_string_io(struct vmm_vcpu *vcpu)
 		return vcpu_inject_fault(vcpu, &fault);
 	if (left != io.count || !io.count)
 		err = vcpu_finish_insn(vcpu, state.regs.rflags);
-	if (err)
-		return err;
-	ret = vcpu->device_result;
-	vcpu->device_result = 0;
-	return ret;
+	return err;
+}
+
+int vmm_vcpu_string_io(struct vmm_vcpu *vcpu)
+{
+	return vcpu_take_device_result(vcpu, string_io(vcpu));
 }

@@ -568,33 +568,99 @@ TEST_F(libvmm, emulate_compare)
 	EXPECT_EQ(0, self->regs.rflags & 0x40);
 }
 
-/* The stack is not there: the device has been read, and no more */
-TEST_F(libvmm, emulate_page_fault)
+/* Only the instruction's stack is in the hole: the handler of #PF has an IST */
+static void move_stack_to_hole(struct __test_metadata *_metadata, FIXTURE_DATA(libvmm) *self)
 {
-	self->regs.gpr[VMM_RDI] = DEVICE;
-	self->regs.gpr[VMM_RSP] = STACK;
-	START(push_device);
-	/* Only the instruction's stack is in the hole: the handler has an IST */
-	uint64_t tss = 0x4000, ist = STACK, gate;
+	uint64_t *gate = (uint64_t *)(self->memory + IDT + 14 * 16);
+	uint64_t tss = 0x4000, ist = STACK;
 	uint64_t descriptor[2] = { 0x67 | (tss & 0xffffff) << 16 | 0x89ULL << 40, 0 };
 	struct vmm_state state;
 
 	memcpy(self->memory + GDT + 24, descriptor, sizeof(descriptor));
 	memcpy(self->memory + tss + 0x24, &ist, 8);
-	memcpy(&gate, self->memory + IDT + 14 * 16, 8);
-	gate |= 1ULL << 32;
-	memcpy(self->memory + IDT + 14 * 16, &gate, 8);
+	*gate |= 1ULL << 32;
 	ASSERT_EQ(0, vmm_vcpu_get_state(self->vcpu, VMM_STATE_SEGMENTS | VMM_STATE_REGS, &state));
 	state.segments.seg[VMM_TR].base = tss;
 	state.segments.seg[VMM_TR].limit = 0x67;
 	state.segments.seg[VMM_TR].selector = 24;
 	state.regs.gpr[VMM_RSP] = HOLE + 8;
 	ASSERT_EQ(0, vmm_vcpu_set_state(self->vcpu, &state));
+}
+
+/* The stack is not there: the device has been read, and no more */
+TEST_F(libvmm, emulate_page_fault)
+{
+	self->regs.gpr[VMM_RDI] = DEVICE;
+	START(push_device);
+	move_stack_to_hole(_metadata, self);
 	RUN();
 	EXPECT_EQ(14, seen.vector);
 	EXPECT_EQ(2, seen.error);
 	EXPECT_EQ(HOLE, seen.cr2);
 	EXPECT_EQ(CODE, seen.rip);
+}
+
+/* A device ends the loop at its own exit, where a fault or an error follows its access, too */
+TEST_F(libvmm, emulate_page_fault_interrupted_by_the_device)
+{
+	self->regs.gpr[VMM_RDI] = DEVICE;
+	START(push_device);
+	move_stack_to_hole(_metadata, self);
+	device_answer = 77;
+	EXPECT_EQ(77, vmm_vcpu_run(self->vcpu, NULL, NULL));
+	EXPECT_EQ(VMM_EXIT_EMULATE, vmm_vcpu_exit(self->vcpu)->reason);
+	device_answer = 0;
+	RUN();
+	EXPECT_EQ(14, seen.vector);
+	EXPECT_EQ(CODE, seen.rip);
+}
+
+GUEST(far_jump, "rex.W ljmp *(%rdi); outb %al, %dx; hlt");
+
+TEST_F(libvmm, emulate_unknown_interrupted_by_the_device)
+{
+	static const uint64_t tss = 0x0000890000000067;
+
+	memset(device, 0, 16);
+	device[8] = 16;			/* to a task */
+	self->regs.gpr[VMM_RDI] = DEVICE;
+	self->regs.gpr[VMM_RDX] = PORT;
+	START(far_jump);
+	memcpy(self->memory + GDT + 16, &tss, sizeof(tss));
+	device_answer = 77;
+	EXPECT_EQ(-ENOSYS, vmm_vcpu_run(self->vcpu, NULL, NULL));
+	EXPECT_LT(0, device_reads);
+	device_answer = 0;
+	ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &self->regs));
+	self->regs.rip = CODE + 3;
+	ASSERT_EQ(0, vmm_vcpu_set_regs(self->vcpu, &self->regs));
+	RUN();
+	EXPECT_EQ(CODE + 5, self->regs.rip);
+}
+
+/* A repetition goes on at the next run, as string I/O does */
+TEST_F(libvmm, emulate_compare_interrupted_by_the_device)
+{
+	unsigned int runs = 0;
+	int ret;
+
+	memcpy(device, "the same", 8);
+	memcpy(self->memory + DATA, "the same", 8);
+	self->regs.gpr[VMM_RSI] = DATA;
+	self->regs.gpr[VMM_RDI] = DEVICE;
+	self->regs.gpr[VMM_RCX] = 8;
+	START(compare);
+	device_answer = 77;
+	while ((ret = vmm_vcpu_run(self->vcpu, NULL, NULL)) == 77 && runs < 20) {
+		runs++;
+		EXPECT_EQ(runs, device_reads);
+		ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &self->regs));
+		EXPECT_EQ(8 - runs, self->regs.gpr[VMM_RCX]);
+		EXPECT_EQ(runs < 8 ? CODE : CODE + 2, self->regs.rip);
+	}
+	EXPECT_EQ(0, ret);
+	EXPECT_EQ(8, runs);
+	EXPECT_EQ(VMM_EXIT_HLT, vmm_vcpu_exit(self->vcpu)->reason);
 }
 
 /* Half memory, half device: where the device begins behind the end of memory */

@@ -353,8 +353,9 @@ struct vmm_access {
  * @vcpu: who accesses; the call is in its thread
  * @access: the access, to be answered if it reads
  *
- * Return: 0 to go on; anything else ends vmm_vcpu_run() with that value, the access being complete
- * all the same.
+ * Return: 0 to go on; anything else ends vmm_vcpu_run() with that value. The access is complete all
+ * the same, and so is its instruction, or its iteration of a repeated one, or the exception that
+ * follows is on its way. If an error follows that is what vmm_vcpu_run() returns.
  */
 typedef int (*vmm_access_fn)(void *opaque, struct vmm_vcpu *vcpu, struct vmm_access *access);
 
