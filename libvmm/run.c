@@ -130,24 +130,30 @@ int vmm_vcpu_handle_exit(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void 
 	return ret;
 }
 
+/* VMM_RUN, again as long as ->interrupted says so */
+static int enter(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque)
+{
+	int ret;
+
+	while ((ret = vmm_vcpu_enter(vcpu)) == -EINTR) {
+		if (!ops || !ops->interrupted)
+			return fail(&vcpu->message, ret, "interrupted");
+		ret = ops->interrupted(opaque, vcpu);
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
 int vmm_vcpu_run(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque)
 {
 	bool again = true;
 	int ret = 0;
 
 	while (again) {
-		ret = vmm_vcpu_enter(vcpu);
-		if (ret == -EINTR && ops && ops->interrupted) {
-			ret = ops->interrupted(opaque, vcpu);
-			if (ret)
-				return ret;
-			continue;
-		}
-		if (ret) {
-			if (ret == -EINTR)
-				fail(&vcpu->message, ret, "interrupted");
+		ret = enter(vcpu, ops, opaque);
+		if (ret)
 			return ret;
-		}
 		ret = vmm_vcpu_handle_exit(vcpu, ops, opaque, &again);
 	}
 	return ret;
@@ -171,7 +177,7 @@ int vmm_vcpu_step(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque
 	if (err)
 		return err;
 	while (again) {
-		ret = vmm_vcpu_enter(vcpu);
+		ret = enter(vcpu, ops, opaque);
 		if (ret || is_step(&vcpu->run->exit))
 			break;
 		ret = vmm_vcpu_handle_exit(vcpu, ops, opaque, &again);

@@ -826,6 +826,28 @@ TEST_F(libvmm, kick)
 	pthread_join(thread, NULL);
 }
 
+/* Steps are interrupted as runs are */
+TEST_F(libvmm, kick_before_a_step)
+{
+	static const struct vmm_ops ops = { .interrupted = give_up };
+	const struct vmm_exit *exit = vmm_vcpu_exit(self->vcpu);
+
+	if (!(vmm_get_info(self->vmm)->caps & VMM_CAP_SINGLE_STEP))
+		SKIP(return, "this CPU cannot step its guests");
+	START(steps);
+	ASSERT_EQ(0, vmm_vcpu_kick(self->vcpu));
+	EXPECT_EQ(-EINTR, vmm_vcpu_step(self->vcpu, NULL, NULL));
+	EXPECT_STREQ("interrupted", vmm_vcpu_error(self->vcpu));
+	asked = 0;
+	ASSERT_EQ(0, vmm_vcpu_kick(self->vcpu));
+	EXPECT_EQ(0, vmm_vcpu_step(self->vcpu, &ops, NULL)) TH_LOG("it goes on");
+	EXPECT_EQ(1, asked);
+	EXPECT_EQ(VMM_EXIT_DEBUG, exit->reason);
+	EXPECT_EQ(CODE + 1, exit->debug.address);
+	ASSERT_EQ(0, vmm_vcpu_kick(self->vcpu));
+	EXPECT_EQ(9, vmm_vcpu_step(self->vcpu, &ops, NULL)) TH_LOG("what the function returned");
+}
+
 GUEST(msr, "mov $0x12345678, %ecx; rdmsr; mov %eax, %ebx; wrmsr; hlt");
 
 static int answer_msr(void *opaque, struct vmm_vcpu *vcpu, struct vmm_exit_msr *access)

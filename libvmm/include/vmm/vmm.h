@@ -636,7 +636,7 @@ int vmm_vcpu_enter(struct vmm_vcpu *vcpu);
 /**
  * vmm_vcpu_step - run a vCPU for one instruction, or up to the begin of a handler
  * @vcpu: the vCPU
- * @ops: as above, for what the instruction does; may be NULL
+ * @ops: as above, for what the instruction does and what interrupts it; may be NULL
  * @opaque: for @ops
  *
  * Return: 0: the exit is a DEBUG exit of kind VMM_DEBUG_STEP, or one that nobody handles, which
@@ -648,7 +648,10 @@ int vmm_vcpu_step(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque
 int vmm_vcpu_handle_exit(struct vmm_vcpu *vcpu, const struct vmm_ops *ops, void *opaque,
 			 bool *again);
 
-/* Make vmm_vcpu_run() call ->interrupted soon, also when the vCPU does not run yet. Any thread */
+/*
+ * Make vmm_vcpu_run() or vmm_vcpu_step() call ->interrupted soon, also when the vCPU does not run
+ * yet. Any thread
+ */
 int vmm_vcpu_kick(struct vmm_vcpu *vcpu);
 
 /* Exits to user space so far, by VMM_EXIT_*: an array of VMM_NR_EXITS */
