@@ -106,6 +106,7 @@ static void add_waiting(struct text *text, const struct vmm_state *state)
 int vmm_vcpu_describe(struct vmm_vcpu *vcpu, char *buf, size_t size)
 {
 	struct text text = { .buf = buf, .size = size };
+	struct message message;
 	struct vmm_state state;
 	int err;
 
@@ -116,7 +117,8 @@ int vmm_vcpu_describe(struct vmm_vcpu *vcpu, char *buf, size_t size)
 				 VMM_STATE_EVENTS, &state);
 	if (err)
 		return err;
-	/* There may be none in the kernel. */
+	/* What cannot be read is left out, and no failure: there may be no LAPIC in the kernel. */
+	message = vcpu->message;
 	if (vmm_vcpu_get_state(vcpu, VMM_STATE_LAPIC, &state))
 		state.lapic.apic_base = 0;
 	add_regs(&text, &state.regs);
@@ -130,5 +132,6 @@ int vmm_vcpu_describe(struct vmm_vcpu *vcpu, char *buf, size_t size)
 		    state.events.interrupted.type, state.events.interrupted.vector);
 	add_waiting(&text, &state);
 	add_code(&text, vcpu, &state);
+	vcpu->message = message;
 	return (int)text.length;
 }

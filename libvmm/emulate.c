@@ -442,7 +442,6 @@ static int emulate_exit(struct vmm_vcpu *vcpu)
 	int ret;
 
 	xstate.dirty = false;
-	vcpu->message.text[0] = 0;
 	ret = vmm_vcpu_get_state(vcpu, VMM_STATE_REGS | VMM_STATE_SEGMENTS | VMM_STATE_CONTROL |
 				 VMM_STATE_EVENTS, &emulator.state);
 	if (ret)
@@ -473,11 +472,9 @@ static int emulate_exit(struct vmm_vcpu *vcpu)
 		set_fault(&emulator.fault, VECTOR_UD, false, 0, 0);
 		return vcpu_inject_fault(vcpu, &emulator.fault);
 	default:
+		/* If it has none the text is that of the access which failed. */
 		if (emulator.message[0])
 			fail(&vcpu->message, ret, "%s", emulator.message);
-		else if (!vcpu->message.text[0])
-			fail(&vcpu->message, ret, "emulation at %#llx: %s",
-			     (unsigned long long)emulator.state.regs.rip, strerror(-ret));
 		return ret;
 	}
 }

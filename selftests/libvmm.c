@@ -969,6 +969,27 @@ TEST_F(libvmm, describe)
 	EXPECT_EQ(sizeof(small) - 1, strlen(small));
 }
 
+/* The text of a failure stays until the next one, whatever succeeds in between */
+TEST_F(libvmm, error_stays)
+{
+	struct vmm_state state = { .size = sizeof(state), .groups = ~0ULL };
+	char before[256], text[4096];
+
+	self->regs.gpr[VMM_RSI] = DATA;
+	self->regs.gpr[VMM_RDI] = DEVICE;
+	self->regs.gpr[VMM_RCX] = 1;
+	START(compare);
+	ASSERT_EQ(-EINVAL, vmm_vcpu_set_state(self->vcpu, &state));
+	snprintf(before, sizeof(before), "%s", vmm_vcpu_error(self->vcpu));
+	EXPECT_NE(0, strlen(before));
+	EXPECT_LT(1000, vmm_vcpu_describe(self->vcpu, text, sizeof(text)));
+	EXPECT_STREQ(before, vmm_vcpu_error(self->vcpu));
+	ASSERT_EQ(0, vmm_vcpu_enter(self->vcpu));
+	ASSERT_EQ(VMM_EXIT_EMULATE, vmm_vcpu_exit(self->vcpu)->reason);
+	EXPECT_EQ(0, vmm_vcpu_emulate(self->vcpu));
+	EXPECT_STREQ(before, vmm_vcpu_error(self->vcpu));
+}
+
 TEST_F(libvmm, statistics)
 {
 	struct vmm_stat *stats;
