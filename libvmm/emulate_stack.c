@@ -181,9 +181,11 @@ static int leave(struct insn *insn)
 
 static int go_to(struct insn *insn, uint64_t target)
 {
-	if (operand_bytes(insn) == 8 && !insn_canonical(insn, target))
+	target &= size_mask(operand_bytes(insn));
+	if (insn->mode == 8 ? !insn_canonical(insn, target) :
+	    target > insn->segments.seg[VMM_CS].limit)
 		return insn_fault(insn, VECTOR_GP, true, 0);
-	insn->regs.rip = target & size_mask(operand_bytes(insn));
+	insn->regs.rip = target;
 	return 0;
 }
 

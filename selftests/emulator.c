@@ -1141,6 +1141,54 @@ TEST_F(emulator, segment_limits)
 	EXPECT_EQ(0, emulator.fault.error);
 }
 
+/* A near jump, call or return behind the limit of CS faults where it stands */
+TEST_F(emulator, jump_limits)
+{
+	static const uint8_t jmp[] = { 0xe9, 0x00, 0x10, 0x00, 0x00 };	/* by 0x1000 */
+	static const uint8_t call[] = { 0xe8, 0x00, 0x10, 0x00, 0x00 }, ret[] = { 0xc3 };
+	static const uint8_t jmp_rsi[] = { 0xff, 0x26 }, jmp16[] = { 0x66, 0xff, 0x26 };
+	static const uint8_t jmp32[] = { 0x66, 0xe9, 0x00, 0x00, 0x01, 0x00 };	/* by 0x10000 */
+	struct vmm_segment *cs = &emulator.state.segments.seg[VMM_CS];
+	const uint32_t target = 0x21001;
+	struct vmm_regs before;
+
+	set_up();
+	flat_segments(VMM_SEG_DB);
+	cs->limit = 0x1005;
+	memcpy(copy, &target, 4);
+	memcpy(copy + STACK, &target, 4);
+	emulator.state.regs.rip = 1;
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
+	emulator.state.regs.gpr[VMM_RSP] = (uintptr_t)memory + STACK;
+	before = emulator.state.regs;
+	EXPECT_EQ(1, vmm_emulate(&emulator, jmp, 5)) TH_LOG("a byte too far");
+	EXPECT_EQ(13, emulator.fault.vector);
+	EXPECT_EQ(0, emulator.fault.error);
+	EXPECT_EQ(1, vmm_emulate(&emulator, call, 5));
+	EXPECT_EQ(1, vmm_emulate(&emulator, jmp_rsi, 2));
+	EXPECT_EQ(1, vmm_emulate(&emulator, ret, 1));
+	EXPECT_EQ(13, emulator.fault.vector);
+	EXPECT_EQ(0, memcmp(&before, &emulator.state.regs, sizeof(before)));
+	EXPECT_EQ(0, vmm_emulate(&emulator, jmp16, 3));
+	EXPECT_EQ(0x1001, emulator.state.regs.rip) TH_LOG("16 bits of the target are below it");
+	emulator.state.regs.rip = 0;
+	EXPECT_EQ(0, vmm_emulate(&emulator, jmp, 5));
+	EXPECT_EQ(0x1005, emulator.state.regs.rip);
+
+	real_mode();
+	EXPECT_EQ(1, vmm_emulate(&emulator, jmp32, 6));
+	EXPECT_EQ(13, emulator.fault.vector);
+	EXPECT_EQ(0, emulator.state.regs.rip);
+	emulator.state.segments.seg[VMM_CS].limit = 0xffffffff;
+	EXPECT_EQ(0, vmm_emulate(&emulator, jmp32, 6));
+	EXPECT_EQ(0x10006, emulator.state.regs.rip);
+
+	set_up();
+	cs->limit = 0;
+	EXPECT_EQ(0, vmm_emulate(&emulator, jmp, 5)) TH_LOG("64-bit mode knows no limits");
+	EXPECT_EQ(0x1005, emulator.state.regs.rip);
+}
+
 TEST_F(emulator, not_canonical)
 {
 	static const uint8_t inc[] = { 0xff, 0x07 }, push[] = { 0xff, 0x36 };
