@@ -138,11 +138,19 @@ static bool ends(const struct string_insn *s)
 	return s->insn->z.attributes & ZYDIS_ATTRIB_HAS_REPNE ? equal : !equal;
 }
 
+/* It goes on at the next run, with its RF: a breakpoint at it has been seen. */
+static void stay(struct insn *insn)
+{
+	const struct vmm_regs *before = &insn->emulator->state.regs;
+
+	insn->regs.rip = before->rip;
+	insn->regs.rflags |= before->rflags & RFLAGS_RF;
+}
+
 static int repeat(struct string_insn *s)
 {
 	struct insn *insn = s->insn;
 	uint64_t left = insn_get(insn, VMM_RCX, s->address_bytes);
-	uint64_t rip = insn->emulator->state.regs.rip;
 	unsigned int done = 0;
 	int ret;
 
@@ -150,7 +158,7 @@ static int repeat(struct string_insn *s)
 		ret = iteration(s);
 		if (ret) {
 			/* What is finished stays finished. */
-			insn->regs.rip = rip;
+			stay(insn);
 			insn->emulator->state.regs = insn->regs;
 			return ret;
 		}
@@ -162,7 +170,7 @@ static int repeat(struct string_insn *s)
 			break;
 	}
 	if (left)
-		insn->regs.rip = rip;
+		stay(insn);
 	return 0;
 }
 

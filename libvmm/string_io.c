@@ -121,8 +121,10 @@ static int string_io(struct vmm_vcpu *vcpu)
 		return ret;
 	if (io.rep)
 		set_gpr(&state.regs.gpr[VMM_RCX], io.address_size, left);
-	if (!ret && !left)
+	if (!ret && !left) {
 		state.regs.rip = next_rip;
+		state.regs.rflags &= ~RFLAGS_RF;
+	}
 	shadow = state.events.shadow && left != io.count;
 	state.events.shadow = 0;
 	state.events.flags = VMM_EVENTS_SHADOW;

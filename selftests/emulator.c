@@ -23,6 +23,7 @@
 #define STACK		0x2c00
 
 #define ZF	0x040
+#define RF	0x10000
 #define ALL	0x8d5		/* the arithmetic flags */
 #define AVX	0x10000		/* among them: the form needs AVX */
 
@@ -969,6 +970,29 @@ TEST_F(emulator, fault_in_a_repetition)
 	EXPECT_EQ(0, vmm_emulate(&emulator, movsb, 2));
 	EXPECT_EQ(0x1002, emulator.state.regs.rip);
 	EXPECT_EQ(0, memcmp(copy, copy + TARGET, 100));
+}
+
+/* RF is clear behind an instruction, and is the guest's as long as it goes on */
+TEST_F(emulator, resume_flag)
+{
+	static const uint8_t lodsb[] = { 0xf3, 0xac }, inc[] = { 0xff, 0x06 };
+
+	set_up();
+	emulator.state.regs.rflags |= RF;
+	emulator.state.regs.gpr[VMM_RCX] = 1500;
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
+	ASSERT_EQ(0, vmm_emulate(&emulator, lodsb, 2));
+	ASSERT_EQ(0, emulator.state.regs.rip);
+	EXPECT_EQ(RF, emulator.state.regs.rflags & RF);
+	fault_from = emulator.state.regs.gpr[VMM_RSI] + 10;
+	EXPECT_EQ(1, vmm_emulate(&emulator, lodsb, 2));
+	EXPECT_EQ(RF, emulator.state.regs.rflags & RF);
+	EXPECT_EQ(1, vmm_emulate(&emulator, inc, 2));
+	EXPECT_EQ(RF, emulator.state.regs.rflags & RF);
+	fault_from = ~0ULL;
+	EXPECT_EQ(0, vmm_emulate(&emulator, lodsb, 2));
+	EXPECT_EQ(2, emulator.state.regs.rip);
+	EXPECT_EQ(0, emulator.state.regs.rflags & RF);
 }
 
 /* A long repetition comes back for signals and interrupts */

@@ -28,6 +28,8 @@
 #define HOLE		0x200000	/* this page is not mapped by the guest */
 #define PORT		0x300
 
+#define RF		0x10000		/* of RFLAGS */
+
 /*
  * Each exception: its vector to port 0x90, error code to 0x91, CR2 to 0x92, RIP
  * to 0x94, then HLT. Handlers are 16 bytes apart.
@@ -394,6 +396,29 @@ TEST_F(libvmm, outs_interrupted_by_the_device)
 	EXPECT_EQ(10, runs);
 	EXPECT_EQ(10, output_bytes);
 	EXPECT_EQ(0, memcmp(output, "0123456789", 10));
+}
+
+/* RF is clear behind the instruction, and stays as long as it goes on */
+TEST_F(libvmm, string_io_resume_flag)
+{
+	unsigned int i;
+
+	self->regs.gpr[VMM_RSI] = DATA;
+	self->regs.gpr[VMM_RCX] = 2;
+	self->regs.gpr[VMM_RDX] = PORT;
+	device_answer = 77;
+	START(outs);
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, vmm_vcpu_enter(self->vcpu));
+		ASSERT_EQ(VMM_EXIT_IO, vmm_vcpu_exit(self->vcpu)->reason);
+		ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &self->regs));
+		self->regs.rflags |= RF;
+		ASSERT_EQ(0, vmm_vcpu_set_regs(self->vcpu, &self->regs));
+		EXPECT_EQ(77, vmm_vcpu_string_io(self->vcpu));
+		ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &self->regs));
+		EXPECT_EQ(i ? CODE + 2 : CODE, self->regs.rip);
+		EXPECT_EQ(i ? 0 : RF, self->regs.rflags & RF);
+	}
 }
 
 /* Behind the last byte of 4 GiB comes the first, but in 64-bit mode */
