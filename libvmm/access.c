@@ -96,6 +96,16 @@ int state_linear(const struct vmm_state *state, unsigned int segment, uint64_t o
 	return 0;
 }
 
+int state_aligned(const struct vmm_state *state, uint64_t linear, size_t alignment,
+		  struct vmm_event *fault)
+{
+	if (!(linear & (alignment - 1)) || !(state->regs.rflags & RFLAGS_AC) ||
+	    !(state->control.cr0 & CR0_AM) || state_cpl(state) != 3)
+		return 0;
+	set_fault(fault, VECTOR_AC, true, 0, 0);
+	return 1;
+}
+
 /*
  * Translate all of an access before any of it happens.
  * Return: how many pieces; 0 with @fault; a negative errno.

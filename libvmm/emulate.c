@@ -195,7 +195,13 @@ int insn_address(struct insn *insn, unsigned int nr, int64_t displacement, size_
 			    write, linear, &insn->emulator->fault);
 }
 
-int insn_read_memory(struct insn *insn, uint64_t linear, void *buf, size_t bytes, bool for_write)
+int insn_aligned(struct insn *insn, uint64_t linear, size_t alignment)
+{
+	return state_aligned(&insn->emulator->state, linear, alignment, &insn->emulator->fault);
+}
+
+int insn_read_unaligned(struct insn *insn, uint64_t linear, void *buf, size_t bytes,
+			bool for_write)
 {
 	struct vmm_emulator *emulator = insn->emulator;
 	uint32_t access = VMM_ACCESS_READ | insn->user | (for_write ? VMM_ACCESS_WRITE : 0);
@@ -203,12 +209,26 @@ int insn_read_memory(struct insn *insn, uint64_t linear, void *buf, size_t bytes
 	return emulator->read(emulator->opaque, linear, buf, bytes, access, &emulator->fault);
 }
 
-int insn_write_memory(struct insn *insn, uint64_t linear, const void *buf, size_t bytes)
+int insn_write_unaligned(struct insn *insn, uint64_t linear, const void *buf, size_t bytes)
 {
 	struct vmm_emulator *emulator = insn->emulator;
 
 	return emulator->write(emulator->opaque, linear, buf, bytes,
 			       VMM_ACCESS_WRITE | insn->user, &emulator->fault);
+}
+
+int insn_read_memory(struct insn *insn, uint64_t linear, void *buf, size_t bytes, bool for_write)
+{
+	int ret = bytes <= 8 ? insn_aligned(insn, linear, bytes) : 0;
+
+	return ret ? ret : insn_read_unaligned(insn, linear, buf, bytes, for_write);
+}
+
+int insn_write_memory(struct insn *insn, uint64_t linear, const void *buf, size_t bytes)
+{
+	int ret = bytes <= 8 ? insn_aligned(insn, linear, bytes) : 0;
+
+	return ret ? ret : insn_write_unaligned(insn, linear, buf, bytes);
 }
 
 /* ---- operands ---- */

@@ -50,8 +50,18 @@ int insn_unsupported(struct insn *insn);
 /* Linear address of memory operand @nr, moved by @displacement */
 int insn_address(struct insn *insn, unsigned int nr, int64_t displacement, size_t bytes,
 		 bool write, uint64_t *linear);
+
+/*
+ * Operands of 2, 4 and 8 bytes need an alignment like their size, where the guest has that
+ * checked, and wider ones none. What differs, as vectors in parts and structures do, is for
+ * insn_aligned() and the accesses that check nothing.
+ */
 int insn_read_memory(struct insn *insn, uint64_t linear, void *buf, size_t bytes, bool for_write);
 int insn_write_memory(struct insn *insn, uint64_t linear, const void *buf, size_t bytes);
+int insn_aligned(struct insn *insn, uint64_t linear, size_t alignment);
+int insn_read_unaligned(struct insn *insn, uint64_t linear, void *buf, size_t bytes,
+			bool for_write);
+int insn_write_unaligned(struct insn *insn, uint64_t linear, const void *buf, size_t bytes);
 
 /* Operands of up to 64 bits: general registers, segment selectors, memory, immediates */
 int insn_read(struct insn *insn, unsigned int nr, uint64_t *value);

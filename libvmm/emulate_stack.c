@@ -9,7 +9,6 @@
 #define RFLAGS_IF	(1ULL << 9)
 #define RFLAGS_IOPL	(3ULL << 12)
 #define RFLAGS_NT	(1ULL << 14)
-#define RFLAGS_AC	(1ULL << 18)
 #define RFLAGS_ID	(1ULL << 21)
 
 static unsigned int stack_bytes(const struct insn *insn)

@@ -263,7 +263,7 @@ static int load_table(struct insn *insn, int segment)
 		return insn_fault(insn, VECTOR_GP, true, 0);
 	ret = insn_address(insn, 0, 0, 2 + bytes, false, &linear);
 	if (!ret)
-		ret = insn_read_memory(insn, linear, buf, 2 + bytes, false);
+		ret = insn_read_unaligned(insn, linear, buf, 2 + bytes, false);
 	if (ret)
 		return ret;
 	memcpy(&base, buf + 2, bytes);
@@ -288,7 +288,9 @@ static int store_table(struct insn *insn, int segment)
 	buf[1] = seg->limit >> 8 & 0xff;
 	memcpy(buf + 2, &seg->base, bytes);
 	ret = insn_address(insn, 0, 0, 2 + bytes, true, &linear);
-	return ret ? ret : insn_write_memory(insn, linear, buf, 2 + bytes);
+	if (!ret)
+		ret = insn_aligned(insn, linear, 4);
+	return ret ? ret : insn_write_unaligned(insn, linear, buf, 2 + bytes);
 }
 
 /* ---- the machine status word ---- */
@@ -376,7 +378,9 @@ static int jump_far(struct insn *insn, bool call)
 		return -ENOSYS;
 	ret = insn_address(insn, 0, 0, bytes + 2, false, &linear);
 	if (!ret)
-		ret = insn_read_memory(insn, linear, buf, bytes + 2, false);
+		ret = insn_aligned(insn, linear, bytes);
+	if (!ret)
+		ret = insn_read_unaligned(insn, linear, buf, bytes + 2, false);
 	if (ret)
 		return ret;
 	memcpy(&offset, buf, bytes);

@@ -230,7 +230,7 @@ static int vector_address(struct insn *insn, unsigned int nr, unsigned int bytes
 	return ret;
 }
 
-/* Elements that the mask leaves out are not touched, and so do not fault */
+/* Elements that the mask leaves out are not touched, and so do not fault; none needs alignment */
 static int move_elements(struct insn *insn, uint64_t linear, struct vector *v, unsigned int bytes,
 			 unsigned int element, uint64_t mask, bool write)
 {
@@ -241,9 +241,10 @@ static int move_elements(struct insn *insn, uint64_t linear, struct vector *v, u
 		if (!(mask & 1))
 			continue;
 		if (write)
-			ret = insn_write_memory(insn, linear + at, v->bytes + at, element);
+			ret = insn_write_unaligned(insn, linear + at, v->bytes + at, element);
 		else
-			ret = insn_read_memory(insn, linear + at, v->bytes + at, element, false);
+			ret = insn_read_unaligned(insn, linear + at, v->bytes + at, element,
+						  false);
 	}
 	return ret;
 }

@@ -21,6 +21,7 @@
 #define CR0_ET		(1ULL << 4)
 #define CR0_NE		(1ULL << 5)
 #define CR0_WP		(1ULL << 16)
+#define CR0_AM		(1ULL << 18)
 #define CR0_NW		(1ULL << 29)
 #define CR0_CD		(1ULL << 30)
 #define CR0_PG		(1ULL << 31)
@@ -40,6 +41,7 @@
 #define RFLAGS_OF	(1ULL << 11)
 #define RFLAGS_RF	(1ULL << 16)
 #define RFLAGS_VM	(1ULL << 17)
+#define RFLAGS_AC	(1ULL << 18)
 
 #define DR6_BS		(1ULL << 14)
 
@@ -49,6 +51,7 @@
 #define VECTOR_SS	12
 #define VECTOR_GP	13
 #define VECTOR_PF	14
+#define VECTOR_AC	17
 
 /* How an object's text of its last failure is stored */
 struct message {
@@ -236,6 +239,18 @@ unsigned int state_cpl(const struct vmm_state *state);
  */
 int state_linear(const struct vmm_state *state, unsigned int segment, uint64_t offset,
 		 size_t bytes, bool write, uint64_t *linear, struct vmm_event *fault);
+
+/**
+ * state_aligned - alignment of an operand, where the guest has it checked
+ * @state: needs REGS, SEGMENTS and CONTROL
+ * @linear: where the operand is
+ * @alignment: what its type needs: a power of two (SDM Vol. 3, interrupt 17)
+ * @fault: out: the exception
+ *
+ * Return: 0; 1: the guest gets @fault (#AC).
+ */
+int state_aligned(const struct vmm_state *state, uint64_t linear, size_t alignment,
+		  struct vmm_event *fault);
 
 static inline void set_fault(struct vmm_event *fault, uint8_t vector, bool has_error,
 			     uint32_t error, uint64_t payload)

@@ -60,7 +60,8 @@ static int move_element(struct vmm_vcpu *vcpu, const struct vmm_state *state,
 	int ret;
 
 	if (state_linear(state, io->segment, *offset & address_mask(io->address_size), io->size,
-			 io->in, &linear, fault))
+			 io->in, &linear, fault) ||
+	    state_aligned(state, linear, io->size, fault))
 		return 1;
 	if (!io->in) {
 		ret = vcpu_read_linear(vcpu, linear, &access.data, io->size,

@@ -24,6 +24,9 @@
 
 #define ZF	0x040
 #define RF	0x10000
+#define VM	0x20000
+#define AC	0x40000
+#define AM	0x40000		/* of CR0 */
 #define ALL	0x8d5		/* the arithmetic flags */
 #define AVX	0x10000		/* among them: the form needs AVX */
 
@@ -1225,6 +1228,117 @@ TEST_F(emulator, not_canonical)
 	emulator.state.regs.gpr[VMM_RSP] = 0x800000000010;
 	EXPECT_EQ(1, vmm_emulate(&emulator, push, 2));
 	EXPECT_EQ(12, emulator.fault.vector);
+}
+
+/* ---- alignment ---- */
+
+/* What user mode with CR0.AM and RFLAGS.AC gets of an operand at @offset of the memory */
+static int run_at(unsigned int offset, const uint8_t *code, size_t length)
+{
+	int ret;
+
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory + offset;
+	emulator.state.regs.gpr[VMM_RDI] = (uintptr_t)memory + offset;
+	emulator.state.regs.gpr[VMM_RSP] = (uintptr_t)memory + STACK + offset;
+	memset(copy, 0, sizeof(copy));
+	ret = vmm_emulate(&emulator, code, length);
+	return ret == 1 ? emulator.fault.vector : ret;
+}
+
+static void check_alignment(uint64_t cr0, uint64_t rflags, unsigned int privilege)
+{
+	set_up();
+	emulator.state.control.cr0 = (emulator.state.control.cr0 & ~(uint64_t)AM) | cr0;
+	emulator.state.regs.rflags |= rflags;
+	emulator.state.segments.seg[VMM_SS].attr |= privilege << VMM_SEG_DPL_SHIFT;
+}
+
+TEST_F(emulator, alignment)
+{
+	static const struct {
+		uint8_t code[5];
+		uint8_t alignment;
+	} forms[] = {
+		{ { 0xfe, 0x06 }, 1 },				/* incb (%rsi) */
+		{ { 0x66, 0xff, 0x06 }, 2 },			/* incw (%rsi) */
+		{ { 0xff, 0x06 }, 4 },				/* incl (%rsi) */
+		{ { 0x48, 0xff, 0x06 }, 8 },			/* incq (%rsi) */
+		{ { 0x8b, 0x06 }, 4 },				/* movl (%rsi), %eax */
+		{ { 0x88, 0x06 }, 1 },				/* movb %al, (%rsi) */
+		{ { 0x89, 0x06 }, 4 },				/* movl %eax, (%rsi) */
+		{ { 0x0f, 0xb7, 0x06 }, 2 },			/* movzwl (%rsi), %eax */
+		{ { 0x0f, 0xab, 0x06 }, 4 },			/* btsl %eax, (%rsi) */
+		{ { 0x0f, 0xc7, 0x0e }, 8 },			/* cmpxchg8b (%rsi) */
+		{ { 0x50 }, 8 },				/* pushq %rax */
+		{ { 0x66, 0x58 }, 2 },				/* popw %ax */
+		{ { 0xa5 }, 4 },				/* movsl */
+		{ { 0xf3, 0x0f, 0x10, 0x06 }, 4 },		/* movss (%rsi), %xmm0 */
+		{ { 0x66, 0x0f, 0xd6, 0x06 }, 8 },		/* movq %xmm0, (%rsi) */
+		{ { 0x0f, 0x10, 0x06 }, 1 },			/* movups (%rsi), %xmm0 */
+		{ { 0x0f, 0x01, 0x06 }, 4 },			/* sgdt (%rsi) */
+	};
+	unsigned int i, offset;
+
+	random_context(&self->context);
+	for (i = 0; i < ARRAY_SIZE(forms); i++) {
+		for (offset = 0; offset < 8; offset++) {
+			check_alignment(AM, AC, 3);
+			xstate_source = &self->context;
+			EXPECT_EQ(offset % forms[i].alignment ? 17 : 0,
+				  run_at(offset, forms[i].code, sizeof(forms[i].code)))
+				TH_LOG("form %u at %u", i, offset);
+		}
+	}
+}
+
+TEST_F(emulator, alignment_unchecked)
+{
+	static const uint8_t inc[] = { 0xff, 0x06 };
+
+	check_alignment(AM, AC, 3);
+	EXPECT_EQ(17, run_at(1, inc, 2));
+	EXPECT_EQ(1, emulator.fault.has_error);
+	EXPECT_EQ(0, emulator.fault.error);
+	EXPECT_EQ(0, copy[1]) TH_LOG("nothing has changed");
+	check_alignment(0, AC, 3);
+	EXPECT_EQ(0, run_at(1, inc, 2));
+	check_alignment(AM, 0, 3);
+	EXPECT_EQ(0, run_at(1, inc, 2));
+	check_alignment(AM, AC, 0);
+	EXPECT_EQ(0, run_at(1, inc, 2));
+}
+
+/* An offset has to lie as one of its size does, the selector behind it anywhere */
+TEST_F(emulator, alignment_of_far_pointers)
+{
+	static const uint8_t ljmp[] = { 0xff, 0x2e }, ljmp16[] = { 0xff, 0x2e, 0x02, 0x00 };
+
+	check_alignment(AM, AC, 3);
+	EXPECT_EQ(17, run_at(2, ljmp, 2));
+	EXPECT_EQ(13, run_at(4, ljmp, 2)) TH_LOG("a selector of zero");
+	real_mode();
+	emulator.state.control.cr0 |= AM | 1;
+	emulator.state.regs.rflags |= AC | VM;
+	EXPECT_EQ(0, run_at(0, ljmp16, 4)) TH_LOG("*2, in virtual-8086 mode");
+	emulator.state.segments.seg[VMM_DS].base++;
+	EXPECT_EQ(17, run_at(0, ljmp16, 4));
+}
+
+/* Descriptors are read as the supervisor reads */
+TEST_F(emulator, alignment_of_descriptors)
+{
+	static const uint8_t mov_fs[] = { 0x8e, 0x26 };
+	static const uint64_t data = 0x00cff2000000ffff;
+	struct vmm_segment *gdtr = &emulator.state.segments.seg[VMM_GDTR];
+
+	check_alignment(AM, AC, 3);
+	gdtr->base = (uintptr_t)memory + 0x101;
+	gdtr->limit = 15;
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
+	memcpy(copy, "\x0b", 2);
+	memcpy(copy + 0x109, &data, 8);
+	EXPECT_EQ(0, vmm_emulate(&emulator, mov_fs, 2));
+	EXPECT_EQ(0xb, emulator.state.segments.seg[VMM_FS].selector);
 }
 
 /* ---- segments and tables ---- */

@@ -29,6 +29,8 @@
 #define PORT		0x300
 
 #define RF		0x10000		/* of RFLAGS */
+#define AC		0x40000
+#define AM		0x40000		/* of CR0 */
 
 /*
  * Each exception: its vector to port 0x90, error code to 0x91, CR2 to 0x92, RIP
@@ -418,6 +420,41 @@ TEST_F(libvmm, string_io_resume_flag)
 		ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &self->regs));
 		EXPECT_EQ(i ? CODE + 2 : CODE, self->regs.rip);
 		EXPECT_EQ(i ? 0 : RF, self->regs.rflags & RF);
+	}
+}
+
+/* User mode that asks for alignment gets #AC of data that is not, and the device is left alone */
+TEST_F(libvmm, string_io_alignment)
+{
+	static const uint8_t code[][2] = { { 0x6f }, { 0x6d } };	/* outsl, insl */
+	struct vmm_state state;
+	unsigned int i;
+
+	self->regs.gpr[VMM_RSI] = DATA + 2;
+	self->regs.gpr[VMM_RDI] = DATA + 2;
+	self->regs.gpr[VMM_RDX] = PORT;
+	for (i = 0; i < 2; i++) {
+		memcpy(self->memory + CODE, code[i], 2);
+		ASSERT_EQ(0, vmm_vcpu_protected_mode(self->vcpu, CODE, &self->regs));
+		ASSERT_EQ(0, vmm_vcpu_enter(self->vcpu));
+		ASSERT_EQ(VMM_EXIT_IO, vmm_vcpu_exit(self->vcpu)->reason);
+		ASSERT_EQ(0, vmm_vcpu_get_state(self->vcpu, VMM_STATE_REGS | VMM_STATE_SEGMENTS |
+						VMM_STATE_CONTROL | VMM_STATE_EVENTS, &state));
+		state.regs.rflags |= AC;
+		state.control.cr0 |= AM;
+		state.segments.seg[VMM_CS].attr |= 3 << VMM_SEG_DPL_SHIFT;
+		state.segments.seg[VMM_SS].attr |= 3 << VMM_SEG_DPL_SHIFT;
+		ASSERT_EQ(0, vmm_vcpu_set_state(self->vcpu, &state));
+		ASSERT_EQ(0, vmm_vcpu_string_io(self->vcpu));
+		EXPECT_EQ(0, output_bytes + input_bytes);
+		ASSERT_EQ(0, vmm_vcpu_get_state(self->vcpu, VMM_STATE_REGS | VMM_STATE_EVENTS,
+						&state));
+		EXPECT_EQ(CODE, state.regs.rip);
+		EXPECT_EQ(VMM_EVENT_EXCEPTION, state.events.exception.type);
+		EXPECT_EQ(17, state.events.exception.vector);
+		state.groups = VMM_STATE_EVENTS;
+		state.events.exception = (struct vmm_event){ .type = VMM_EVENT_NONE };
+		ASSERT_EQ(0, vmm_vcpu_set_state(self->vcpu, &state));
 	}
 }
 
