@@ -5,6 +5,7 @@
  * kernels that know nothing newer).
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <vmm/acpi.h>
 #include <vmm/load.h>
@@ -576,20 +577,30 @@ int vmm_acpi_build(const struct vmm_acpi *acpi, void *buf, size_t size, uint64_t
 
 int vmm_acpi_install(struct vmm_vm *vm, const struct vmm_acpi *acpi, uint64_t *rsdp)
 {
-	size_t size = VMM_LOW_ACPI_END - VMM_LOW_ROM;
-	void *buf = vmm_memory_at(vm, VMM_LOW_ROM, size);
-	int ret;
+	size_t size = 4096 + 16 * (size_t)acpi->cpus;
+	uint8_t *tables;
+	int bytes, err;
 
-	if (!buf)
-		return fail(&vm->message, -EFAULT, "no guest memory for the ACPI tables at %#llx",
-			    VMM_LOW_ROM);
 	/* Most of the area is read by nobody: leave it untouched. */
-	size = 4096 + 16 * (size_t)acpi->cpus;
 	if (size > VMM_LOW_ACPI_END - VMM_LOW_ROM)
 		size = VMM_LOW_ACPI_END - VMM_LOW_ROM;
-	ret = vmm_acpi_build(acpi, buf, size, VMM_LOW_ROM);
-	if (ret < 0)
-		return fail(&vm->message, ret, "ACPI tables for %u CPUs do not fit", acpi->cpus);
-	*rsdp = VMM_LOW_ROM;
-	return 0;
+	tables = malloc(size);
+	if (!tables)
+		return fail(&vm->message, -ENOMEM, "out of memory");
+	bytes = vmm_acpi_build(acpi, tables, size, VMM_LOW_ROM);
+	err = bytes < 0 ? bytes : memory_place(vm, VMM_LOW_ROM, tables, bytes, bytes);
+	free(tables);
+	switch (err) {
+	case 0:
+		*rsdp = VMM_LOW_ROM;
+		return 0;
+	case -ENOSPC:
+		return fail(&vm->message, err, "ACPI tables for %u CPUs do not fit", acpi->cpus);
+	case -EACCES:
+		return fail(&vm->message, err, "read-only memory for the ACPI tables at %#llx",
+			    VMM_LOW_ROM);
+	default:
+		return fail(&vm->message, err, "no guest memory for the ACPI tables at %#llx",
+			    VMM_LOW_ROM);
+	}
 }

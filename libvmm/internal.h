@@ -181,6 +181,15 @@ int do_ioctl(int fd, unsigned long request, void *arg);
 /* Memory was written to through its address here. */
 void memory_written(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes);
 
+/*
+ * All that this library puts into a guest's memory before the guest runs: @bytes of @data and
+ * zeroes behind them, @size bytes in all, across regions. They are in the dirty log. 0; with
+ * nothing written and no message, -EFAULT (not all of it is memory), -EACCES (the guest may only
+ * read some of it, and others may have it as well).
+ */
+int memory_place(struct vmm_vm *vm, uint64_t gpa, const void *data, uint64_t bytes,
+		 uint64_t size);
+
 /* Unmap a vCPU's ring, if it has one. */
 void free_ring(struct vmm_vcpu *vcpu);
 

@@ -147,16 +147,18 @@ uint64_t low_memory_end(struct vmm_vm *vm)
 	return end == MIB ? 0 : lower(end, 1ULL << 32);
 }
 
-void *guest_area(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, const char *what)
+int place_bytes(struct vmm_vm *vm, uint64_t gpa, const void *data, uint64_t bytes, uint64_t size,
+		const char *what)
 {
-	void *host = NULL;
+	int err = memory_place(vm, gpa, data, bytes, size);
 
-	if (gpa + bytes >= gpa)
-		host = vmm_memory_at(vm, gpa, bytes ? bytes : 1);
-	if (!host)
-		fail(&vm->message, -ENOMEM, "%s: no guest memory for %llu bytes at %#llx", what,
-		     (unsigned long long)bytes, (unsigned long long)gpa);
-	return host;
+	if (err == -EACCES)
+		return fail(&vm->message, err, "%s: read-only memory in the %llu bytes at %#llx",
+			    what, (unsigned long long)size, (unsigned long long)gpa);
+	if (err)
+		return fail(&vm->message, -ENOMEM, "%s: no guest memory for %llu bytes at %#llx",
+			    what, (unsigned long long)size, (unsigned long long)gpa);
+	return 0;
 }
 
 int check_placement(struct vmm_vm *vm, uint64_t lowest, uint64_t gpa, uint64_t bytes)
@@ -178,23 +180,22 @@ int strings_add(struct strings *strings, const char *first, const char *second, 
 {
 	size_t a = first ? strlen(first) : 0, b = second ? strlen(second) : 0;
 	size_t blank = a && b ? 1 : 0, bytes = a + blank + b + 1;
-	char *to;
+	struct vmm_vm *vm = strings->vm;
+	uint64_t at = strings->next;
+	int err;
 
-	if (bytes > strings->start + STRINGS_BYTES - strings->next)
-		return fail(&strings->vm->message, -E2BIG,
+	if (bytes > strings->start + STRINGS_BYTES - at)
+		return fail(&vm->message, -E2BIG,
 			    "the command lines take more than %llu bytes", STRINGS_BYTES);
-	to = guest_area(strings->vm, strings->next, bytes, "command line");
-	if (!to)
-		return -ENOMEM;
-	if (a)
-		memcpy(to, first, a);
-	if (blank)
-		to[a] = ' ';
-	if (b)
-		memcpy(to + a + blank, second, b);
-	to[bytes - 1] = 0;
-	*gpa = strings->next;
-	strings->next += bytes;
+	err = place_bytes(vm, at, first, a, bytes, "command line");
+	if (!err && blank)
+		err = place_bytes(vm, at + a, " ", 1, 1, "command line");
+	if (!err && b)
+		err = place_bytes(vm, at + a + blank, second, b, b, "command line");
+	if (err)
+		return err;
+	*gpa = at;
+	strings->next = at + bytes;
 	return 0;
 }
 
@@ -203,7 +204,6 @@ int strings_add(struct strings *strings, const char *first, const char *second, 
 static int place_module(struct vmm_vm *vm, const struct vmm_file *file, struct strings *strings,
 			uint64_t *next, struct placed_module *module)
 {
-	void *to;
 	int err = strings_add(strings, file->text, NULL, &module->text);
 
 	if (err)
@@ -212,13 +212,10 @@ static int place_module(struct vmm_vm *vm, const struct vmm_file *file, struct s
 	module->bytes = file->size;
 	if (module->gpa + file->size > 1ULL << 32)
 		return fail(&vm->message, -ENOMEM, "the modules do not fit below 4 GiB");
-	to = guest_area(vm, module->gpa, file->size, "module");
-	if (!to)
-		return -ENOMEM;
-	if (file->size)
-		memcpy(to, file->data, file->size);
-	*next = module->gpa + file->size;
-	return 0;
+	err = place_bytes(vm, module->gpa, file->data, file->size, file->size, "module");
+	if (!err)
+		*next = module->gpa + file->size;
+	return err;
 }
 
 int place_modules(struct vmm_vm *vm, const struct vmm_boot *boot, struct strings *strings,
@@ -330,17 +327,12 @@ int elf_segment(const struct elf *elf, unsigned int index, struct elf_segment *s
 static int load_segment(const struct elf *elf, const struct elf_segment *segment,
 			struct vmm_vm *vm, uint64_t lowest)
 {
-	uint8_t *to = guest_area(vm, segment->paddr, segment->memory_size, "kernel");
-	int err;
+	int err = check_placement(vm, lowest, segment->paddr, segment->memory_size);
 
-	if (!to)
-		return -ENOMEM;
-	err = check_placement(vm, lowest, segment->paddr, segment->memory_size);
 	if (err)
 		return err;
-	memcpy(to, (const uint8_t *)elf->file->data + segment->offset, segment->file_size);
-	memset(to + segment->file_size, 0, segment->memory_size - segment->file_size);
-	return 0;
+	return place_bytes(vm, segment->paddr, (const uint8_t *)elf->file->data + segment->offset,
+			   segment->file_size, segment->memory_size, "kernel");
 }
 
 int elf_load(const struct elf *elf, struct vmm_vm *vm, uint64_t lowest, uint64_t *start,
@@ -400,15 +392,9 @@ const char *vmm_image_kind_name(enum vmm_image_kind kind)
 
 int vmm_load_flat(struct vmm_vm *vm, const struct vmm_file *image, uint64_t gpa)
 {
-	void *to;
-
 	if (!image->size)
 		return fail(&vm->message, -ENOEXEC, "the image is empty");
-	to = guest_area(vm, gpa, image->size, "flat image");
-	if (!to)
-		return -ENOMEM;
-	memcpy(to, image->data, image->size);
-	return 0;
+	return place_bytes(vm, gpa, image->data, image->size, image->size, "flat image");
 }
 
 /* ---- the first state ---- */
@@ -424,12 +410,8 @@ static int write_gdt(struct vmm_vm *vm, bool long_mode)
 		long_mode ? 0x00af9b000000ffffULL : 0x00cf9b000000ffffULL,
 		0x00cf93000000ffffULL,
 	};
-	void *to = guest_area(vm, VMM_LOW_GDT, sizeof(gdt), "GDT");
 
-	if (!to)
-		return -ENOMEM;
-	memcpy(to, gdt, sizeof(gdt));
-	return 0;
+	return place_bytes(vm, VMM_LOW_GDT, gdt, sizeof(gdt), sizeof(gdt), "GDT");
 }
 
 static int enter_at(struct vmm_vcpu *vcpu, const struct vmm_entry *entry)

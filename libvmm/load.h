@@ -27,8 +27,9 @@ unsigned int memory_map(struct vmm_vm *vm, struct range ranges[MAX_RANGES]);
 /* End of the memory that lies without a gap from 1 MiB on, below 4 GiB; 0 if there is none */
 uint64_t low_memory_end(struct vmm_vm *vm);
 
-/* Guest memory at @gpa; with a message where @what does not fit. NULL: fails with -ENOMEM */
-void *guest_area(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, const char *what);
+/* memory_place(), with a message where @what does not fit: 0, -ENOMEM, -EACCES */
+int place_bytes(struct vmm_vm *vm, uint64_t gpa, const void *data, uint64_t bytes, uint64_t size,
+		const char *what);
 
 /* ---- the area of strings ---- */
 
@@ -47,7 +48,7 @@ static inline void strings_init(struct strings *strings, struct vmm_vm *vm, uint
 	strings->next = start;
 }
 
-/* Store "first second" (either may be NULL): 0 with @gpa, or -E2BIG, -ENOMEM */
+/* Store "first second" (either may be NULL): 0 with @gpa, or -E2BIG, -ENOMEM, -EACCES */
 int strings_add(struct strings *strings, const char *first, const char *second, uint64_t *gpa);
 
 /* ---- ELF ---- */

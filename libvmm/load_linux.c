@@ -98,15 +98,10 @@ static int place_kernel(struct vmm_vm *vm, const struct bzimage *image, uint64_t
 			uint64_t *end)
 {
 	int err = choose_address(vm, image, address, end);
-	void *to;
 
 	if (err)
 		return err;
-	to = guest_area(vm, *address, image->size, "kernel");
-	if (!to)
-		return -ENOMEM;
-	memcpy(to, image->code, image->size);
-	return 0;
+	return place_bytes(vm, *address, image->code, image->size, image->size, "kernel");
 }
 
 /* As high as the kernel allows, so that it lies in no place that the kernel grows into */
@@ -114,7 +109,6 @@ static int place_initrd(struct vmm_vm *vm, const struct vmm_file *initrd, uint64
 			struct setup_header *header)
 {
 	uint64_t top = low_memory_end(vm), address;
-	void *to;
 
 	if (!initrd->size)
 		return 0;
@@ -125,13 +119,9 @@ static int place_initrd(struct vmm_vm *vm, const struct vmm_file *initrd, uint64
 			    "initrd: %zu bytes do not fit between the kernel's end at %#llx and %#llx",
 			    initrd->size, (unsigned long long)kernel_end, (unsigned long long)top);
 	address = (top - initrd->size) & ~(PAGE_SIZE - 1);
-	to = guest_area(vm, address, initrd->size, "initrd");
-	if (!to)
-		return -ENOMEM;
-	memcpy(to, initrd->data, initrd->size);
 	header->ramdisk_image = address;
 	header->ramdisk_size = initrd->size;
-	return 0;
+	return place_bytes(vm, address, initrd->data, initrd->size, initrd->size, "initrd");
 }
 
 static int place_cmdline(struct vmm_vm *vm, const char *cmdline, struct setup_header *header)
@@ -167,7 +157,7 @@ static void fill_e820(struct vmm_vm *vm, struct boot_params *params)
 
 int vmm_place_linux(struct vmm_vm *vm, const struct vmm_boot *boot, struct vmm_entry *entry)
 {
-	struct boot_params *params;
+	struct boot_params params = { .acpi_rsdp_addr = boot->rsdp };
 	struct bzimage image;
 	uint64_t address = 0, end = 0;
 	int err;
@@ -185,15 +175,14 @@ int vmm_place_linux(struct vmm_vm *vm, const struct vmm_boot *boot, struct vmm_e
 		err = vmm_identity_map(vm, VMM_LOW_PAGE_TABLES, IDENTITY_GIB);
 	if (err)
 		return err;
-	params = guest_area(vm, VMM_LOW_BOOT_INFO, sizeof(*params), "boot_params");
-	if (!params)
-		return -ENOMEM;
-	memset(params, 0, sizeof(*params));
-	params->hdr = image.header;
-	params->hdr.type_of_loader = LOADER_UNKNOWN;
-	params->hdr.code32_start = address;
-	params->acpi_rsdp_addr = boot->rsdp;
-	fill_e820(vm, params);
+	params.hdr = image.header;
+	params.hdr.type_of_loader = LOADER_UNKNOWN;
+	params.hdr.code32_start = address;
+	fill_e820(vm, &params);
+	err = place_bytes(vm, VMM_LOW_BOOT_INFO, &params, sizeof(params), sizeof(params),
+			  "boot_params");
+	if (err)
+		return err;
 
 	memset(entry, 0, sizeof(*entry));
 	entry->long_mode = true;

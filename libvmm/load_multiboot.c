@@ -120,7 +120,6 @@ static int load_by_address(struct vmm_vm *vm, const struct vmm_file *file,
 			   uint64_t *start, uint64_t *end)
 {
 	uint64_t offset, bytes, memory;
-	uint8_t *to;
 	int err;
 
 	if (header->load_addr > header->header_addr ||
@@ -147,13 +146,11 @@ static int load_by_address(struct vmm_vm *vm, const struct vmm_file *file,
 		memory = header->bss_end_addr - header->load_addr;
 	}
 	err = check_placement(vm, LOWEST_KERNEL, header->load_addr, memory);
+	if (!err)
+		err = place_bytes(vm, header->load_addr, (const uint8_t *)file->data + offset,
+				  bytes, memory, "kernel");
 	if (err)
 		return err;
-	to = guest_area(vm, header->load_addr, memory, "kernel");
-	if (!to)
-		return -ENOMEM;
-	memcpy(to, (const uint8_t *)file->data + offset, bytes);
-	memset(to + bytes, 0, memory - bytes);
 	*start = header->load_addr;
 	*end = header->load_addr + memory;
 	return 0;
@@ -231,7 +228,7 @@ int vmm_place_multiboot(struct vmm_vm *vm, const struct vmm_boot *boot, struct v
 	struct placed_module modules[MAX_MODULES];
 	uint64_t area_gpa = VMM_LOW_BOOT_INFO, strings_gpa = VMM_LOW_CMDLINE;
 	uint64_t rip = 0, start = 0, end = 0, cmdline, loader;
-	struct boot_area *area;
+	struct boot_area area;
 	struct strings strings;
 	int err, count;
 
@@ -253,15 +250,15 @@ int vmm_place_multiboot(struct vmm_vm *vm, const struct vmm_boot *boot, struct v
 	count = place_modules(vm, boot, &strings, end, modules);
 	if (count < 0)
 		return count;
-	area = guest_area(vm, area_gpa, sizeof(*area), "multiboot information");
-	if (!area)
-		return -ENOMEM;
-	memset(area, 0, sizeof(*area));
-	area->info.flags = INFO_CMDLINE | INFO_LOADER;
-	area->info.cmdline = cmdline;
-	area->info.boot_loader_name = loader;
-	fill_modules(area, area_gpa, modules, count);
-	fill_memory(vm, area, area_gpa);
+	memset(&area, 0, sizeof(area));
+	area.info.flags = INFO_CMDLINE | INFO_LOADER;
+	area.info.cmdline = cmdline;
+	area.info.boot_loader_name = loader;
+	fill_modules(&area, area_gpa, modules, count);
+	fill_memory(vm, &area, area_gpa);
+	err = place_bytes(vm, area_gpa, &area, sizeof(area), sizeof(area), "multiboot information");
+	if (err)
+		return err;
 
 	memset(entry, 0, sizeof(*entry));
 	entry->regs.rip = rip;

@@ -127,7 +127,7 @@ int vmm_place_pvh(struct vmm_vm *vm, const struct vmm_boot *boot, struct vmm_ent
 {
 	struct placed_module modules[MAX_MODULES];
 	uint64_t start, first, end, cmdline;
-	struct start_area *area;
+	struct start_area area;
 	struct strings strings;
 	struct elf elf;
 	int err, count;
@@ -150,13 +150,13 @@ int vmm_place_pvh(struct vmm_vm *vm, const struct vmm_boot *boot, struct vmm_ent
 	count = place_modules(vm, boot, &strings, end, modules);
 	if (count < 0)
 		return count;
-	area = guest_area(vm, VMM_LOW_BOOT_INFO, sizeof(*area), "start info");
-	if (!area)
-		return -ENOMEM;
-	memset(area, 0, sizeof(*area));
-	fill_start_area(vm, area, modules, count);
-	area->info.cmdline_paddr = cmdline;
-	area->info.rsdp_paddr = boot->rsdp;
+	memset(&area, 0, sizeof(area));
+	fill_start_area(vm, &area, modules, count);
+	area.info.cmdline_paddr = cmdline;
+	area.info.rsdp_paddr = boot->rsdp;
+	err = place_bytes(vm, VMM_LOW_BOOT_INFO, &area, sizeof(area), sizeof(area), "start info");
+	if (err)
+		return err;
 
 	memset(entry, 0, sizeof(*entry));
 	entry->regs.rip = start;

@@ -229,48 +229,100 @@ void *vmm_memory_at(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
 	return host && length == bytes ? host : NULL;
 }
 
-static bool all_memory(const struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
-{
-	uint64_t length;
+/* Whose access it is: the caller's, who may fill a ROM that is mapped for that; the library's */
+enum use { USE_READ, USE_WRITE, USE_PLACE };
 
-	for (; bytes; gpa += length, bytes -= length)
-		if (!piece_at(vm, gpa, bytes, &length))
-			return false;
-	return true;
+static bool allows(const struct region *region, enum use use)
+{
+	switch (use) {
+	case USE_READ:
+		return true;
+	case USE_WRITE:
+		return !region->object || !region->object->readonly;
+	default:
+		return !(region->public.flags & VMM_MEMORY_READONLY);
+	}
 }
 
-/* @buf is changed by a read alone */
-static int copy(struct vmm_vm *vm, uint64_t gpa, uint8_t *buf, size_t bytes, bool write)
+/* 0; -EFAULT: not all of it is memory; -EACCES: some of it is not for this use. With vm->lock */
+static int check_memory(const struct vmm_vm *vm, uint64_t gpa, uint64_t bytes, enum use use)
 {
-	size_t done;
 	uint64_t length;
 	int err = 0;
 
-	pthread_rwlock_rdlock(&vm->lock);
-	if (!all_memory(vm, gpa, bytes))
-		err = -EFAULT;
-	for (done = 0; !err && done < bytes; done += length) {
-		uint8_t *host = piece_at(vm, gpa + done, bytes - done, &length);
-
-		if (write)
-			memcpy(host, buf + done, length);
-		else
-			memcpy(buf + done, host, length);
+	for (; bytes; gpa += length, bytes -= length) {
+		if (!piece_at(vm, gpa, bytes, &length))
+			return -EFAULT;
+		if (!allows(&vm->regions[region_after(vm, gpa)], use))
+			err = -EACCES;
 	}
-	if (!err && write)
-		memory_written(vm, gpa, bytes);
-	pthread_rwlock_unlock(&vm->lock);
 	return err;
 }
 
 int vmm_memory_read(struct vmm_vm *vm, uint64_t gpa, void *buf, size_t bytes)
 {
-	return copy(vm, gpa, buf, bytes, false);
+	uint8_t *to = buf;
+	uint64_t length;
+	int err;
+
+	pthread_rwlock_rdlock(&vm->lock);
+	err = check_memory(vm, gpa, bytes, USE_READ);
+	for (; !err && bytes; gpa += length, to += length, bytes -= length) {
+		const uint8_t *host = piece_at(vm, gpa, bytes, &length);
+
+		memcpy(to, host, length);
+	}
+	pthread_rwlock_unlock(&vm->lock);
+	return err;
+}
+
+/* With vm->lock, after check_memory(); likewise the next */
+static void copy_in(struct vmm_vm *vm, uint64_t gpa, const uint8_t *data, uint64_t bytes)
+{
+	uint64_t length;
+
+	for (; bytes; gpa += length, data += length, bytes -= length) {
+		uint8_t *host = piece_at(vm, gpa, bytes, &length);
+
+		memcpy(host, data, length);
+	}
+}
+
+static void clear(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
+{
+	uint64_t length;
+
+	for (; bytes; gpa += length, bytes -= length) {
+		uint8_t *host = piece_at(vm, gpa, bytes, &length);
+
+		memset(host, 0, length);
+	}
+}
+
+static int put(struct vmm_vm *vm, uint64_t gpa, const void *data, uint64_t bytes, uint64_t size,
+	       enum use use)
+{
+	int err;
+
+	pthread_rwlock_rdlock(&vm->lock);
+	err = check_memory(vm, gpa, size, use);
+	if (!err) {
+		copy_in(vm, gpa, data, bytes);
+		clear(vm, gpa + bytes, size - bytes);
+		memory_written(vm, gpa, size);
+	}
+	pthread_rwlock_unlock(&vm->lock);
+	return err;
 }
 
 int vmm_memory_write(struct vmm_vm *vm, uint64_t gpa, const void *buf, size_t bytes)
 {
-	return copy(vm, gpa, (uint8_t *)buf, bytes, true);
+	return put(vm, gpa, buf, bytes, bytes, USE_WRITE);
+}
+
+int memory_place(struct vmm_vm *vm, uint64_t gpa, const void *data, uint64_t bytes, uint64_t size)
+{
+	return put(vm, gpa, data, bytes, size, USE_PLACE);
 }
 
 int vmm_memory_log(struct vmm_vm *vm, uint64_t gpa, bool on)

@@ -17,7 +17,6 @@
 #define elf_open		libvmm_elf_open
 #define elf_segment		libvmm_elf_segment
 #define fail			libvmm_fail
-#define guest_area		libvmm_guest_area
 #define insn_address		libvmm_insn_address
 #define insn_canonical		libvmm_insn_canonical
 #define insn_fault		libvmm_insn_fault
@@ -45,7 +44,9 @@
 #define linux_is		libvmm_linux_is
 #define low_memory_end		libvmm_low_memory_end
 #define memory_map		libvmm_memory_map
+#define memory_place		libvmm_memory_place
 #define multiboot_is		libvmm_multiboot_is
+#define place_bytes		libvmm_place_bytes
 #define place_modules		libvmm_place_modules
 #define pvh_entry		libvmm_pvh_entry
 #define shift			libvmm_shift

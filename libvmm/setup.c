@@ -3,6 +3,7 @@
  * libvmm: the states that boot protocols start a CPU in.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
@@ -123,27 +124,37 @@ int vmm_vcpu_long_mode(struct vmm_vcpu *vcpu, uint64_t rip, uint64_t cr3,
 	return vmm_vcpu_set_state(vcpu, &state);
 }
 
-int vmm_identity_map(struct vmm_vm *vm, uint64_t gpa, unsigned int gigabytes)
+static void fill_tables(uint64_t *pml4, uint64_t gpa, unsigned int gigabytes)
 {
-	uint64_t pages = 2ULL + gigabytes;
-	uint64_t *pml4, *pdpt, *pd;
+	uint64_t *pdpt = pml4 + 512, *pd = pdpt + 512;
 	unsigned int i;
 
-	if (!gigabytes || gigabytes > 512 || gpa % PAGE_SIZE)
-		return fail(&vm->message, -EINVAL,
-			    "page tables for %u gigabytes at %#llx: out of range or misaligned",
-			    gigabytes, (unsigned long long)gpa);
-	pml4 = vmm_memory_at(vm, gpa, pages * PAGE_SIZE);
-	if (!pml4)
-		return fail(&vm->message, -EFAULT, "no guest memory for page tables at %#llx",
-			    (unsigned long long)gpa);
-	memset(pml4, 0, pages * PAGE_SIZE);
-	pdpt = pml4 + 512;
-	pd = pdpt + 512;
 	pml4[0] = (gpa + PAGE_SIZE) | PTE_PRESENT | PTE_WRITE;
 	for (i = 0; i < gigabytes; i++)
 		pdpt[i] = (gpa + (2 + i) * PAGE_SIZE) | PTE_PRESENT | PTE_WRITE;
 	for (i = 0; i < gigabytes * 512; i++)
 		pd[i] = ((uint64_t)i << 21) | PTE_PRESENT | PTE_WRITE | PTE_LARGE;
+}
+
+int vmm_identity_map(struct vmm_vm *vm, uint64_t gpa, unsigned int gigabytes)
+{
+	uint64_t bytes = (2ULL + gigabytes) * PAGE_SIZE;
+	uint64_t *tables;
+	int err;
+
+	if (!gigabytes || gigabytes > 512 || gpa % PAGE_SIZE)
+		return fail(&vm->message, -EINVAL,
+			    "page tables for %u gigabytes at %#llx: out of range or misaligned",
+			    gigabytes, (unsigned long long)gpa);
+	tables = calloc(1, bytes);
+	if (!tables)
+		return fail(&vm->message, -ENOMEM, "out of memory");
+	fill_tables(tables, gpa, gigabytes);
+	err = memory_place(vm, gpa, tables, bytes, bytes);
+	free(tables);
+	if (err)
+		return fail(&vm->message, err, "%s for page tables at %#llx",
+			    err == -EACCES ? "read-only memory" : "no guest memory",
+			    (unsigned long long)gpa);
 	return 0;
 }

@@ -281,6 +281,34 @@ TEST_F(refused, objects)
 	vmm_memory_free(NULL);
 }
 
+/* Who may fill a ROM is who has it mapped for writing. */
+TEST_F(refused, writes)
+{
+	struct vmm_memory_object *object, *for_reading;
+	u8 bytes[16] = { 1, 2, 3, 4, 5, 6, 7, 8 }, back[16];
+	char name[32];
+	int fd;
+
+	ASSERT_EQ(0, vmm_memory_create(self->vmm, PAGE, VMM_MEMORY_SHARED, &object));
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", vmm_memory_object_fd(object));
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(0, vmm_memory_open(self->vmm, fd, VMM_MEMORY_READONLY, &for_reading));
+	close(fd);
+	ASSERT_EQ(0, vmm_memory_add(self->machine, 0, PAGE, 0, NULL));
+	ASSERT_EQ(0, vmm_memory_attach(self->machine, PAGE, for_reading, 0, PAGE, 0));
+	ASSERT_EQ(0, vmm_memory_attach(self->machine, 2 * PAGE, object, 0, PAGE,
+				       VMM_MEMORY_READONLY));
+	EXPECT_EQ(-EACCES, vmm_memory_write(self->machine, PAGE, bytes, 16));
+	EXPECT_EQ(-EACCES, vmm_memory_write(self->machine, PAGE - 8, bytes, 16));
+	EXPECT_EQ(0, vmm_memory_read(self->machine, PAGE - 8, back, 16));
+	EXPECT_EQ(0, back[0]) TH_LOG("a failed copy has copied nothing");
+	EXPECT_EQ(0, vmm_memory_write(self->machine, 2 * PAGE, bytes, 16));
+	EXPECT_EQ(0, vmm_memory_read(self->machine, PAGE, back, 16));
+	EXPECT_EQ(0, memcmp(bytes, back, 16));
+	vmm_memory_free(object);
+	vmm_memory_free(for_reading);
+}
+
 TEST_F(refused, regions)
 {
 	struct vmm_memory_object *object;

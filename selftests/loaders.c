@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * libvmm's loaders and ACPI tables, without a module: what lies where in the
- * guest's memory afterwards, and that broken images are refused in words,
- * never believed.
+ * libvmm's loaders and ACPI tables, all but the last test without a module: what
+ * lies where in the guest's memory afterwards, and that broken images are refused
+ * in words, never believed.
  */
 /* also: amd-sanitized */
 /* timeout: 120 */
@@ -663,6 +663,67 @@ TEST_F(loaders, flat)
 	EXPECT_REFUSED(-ENOEXEC, "empty", vmm_load_flat(&vm, &empty, 0x1000));
 }
 
+/* Three pieces without a gap: memory up to @gpa, @bytes with @flags, the rest */
+static void set_pieces(uint64_t gpa, uint64_t bytes, uint32_t flags)
+{
+	static struct region pieces[3];
+	uint64_t end = gpa + bytes;
+
+	pieces[0].public = (struct vmm_region){ 0, gpa, memory, 0 };
+	pieces[1].public = (struct vmm_region){ gpa, bytes, memory + gpa, flags };
+	pieces[2].public = (struct vmm_region){ end, MEMORY - end, memory + end, 0 };
+	vm.regions = pieces;
+	vm.nr_regions = 3;
+}
+
+static void set_rom(uint64_t gpa, uint64_t bytes)
+{
+	set_pieces(gpa, bytes, VMM_MEMORY_READONLY);
+	mprotect(memory, MEMORY, PROT_READ | PROT_WRITE);
+	mprotect(memory + gpa, bytes, PROT_READ);
+}
+
+/* Read-only memory may be mapped for reading alone, or be other guests' as well. */
+TEST_F(loaders, read_only_memory)
+{
+	static const struct vmm_file file = { "flat image", 10, NULL };
+	static const struct vmm_acpi one = { .cpus = 1 };
+	uint64_t rsdp;
+
+	set_rom(0xe0000, 0x20000);
+	EXPECT_REFUSED(-EACCES, "read-only", vmm_acpi_install(&vm, &one, &rsdp));
+	set_rom(0x8000, 0x4000);
+	EXPECT_REFUSED(-EACCES, "read-only", vmm_identity_map(&vm, 0x7000, 4));
+	set_rom(0x2000, 0x1000);
+	EXPECT_REFUSED(-EACCES, "read-only", vmm_load_flat(&vm, &file, 0x2000 - 1));
+	EXPECT_REFUSED(-EACCES, "read-only", vmm_load_flat(&vm, &file, 0x3000 - 1));
+	EXPECT_EQ(0, vmm_load_flat(&vm, &file, 0x3000));
+
+	set_rom(2 * MIB + 0x1000, 0x1000);
+	make_elf64(&self->boot);
+	EXPECT_REFUSED(-EACCES, "read-only", vmm_place_pvh(&vm, &self->boot, &self->entry));
+	add_multiboot(0x800, 0);
+	EXPECT_REFUSED(-EACCES, "read-only", vmm_place_multiboot(&vm, &self->boot, &self->entry));
+	set_rom(VMM_LOW_CMDLINE, 0x1000);
+	EXPECT_REFUSED(-EACCES, "read-only", vmm_place_pvh(&vm, &self->boot, &self->entry));
+	make_bzimage(&self->boot);
+	EXPECT_REFUSED(-EACCES, "read-only", vmm_place_linux(&vm, &self->boot, &self->entry));
+	set_rom(VMM_LOW_BOOT_INFO, 0x1000);
+	EXPECT_REFUSED(-EACCES, "read-only", vmm_place_linux(&vm, &self->boot, &self->entry));
+}
+
+/* Where one region ends and the next begins is nothing to an image. */
+TEST_F(loaders, regions_without_a_gap)
+{
+	make_elf64(&self->boot);
+	set_pieces(2 * MIB + 0x1000, 0x1000, 0);
+	memset(at(2 * MIB), 0xff, 0x4000);
+	ASSERT_EQ(0, vmm_place_pvh(&vm, &self->boot, &self->entry)) TH_LOG("%s", vm.message.text);
+	EXPECT_EQ(0, memcmp(at(2 * MIB), image + CODE_OFFSET, CODE_BYTES));
+	EXPECT_EQ(0, get32(2 * MIB + CODE_BYTES + BSS_BYTES - 4));
+	EXPECT_EQ(0xffffffff, get32(2 * MIB + CODE_BYTES + BSS_BYTES));
+}
+
 static uint64_t seed = 88172645463325252ULL;
 
 static uint64_t random64(void)
@@ -872,6 +933,81 @@ TEST_F(loaders, acpi_many_cpus)
 	EXPECT_EQ(0, get32(0x1000 + 1000)) TH_LOG("nothing behind the buffer");
 	set_memory(0x80000);
 	EXPECT_REFUSED(-EFAULT, "ACPI", vmm_acpi_install(&vm, &many, &rsdp));
+}
+
+/* ---- the log of dirty pages, which needs the module ---- */
+
+#define LOGGED_PAGES	(MEMORY / 4096)
+
+static bool is_zero(const uint8_t *page)
+{
+	return !page[0] && !memcmp(page, page + 1, 4095);
+}
+
+/* Every page that is no longer zero is in the log, which begins anew. How many there are */
+static unsigned int check_log(struct __test_metadata *_metadata, struct vmm_vm *logged,
+			      uint8_t *host, const char *what)
+{
+	static uint64_t bitmap[LOGGED_PAGES / 64];
+	unsigned int page, written = 0, missing = 0;
+
+	ASSERT_EQ(0, vmm_memory_get_dirty(logged, 0, MEMORY, bitmap, true));
+	for (page = 0; page < LOGGED_PAGES; page++) {
+		if (is_zero(host + page * 4096UL))
+			continue;
+		written++;
+		missing += !(bitmap[page / 64] >> page % 64 & 1);
+	}
+	EXPECT_EQ(0, missing) TH_LOG("%s: %u of %u pages are not in the log", what, missing,
+				     written);
+	memset(host, 0, MEMORY);
+	return written;
+}
+
+TEST_F(loaders, in_the_dirty_log)
+{
+	static const struct vmm_file modules[] = { { "module", 6, "text" } };
+	static const struct vmm_file flat = { "flat image", 10, NULL };
+	struct vmm_vm *logged;
+	struct vmm_vcpu *vcpu;
+	uint64_t rsdp;
+	struct vmm *vmm;
+	uint8_t *host;
+
+	ASSERT_EQ(0, vmm_open(NULL, &vmm));
+	ASSERT_EQ(0, vmm_vm_create(vmm, 0, &logged));
+	ASSERT_EQ(0, vmm_vcpu_create(logged, 0, &vcpu));
+	ASSERT_EQ(0, vmm_memory_add(logged, 0, MEMORY, 0, (void **)&host));
+	ASSERT_EQ(0, vmm_memory_log(logged, 0, true));
+
+	ASSERT_EQ(0, vmm_load_flat(logged, &flat, 0x5000 - 5));
+	EXPECT_EQ(2, check_log(_metadata, logged, host, "a flat image"));
+	ASSERT_EQ(0, vmm_identity_map(logged, 0x9000, 4));
+	EXPECT_EQ(6, check_log(_metadata, logged, host, "page tables"));
+	ASSERT_EQ(0, vmm_acpi_install(logged, &machine, &rsdp));
+	EXPECT_LE(1, check_log(_metadata, logged, host, "ACPI tables"));
+
+	self->boot.initrd = flat;
+	make_bzimage(&self->boot);
+	ASSERT_EQ(0, vmm_load_linux(vcpu, &self->boot));
+	EXPECT_LE(5 + 1 + 6 + 3, check_log(_metadata, logged, host, "a bzImage"));
+	self->boot.modules = modules;
+	self->boot.nr_modules = 1;
+	make_elf64(&self->boot);
+	ASSERT_EQ(0, vmm_load_pvh(vcpu, &self->boot));
+	EXPECT_LE(1 + 2 + 3, check_log(_metadata, logged, host, "a PVH kernel"));
+	add_multiboot(0x800, 0);
+	ASSERT_EQ(0, vmm_load_multiboot(vcpu, &self->boot));
+	EXPECT_LE(1 + 2 + 3, check_log(_metadata, logged, host, "a multiboot kernel"));
+	memset(image, 0x77, sizeof(image));
+	add_multiboot(0x200, 1 << 16);
+	add_addresses(3 * MIB + 0x200, 3 * MIB, 0, 0, 3 * MIB);
+	ASSERT_EQ(0, vmm_load_multiboot(vcpu, &self->boot));
+	EXPECT_LE(2 + 2 + 3, check_log(_metadata, logged, host, "a kernel with addresses"));
+
+	vmm_vcpu_free(vcpu);
+	vmm_vm_free(logged);
+	vmm_close(vmm);
 }
 
 TEST_HARNESS_MAIN

@@ -60,7 +60,8 @@ int vmm_acpi_build(const struct vmm_acpi *acpi, void *buf, size_t size, uint64_t
  * @acpi: the machine
  * @rsdp: out: guest-physical address of the RSDP
  *
- * Return: 0; -EFAULT (no guest memory there), -ENOSPC (too many CPUs).
+ * Return: 0; -EFAULT (no guest memory there), -EACCES (the guest may only read it), -ENOSPC (too
+ * many CPUs), -ENOMEM.
  */
 int vmm_acpi_install(struct vmm_vm *vm, const struct vmm_acpi *acpi, uint64_t *rsdp);
 

@@ -97,7 +97,8 @@ struct vmm_boot {
  * @boot: what to load; copied
  *
  * Return: 0; -ENOEXEC (not such an image, or a broken one), -ENOTSUP (an image that needs what
- * is not offered), -E2BIG (command line too long), -ENOMEM (guest memory is too small).
+ * is not offered), -E2BIG (command line too long), -ENOMEM (guest memory is too small), -EACCES
+ * (the guest may only read some of the memory that the image or the loader wants).
  */
 int vmm_load_linux(struct vmm_vcpu *vcpu, const struct vmm_boot *boot);
 int vmm_load_pvh(struct vmm_vcpu *vcpu, const struct vmm_boot *boot);
@@ -110,7 +111,8 @@ int vmm_load_image(struct vmm_vcpu *vcpu, const struct vmm_boot *boot);
  * @image: what to copy
  * @gpa: guest-physical address of its first byte
  *
- * Return: 0; -ENOEXEC (an empty image), -ENOMEM (it does not fit into guest memory there).
+ * Return: 0; -ENOEXEC (an empty image), -ENOMEM (it does not fit into guest memory there), -EACCES
+ * (the guest may only read some of it; vmm_memory_write() fills that).
  */
 int vmm_load_flat(struct vmm_vm *vm, const struct vmm_file *image, uint64_t gpa);
 

@@ -193,7 +193,21 @@ int vmm_memory_remove(struct vmm_vm *vm, uint64_t gpa);
  */
 void *vmm_memory_at(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes);
 
-/* Copy, across regions. Any thread. Return: 0; -EFAULT, nothing copied: not all of it is memory */
+/**
+ * vmm_memory_read - copy from guest memory
+ * vmm_memory_write - copy into guest memory
+ * @vm: the VM
+ * @gpa: guest-physical address; regions may end and begin on the way
+ * @buf: the bytes here
+ * @bytes: how many
+ *
+ * VMM_MEMORY_READONLY binds the guest: vmm_memory_write() fills what only the guest may not write
+ * (and what came from vmm_memory_map() must be mapped for it). The loaders, vmm_acpi_install() and
+ * vmm_identity_map() refuse it. Any thread.
+ *
+ * Return: 0; with nothing copied, -EFAULT: not all of it is memory; -EACCES: a write, and some of
+ * it is mapped here for reading alone (vmm_memory_open() with VMM_MEMORY_READONLY).
+ */
 int vmm_memory_read(struct vmm_vm *vm, uint64_t gpa, void *buf, size_t bytes);
 int vmm_memory_write(struct vmm_vm *vm, uint64_t gpa, const void *buf, size_t bytes);
 
@@ -203,8 +217,9 @@ int vmm_memory_write(struct vmm_vm *vm, uint64_t gpa, const void *buf, size_t by
  * @gpa: its first address
  * @on: an empty log begins; false: it ends
  *
- * Writes by guests, by the module, by this library's emulator and by vmm_memory_write() are in it;
- * for others, through vmm_memory_at(), there is vmm_memory_mark_dirty().
+ * Writes by guests, by the module and by this library (its emulator, its loaders,
+ * vmm_memory_write()) are in it; for others, through vmm_memory_at(), there is
+ * vmm_memory_mark_dirty().
  * Return: 0; -ENOENT; -ENOMEM.
  */
 int vmm_memory_log(struct vmm_vm *vm, uint64_t gpa, bool on);
@@ -589,7 +604,7 @@ int vmm_vcpu_long_mode(struct vmm_vcpu *vcpu, uint64_t rip, uint64_t cr3,
  * @gpa: where to put them; page aligned, (2 + @gigabytes) pages
  * @gigabytes: 1 to 512
  *
- * Return: 0; -EFAULT (no memory there), -EINVAL.
+ * Return: 0; -EFAULT (no memory there), -EACCES (the guest may only read it), -EINVAL, -ENOMEM.
  */
 int vmm_identity_map(struct vmm_vm *vm, uint64_t gpa, unsigned int gigabytes);
 
