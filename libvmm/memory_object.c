@@ -39,14 +39,18 @@ static int check_size(struct message *message, uint64_t bytes, uint32_t flags)
 
 /*
  * Huge pages, the host's and those of the second-level table, need an address here that is
- * congruent to the guest's. Reserve more than that takes, and give back the rest.
+ * congruent to the guest's. Reserve more than that takes, and give back the rest. NULL: there is
+ * not as much.
  */
 static void *reserve_aligned(uint64_t gpa, uint64_t bytes)
 {
 	uint64_t size = bytes >= HUGE_1G ? HUGE_1G : HUGE_2M, skip;
-	uint8_t *start = mmap(NULL, bytes + size, PROT_NONE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *start;
 
+	if (bytes + size < bytes)
+		return NULL;
+	start = mmap(NULL, bytes + size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		     -1, 0);
 	if (start == MAP_FAILED)
 		return NULL;
 	skip = (gpa - (uintptr_t)start) % size;

@@ -281,6 +281,26 @@ TEST_F(refused, objects)
 	vmm_memory_free(NULL);
 }
 
+/* What does not fit into 64 bits with what alignment takes */
+TEST_F(refused, sizes)
+{
+	static const u64 sizes[] = { PAGE - GIB, -GIB, -HUGE, -PAGE, 1ULL << 63 };
+	struct vmm_memory_object *object;
+	unsigned int i;
+	void *below;
+
+	/* The next mapping is made below this one. */
+	below = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, below);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		EXPECT_EQ(-ENOMEM, vmm_memory_create(self->vmm, sizes[i], 0, &object));
+		EXPECT_EQ(NULL, object);
+		EXPECT_GT(0, vmm_memory_create(self->vmm, sizes[i], VMM_MEMORY_SHARED, &object));
+		EXPECT_EQ(NULL, object);
+	}
+	EXPECT_EQ(0, msync(below, PAGE, MS_ASYNC)) TH_LOG("others' memory was unmapped");
+}
+
 /* Who may fill a ROM is who has it mapped for writing. */
 TEST_F(refused, writes)
 {
