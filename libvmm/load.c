@@ -12,64 +12,79 @@
 
 #include "load.h"
 
-#define MIB	(1ULL << 20)
+#define MIB		(1ULL << 20)
+#define PIPE_ROOM	(1UL << 20)	/* to begin with */
 
 /* ---- files ---- */
 
-/* What cannot be mapped (a pipe) is copied to where it can. It may have no end (/dev/zero). */
-static int copy_to_memfd(int from)
+static size_t page_up(size_t bytes)
 {
-	char buf[65536];
-	uint64_t total = 0;
-	ssize_t n;
-	int to = memfd_create("image", MFD_CLOEXEC);
+	return (bytes + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+}
 
-	if (to < 0)
+/* From @fd to its end, or up to @most bytes; @room: to begin with */
+static int read_file(int fd, size_t room, size_t most, struct vmm_file *file)
+{
+	uint8_t *data = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			     -1, 0);
+	size_t size = 0, more;
+	ssize_t n;
+	void *new;
+
+	if (data == MAP_FAILED)
 		return -errno;
-	while ((n = read(from, buf, sizeof(buf))) > 0) {
-		total += n;
-		if (total > VMM_FILE_PIPE_MAX)
-			errno = EFBIG;
-		if (total > VMM_FILE_PIPE_MAX || write(to, buf, n) != n) {
+	for (;;) {
+		n = read(fd, data + size, room - size);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		size += n;
+		if (size < room)
+			continue;
+		if (room == most)
+			break;
+		more = room < most / 2 ? 2 * room : most;
+		new = mremap(data, room, more, MREMAP_MAYMOVE);
+		if (new == MAP_FAILED) {
 			n = -1;
 			break;
 		}
+		data = new;
+		room = more;
 	}
-	if (n < 0) {
-		int err = -errno;
+	if (n < 0 || !size) {
+		int err = n < 0 ? -errno : 0;
 
-		close(to);
+		munmap(data, room);
 		return err;
 	}
-	return to;
+	/* What vmm_file_unmap() knows of */
+	if (page_up(size) < room)
+		munmap(data + page_up(size), room - page_up(size));
+	file->data = data;
+	file->size = size;
+	return 0;
 }
 
-static int map_descriptor(int fd, struct vmm_file *file)
+static int read_descriptor(int fd, struct vmm_file *file)
 {
 	struct stat st;
+	int err;
 
 	if (fstat(fd, &st))
 		return -errno;
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
-	if (!S_ISREG(st.st_mode)) {
-		int copy = copy_to_memfd(fd), err;
-
-		if (copy < 0)
-			return copy;
-		err = map_descriptor(copy, file);
-		close(copy);
-		return err;
+	if (S_ISREG(st.st_mode))
+		return st.st_size ? read_file(fd, st.st_size, st.st_size, file) : 0;
+	/* It may have no end (/dev/zero). */
+	err = read_file(fd, PIPE_ROOM, VMM_FILE_PIPE_MAX + 1, file);
+	if (!err && file->size > VMM_FILE_PIPE_MAX) {
+		vmm_file_unmap(file);
+		err = -EFBIG;
 	}
-	if (!st.st_size)
-		return 0;
-	file->data = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (file->data == MAP_FAILED) {
-		file->data = NULL;
-		return -errno;
-	}
-	file->size = st.st_size;
-	return 0;
+	return err;
 }
 
 int vmm_file_map(const char *path, struct vmm_file *file)
@@ -80,7 +95,7 @@ int vmm_file_map(const char *path, struct vmm_file *file)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	err = map_descriptor(fd, file);
+	err = read_descriptor(fd, file);
 	close(fd);
 	return err;
 }

@@ -9,9 +9,12 @@
 #include <asm/bootparam.h>
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <vmm/acpi.h>
 #include <vmm/load.h>
 
@@ -831,6 +834,66 @@ TEST_F(loaders, files)
 	vmm_file_unmap(&file);
 	EXPECT_EQ(0, vmm_file_map("/proc/version", &file)) TH_LOG("a file that says size 0");
 	vmm_file_unmap(&file);
+}
+
+/* What its owner does to a file does not change what was read of it. */
+TEST_F(loaders, file_cut_off)
+{
+	char path[] = "/tmp/image.XXXXXX";
+	int fd = mkstemp(path);
+	struct vmm_file file;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(10, pwrite(fd, "flat image", 10, 3 * 4096));
+	ASSERT_EQ(0, vmm_file_map(path, &file));
+	unlink(path);
+	EXPECT_EQ(3 * 4096 + 10, file.size);
+	EXPECT_EQ(10, pwrite(fd, "other data", 10, 3 * 4096));
+	EXPECT_EQ(0, memcmp((const char *)file.data + 3 * 4096, "flat image", 10));
+	ASSERT_EQ(0, ftruncate(fd, 0));
+	EXPECT_EQ(0, memcmp((const char *)file.data + 3 * 4096, "flat image", 10));
+	vmm_file_unmap(&file);
+	close(fd);
+}
+
+static void write_pipe(int fd, size_t bytes)
+{
+	static const char block[4096] = { 0x5a };
+
+	for (; bytes; bytes -= sizeof(block))
+		if (write(fd, block, sizeof(block)) != sizeof(block))
+			_exit(1);
+	_exit(0);
+}
+
+/* A limit of the files that this process writes is none of those that it reads. */
+TEST_F(loaders, file_from_a_pipe)
+{
+	const struct rlimit small = { 100000, RLIM_INFINITY };
+	size_t bytes = 50 * 4096, i;
+	struct vmm_file file;
+	int pipes[2], status;
+	char path[32];
+	pid_t child;
+
+	ASSERT_EQ(0, pipe(pipes));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child)
+		write_pipe(pipes[1], bytes);
+	close(pipes[1]);
+	signal(SIGXFSZ, SIG_IGN);
+	ASSERT_EQ(0, setrlimit(RLIMIT_FSIZE, &small));
+	snprintf(path, sizeof(path), "/dev/fd/%d", pipes[0]);
+	errno = 0;
+	EXPECT_EQ(0, vmm_file_map(path, &file));
+	EXPECT_LE(0, fcntl(STDIN_FILENO, F_GETFD)) TH_LOG("standard input was closed");
+	ASSERT_EQ(bytes, file.size);
+	for (i = 0; i < bytes; i += 4096)
+		EXPECT_EQ(0x5a, ((const char *)file.data)[i]);
+	vmm_file_unmap(&file);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
 /* ---- ACPI ---- */

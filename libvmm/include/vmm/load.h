@@ -55,10 +55,11 @@ struct vmm_file {
 #define VMM_FILE_PIPE_MAX	(256ULL << 20)
 
 /**
- * vmm_file_map - map a file for a loader
- * @path: of a file; what is no regular one is read to its end, and copied
+ * vmm_file_map - read a file for a loader
+ * @path: of a file; of a regular one as much as it has when it is opened, else to its end
  * @file: out; its text is set to NULL
  *
+ * The contents are a copy: they stay as they are whatever becomes of the file.
  * Return: 0 or a negative errno. EFBIG: a pipe or device has more than VMM_FILE_PIPE_MAX
  */
 int vmm_file_map(const char *path, struct vmm_file *file);
