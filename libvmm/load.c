@@ -109,11 +109,21 @@ void vmm_file_unmap(struct vmm_file *file)
 
 /* ---- the memory map ---- */
 
+/* In ascending order; what has no gap and is of one type becomes one. Counts on where it is full */
 static void add_range(struct range *ranges, unsigned int *count, uint64_t start, uint64_t end,
 		      uint32_t type)
 {
-	if (start < end && *count < MAX_RANGES)
-		ranges[(*count)++] = (struct range){ start, end - start, type };
+	struct range *last = *count && *count <= MAX_RANGES ? &ranges[*count - 1] : NULL;
+
+	if (start >= end)
+		return;
+	if (last && last->type == type && last->addr + last->size == start) {
+		last->size += end - start;
+		return;
+	}
+	if (*count < MAX_RANGES)
+		ranges[*count] = (struct range){ start, end - start, type };
+	(*count)++;
 }
 
 static uint64_t lower(uint64_t a, uint64_t b)
@@ -126,7 +136,7 @@ static uint64_t higher(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-unsigned int memory_map(struct vmm_vm *vm, struct range ranges[MAX_RANGES])
+int memory_map(struct vmm_vm *vm, struct range ranges[MAX_RANGES])
 {
 	struct vmm_region region;
 	unsigned int i, count = 0;
@@ -146,6 +156,10 @@ unsigned int memory_map(struct vmm_vm *vm, struct range ranges[MAX_RANGES])
 		}
 		add_range(ranges, &count, start, end, rom ? RANGE_RESERVED : RANGE_USABLE);
 	}
+	if (count > MAX_RANGES)
+		return fail(&vm->message, -E2BIG,
+			    "guest memory is in %u pieces, and the kernel can be told of %u",
+			    count, MAX_RANGES);
 	return count;
 }
 

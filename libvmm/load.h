@@ -21,8 +21,8 @@ struct range {
 
 #define MAX_RANGES	128
 
-/* The guest's memory as its firmware would tell: count of @ranges filled */
-unsigned int memory_map(struct vmm_vm *vm, struct range ranges[MAX_RANGES]);
+/* The guest's memory as its firmware would tell: how many of @ranges are filled, or -E2BIG */
+int memory_map(struct vmm_vm *vm, struct range ranges[MAX_RANGES]);
 
 /* End of the memory that lies without a gap from 1 MiB on, below 4 GiB; 0 if there is none */
 uint64_t low_memory_end(struct vmm_vm *vm);

@@ -141,10 +141,10 @@ static int place_cmdline(struct vmm_vm *vm, const char *cmdline, struct setup_he
 	return err;
 }
 
-static void fill_e820(struct vmm_vm *vm, struct boot_params *params)
+static int fill_e820(struct vmm_vm *vm, struct boot_params *params)
 {
 	struct range ranges[MAX_RANGES];
-	unsigned int i, count = memory_map(vm, ranges);
+	int i, count = memory_map(vm, ranges);
 
 	_Static_assert(MAX_RANGES <= E820_MAX_ENTRIES_ZEROPAGE, "room in boot_params");
 	for (i = 0; i < count; i++) {
@@ -152,7 +152,8 @@ static void fill_e820(struct vmm_vm *vm, struct boot_params *params)
 		params->e820_table[i].size = ranges[i].size;
 		params->e820_table[i].type = ranges[i].type;
 	}
-	params->e820_entries = count;
+	params->e820_entries = count > 0 ? count : 0;
+	return count < 0 ? count : 0;
 }
 
 int vmm_place_linux(struct vmm_vm *vm, const struct vmm_boot *boot, struct vmm_entry *entry)
@@ -178,9 +179,10 @@ int vmm_place_linux(struct vmm_vm *vm, const struct vmm_boot *boot, struct vmm_e
 	params.hdr = image.header;
 	params.hdr.type_of_loader = LOADER_UNKNOWN;
 	params.hdr.code32_start = address;
-	fill_e820(vm, &params);
-	err = place_bytes(vm, VMM_LOW_BOOT_INFO, &params, sizeof(params), sizeof(params),
-			  "boot_params");
+	err = fill_e820(vm, &params);
+	if (!err)
+		err = place_bytes(vm, VMM_LOW_BOOT_INFO, &params, sizeof(params), sizeof(params),
+				  "boot_params");
 	if (err)
 		return err;
 

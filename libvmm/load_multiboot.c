@@ -204,12 +204,14 @@ static void fill_modules(struct boot_area *area, uint64_t area_gpa,
 	}
 }
 
-static void fill_memory(struct vmm_vm *vm, struct boot_area *area, uint64_t area_gpa)
+static int fill_memory(struct vmm_vm *vm, struct boot_area *area, uint64_t area_gpa)
 {
 	struct range ranges[MAX_RANGES];
-	unsigned int i, count = memory_map(vm, ranges);
+	int i, count = memory_map(vm, ranges);
 	uint64_t top = low_memory_end(vm);
 
+	if (count < 0)
+		return count;
 	area->info.flags |= INFO_MEMORY | INFO_MMAP;
 	area->info.mem_lower = VMM_LOW_RESERVED / 1024;
 	area->info.mem_upper = top ? (top - (1 << 20)) / 1024 : 0;
@@ -221,6 +223,7 @@ static void fill_memory(struct vmm_vm *vm, struct boot_area *area, uint64_t area
 		area->mmap[i].length = ranges[i].size;
 		area->mmap[i].type = ranges[i].type;
 	}
+	return 0;
 }
 
 int vmm_place_multiboot(struct vmm_vm *vm, const struct vmm_boot *boot, struct vmm_entry *entry)
@@ -255,8 +258,10 @@ int vmm_place_multiboot(struct vmm_vm *vm, const struct vmm_boot *boot, struct v
 	area.info.cmdline = cmdline;
 	area.info.boot_loader_name = loader;
 	fill_modules(&area, area_gpa, modules, count);
-	fill_memory(vm, &area, area_gpa);
-	err = place_bytes(vm, area_gpa, &area, sizeof(area), sizeof(area), "multiboot information");
+	err = fill_memory(vm, &area, area_gpa);
+	if (!err)
+		err = place_bytes(vm, area_gpa, &area, sizeof(area), sizeof(area),
+				  "multiboot information");
 	if (err)
 		return err;
 

@@ -98,20 +98,22 @@ bool pvh_entry(const struct vmm_file *file, uint64_t *entry)
 	return false;
 }
 
-static void fill_start_area(struct vmm_vm *vm, struct start_area *area,
-			    const struct placed_module *modules, int count)
+static int fill_start_area(struct vmm_vm *vm, struct start_area *area,
+			   const struct placed_module *modules, int count)
 {
 	uint64_t base = VMM_LOW_BOOT_INFO;
 	struct range ranges[MAX_RANGES];
-	unsigned int i, nr_ranges = memory_map(vm, ranges);
+	int i, nr_ranges = memory_map(vm, ranges);
 
+	if (nr_ranges < 0)
+		return nr_ranges;
 	area->info.magic = START_MAGIC;
 	area->info.version = 1;
 	area->info.nr_modules = count;
 	area->info.modlist_paddr = count ? base + offsetof(struct start_area, modules) : 0;
 	area->info.memmap_paddr = base + offsetof(struct start_area, ranges);
 	area->info.memmap_entries = nr_ranges;
-	for (i = 0; i < (unsigned int)count; i++) {
+	for (i = 0; i < count; i++) {
 		area->modules[i].paddr = modules[i].gpa;
 		area->modules[i].size = modules[i].bytes;
 		area->modules[i].cmdline_paddr = modules[i].text;
@@ -121,6 +123,7 @@ static void fill_start_area(struct vmm_vm *vm, struct start_area *area,
 		area->ranges[i].size = ranges[i].size;
 		area->ranges[i].type = ranges[i].type;
 	}
+	return 0;
 }
 
 int vmm_place_pvh(struct vmm_vm *vm, const struct vmm_boot *boot, struct vmm_entry *entry)
@@ -151,7 +154,9 @@ int vmm_place_pvh(struct vmm_vm *vm, const struct vmm_boot *boot, struct vmm_ent
 	if (count < 0)
 		return count;
 	memset(&area, 0, sizeof(area));
-	fill_start_area(vm, &area, modules, count);
+	err = fill_start_area(vm, &area, modules, count);
+	if (err)
+		return err;
 	area.info.cmdline_paddr = cmdline;
 	area.info.rsdp_paddr = boot->rsdp;
 	err = place_bytes(vm, VMM_LOW_BOOT_INFO, &area, sizeof(area), sizeof(area), "start info");

@@ -727,6 +727,47 @@ TEST_F(loaders, regions_without_a_gap)
 	EXPECT_EQ(0xffffffff, get32(2 * MIB + CODE_BYTES + BSS_BYTES));
 }
 
+#define MANY		256
+
+/* @step bytes from one to the next, of which each has a page or more */
+static void set_many(uint64_t step, uint64_t bytes)
+{
+	static struct region many[MANY];
+	unsigned int i;
+
+	many[0].public = (struct vmm_region){ 0, 40 * MIB, memory, 0 };
+	for (i = 1; i < MANY; i++) {
+		uint64_t gpa = 40 * MIB + i * step;
+
+		many[i].public = (struct vmm_region){ gpa, bytes, memory + gpa, 0 };
+	}
+	vm.regions = many;
+	vm.nr_regions = MANY;
+}
+
+/* A boot protocol's map of memory has an end: what would be left out were lost to the guest. */
+TEST_F(loaders, many_regions)
+{
+	make_bzimage(&self->boot);
+	set_many(0x3000, 0x1000);
+	EXPECT_REFUSED(-E2BIG, "128", vmm_place_linux(&vm, &self->boot, &self->entry));
+	make_elf64(&self->boot);
+	EXPECT_REFUSED(-E2BIG, "128", vmm_place_pvh(&vm, &self->boot, &self->entry));
+	add_multiboot(0x800, 0);
+	EXPECT_REFUSED(-E2BIG, "128", vmm_place_multiboot(&vm, &self->boot, &self->entry));
+	vm.nr_regions = 125;
+	EXPECT_EQ(0, vmm_place_pvh(&vm, &self->boot, &self->entry));
+	EXPECT_EQ(128, get32(self->entry.regs.gpr[VMM_RBX] + 48));
+
+	/* Those without a gap are one */
+	make_bzimage(&self->boot);
+	set_many(0x1000, 0x1000);
+	ASSERT_EQ(0, vmm_place_linux(&vm, &self->boot, &self->entry));
+	EXPECT_EQ(5, params_at(&self->entry)->e820_entries);
+	EXPECT_EQ(40 * MIB + 0x1000, params_at(&self->entry)->e820_table[4].addr);
+	EXPECT_EQ((MANY - 1) * 0x1000, params_at(&self->entry)->e820_table[4].size);
+}
+
 static uint64_t seed = 88172645463325252ULL;
 
 static uint64_t random64(void)

@@ -98,8 +98,9 @@ struct vmm_boot {
  * @boot: what to load; copied
  *
  * Return: 0; -ENOEXEC (not such an image, or a broken one), -ENOTSUP (an image that needs what
- * is not offered), -E2BIG (command line too long), -ENOMEM (guest memory is too small), -EACCES
- * (the guest may only read some of the memory that the image or the loader wants).
+ * is not offered), -E2BIG (command line too long; guest memory in more pieces than a kernel is told
+ * of, which is 128), -ENOMEM (guest memory is too small), -EACCES (the guest may only read some of
+ * the memory that the image or the loader wants).
  */
 int vmm_load_linux(struct vmm_vcpu *vcpu, const struct vmm_boot *boot);
 int vmm_load_pvh(struct vmm_vcpu *vcpu, const struct vmm_boot *boot);
