@@ -38,7 +38,7 @@ has()
 }
 
 echo "TAP version 13"
-echo "1..54"
+echo "1..56"
 
 # ---- the other commands ----
 check "no command" status 2 vmmctl
@@ -90,6 +90,12 @@ check "and in another order" status 255 vmmctl run --flat flat.bin \
 check "more than there is" status 8 vmmctl run --flat flat.bin \
 	--memory 16M,hugepages=2M,prefault --debug-exit 0xf4
 echo 0 >/proc/sys/vm/nr_hugepages
+
+# The page tables are at 0xfa000.
+flat '\x66\xb8\x7f\x00\x00\x00\x66\xe7\xf4'
+check "an image where the page tables are to be" status 8 vmmctl run --flat flat.bin \
+	--memory 1M --mode long --load 0xf9ffe
+check "it says where" has "flat.bin: .* page tables at 0xfa000" err
 
 # ---- ends ----
 flat '\xb8\x00\x34\xba\x04\x06\xef\xf4'		# PM1_CNT = SLP_EN | S5

@@ -3,6 +3,7 @@
  * vmmctl: the image and its surroundings into the guest's memory.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 
 #define DEFAULT_APPEND	"console=ttyS0"
 #define DEFAULT_LOAD	0x1000
+#define TABLE_GIB	4
+#define TABLE_BYTES	((2 + TABLE_GIB) * 4096ULL)
 
 static int map_file(const char *what, const char *path, struct vmm_file *file)
 {
@@ -104,17 +107,21 @@ static int load_kernel(struct machine *machine)
 	return err;
 }
 
-/* 64-bit mode needs page tables: in the last pages of low memory */
-static int enter_long_mode(struct machine *machine, struct vmm_vcpu *vcpu, uint64_t entry)
+/* 64-bit mode needs page tables: in the last pages of low memory, where the image must not lie */
+static int make_tables(struct machine *machine, uint64_t load, uint64_t bytes, uint64_t *tables)
 {
-	uint64_t tables = (machine->low_bytes - 6 * 4096) & ~4095ULL;
-	int err = vmm_identity_map(machine->vm, tables, 4);
+	int err;
 
-	if (err) {
-		complain("%s", vmm_vm_error(machine->vm));
-		return err;
+	*tables = (machine->low_bytes - TABLE_BYTES) & ~4095ULL;
+	if (load < *tables + TABLE_BYTES && load + bytes > *tables) {
+		complain("%s: it lies where --mode long has its page tables at %#" PRIx64,
+			 machine->options->flat, *tables);
+		return -EINVAL;
 	}
-	return vmm_vcpu_long_mode(vcpu, entry, tables, NULL);
+	err = vmm_identity_map(machine->vm, *tables, TABLE_GIB);
+	if (err)
+		complain("%s", vmm_vm_error(machine->vm));
+	return err;
 }
 
 static int load_flat(struct machine *machine)
@@ -124,12 +131,14 @@ static int load_flat(struct machine *machine)
 	uint64_t entry = options->has_entry ? options->entry : load;
 	struct vmm_vcpu *vcpu = machine->cpus[0].vcpu;
 	struct vmm_file file;
+	uint64_t bytes, tables;
 	int err;
 
 	err = map_file("--flat", options->flat, &file);
 	if (err)
 		return err;
 	err = vmm_load_flat(machine->vm, &file, load);
+	bytes = file.size;
 	vmm_file_unmap(&file);
 	if (err) {
 		complain("%s: %s", options->flat, vmm_vm_error(machine->vm));
@@ -140,7 +149,10 @@ static int load_flat(struct machine *machine)
 		err = vmm_vcpu_protected_mode(vcpu, entry, NULL);
 		break;
 	case MODE_LONG:
-		err = enter_long_mode(machine, vcpu, entry);
+		err = make_tables(machine, load, bytes, &tables);
+		if (err)
+			return err;
+		err = vmm_vcpu_long_mode(vcpu, entry, tables, NULL);
 		break;
 	default:
 		/* Below 64 KiB in segment 0, above in the segment of its 64 KiB */
