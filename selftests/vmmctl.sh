@@ -38,7 +38,7 @@ has()
 }
 
 echo "TAP version 13"
-echo "1..56"
+echo "1..57"
 
 # ---- the other commands ----
 check "no command" status 2 vmmctl
@@ -122,6 +122,12 @@ flat '\xfa\xf4'
 check "a signal in HLT" status 143 timeout -s TERM 1 vmmctl run --flat flat.bin --memory 1M
 check "SIGQUIT in HLT" status 131 timeout -s QUIT 1 vmmctl run --flat flat.bin --memory 1M
 check "it tells what the guest is about" has "^halted; LAPIC" err
+
+mkfifo full
+# The second CPU waits for room in the pipe, with the port that the first one waits for.
+check "a signal, and nobody reads the output" status 143 sh -c 'exec 3<>full;
+	exec timeout -s KILL 40 timeout -s TERM 5 vmmctl run --flat /guest/twocpus.bin \
+		--entry 0x1100 --cpus 2 --memory 1M >full'
 
 # ---- the serial port ----
 # Echo by polling, until "Q": then power-off

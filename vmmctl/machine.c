@@ -237,26 +237,39 @@ static void nudged(int number)
 {
 }
 
-static void join_cpu(struct cpu *cpu)
-{
-	struct timespec until;
-
-	for (;;) {
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_sec++;
-		if (pthread_timedjoin_np(cpu->thread, NULL, &until) != ETIMEDOUT)
-			return;
-		pthread_kill(cpu->thread, SIGUSR1);
-	}
-}
-
-static void join_cpus(struct machine *machine)
+static void nudge_cpus(struct machine *machine)
 {
 	uint32_t i;
 
 	for (i = 0; i < machine->nr_cpus; i++)
 		if (machine->cpus[i].started)
-			join_cpu(&machine->cpus[i]);
+			pthread_kill(machine->cpus[i].thread, SIGUSR1);
+}
+
+static bool join_within_a_second(struct cpu *cpu)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec++;
+	return pthread_clockjoin_np(cpu->thread, NULL, CLOCK_MONOTONIC, &until) != ETIMEDOUT;
+}
+
+/* One may wait for a device's lock that any other holds in its write(): all are nudged. */
+static void join_cpus(struct machine *machine)
+{
+	uint32_t i;
+
+	for (i = 0; i < machine->nr_cpus; i++) {
+		struct cpu *cpu = &machine->cpus[i];
+
+		while (cpu->started) {
+			if (join_within_a_second(cpu))
+				cpu->started = false;
+			else
+				nudge_cpus(machine);
+		}
+	}
 }
 
 /* ---- the main thread's loop ---- */

@@ -70,7 +70,7 @@ struct cpu {
 	struct machine *machine;
 	struct vmm_vcpu *vcpu;
 	pthread_t thread;
-	bool started;
+	bool started;		/* and not yet joined */
 };
 
 /**
