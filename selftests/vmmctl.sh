@@ -38,7 +38,7 @@ has()
 }
 
 echo "TAP version 13"
-echo "1..57"
+echo "1..59"
 
 # ---- the other commands ----
 check "no command" status 2 vmmctl
@@ -89,6 +89,9 @@ check "and in another order" status 255 vmmctl run --flat flat.bin \
 	--memory prefault,size=4M --debug-exit 0xf4
 check "more than there is" status 8 vmmctl run --flat flat.bin \
 	--memory 16M,hugepages=2M,prefault --debug-exit 0xf4
+flat '\x66\xb8\x01\x00\x00\x00\x66\xe7\xe4\x66\xb8\x7f\x00\x00\x00\x66\xe7\xf4'
+check "a huge page that the test device takes away" status 255 vmmctl run --flat flat.bin \
+	--memory 8M --huge --test-device --debug-exit 0xf4
 echo 0 >/proc/sys/vm/nr_hugepages
 
 # The page tables are at 0xfa000.
@@ -151,6 +154,9 @@ check "multiboot and the test device" status 43 \
 printf '%s\n' "/guest/multiboot.bin a b=c" libvmm "one with words" "first module" two \
 	"second module" >wanted
 check "command lines and modules" cmp out wanted
+
+check "a page is taken away that another CPU sends" status 43 vmmctl run \
+	--flat /guest/twocpus.bin --entry 0x1180 --cpus 2 --memory 1M --test-device --debug-exit 0xf4
 
 check "a multiboot kernel for real mode" status 43 \
 	vmmctl run --kernel /guest/realmode.bin --append "to real mode" --debug-exit 0xf4

@@ -145,19 +145,6 @@ static int fatal(struct machine *machine, struct vmm_vcpu *vcpu, const char *why
 			    state);
 }
 
-/* A test device may have had the page away for a moment: look again, but not for ever */
-static bool passing_fault(struct machine *machine, const struct vmm_exit *exit)
-{
-	static _Thread_local uint64_t last;
-	static _Thread_local unsigned int times;
-
-	if (!machine->options->test_device || exit->fault.error != -EFAULT)
-		return false;
-	times = exit->fault.gpa == last ? times + 1 : 0;
-	last = exit->fault.gpa;
-	return times < 100;
-}
-
 static int other_exit(void *opaque, struct vmm_vcpu *vcpu, const struct vmm_exit *exit)
 {
 	struct machine *machine = ((struct cpu *)opaque)->machine;
@@ -173,8 +160,6 @@ static int other_exit(void *opaque, struct vmm_vcpu *vcpu, const struct vmm_exit
 			 (int)sizeof(exit->fail_entry.message), exit->fail_entry.message);
 		break;
 	case VMM_EXIT_FAULT:
-		if (passing_fault(machine, exit))
-			return 0;
 		snprintf(why, sizeof(why), "no memory for the guest at %#" PRIx64 ": %s",
 			 (uint64_t)exit->fault.gpa, strerror(-exit->fault.error));
 		break;
@@ -363,8 +348,13 @@ static int open_vm(struct machine *machine)
 
 static int add_range(struct machine *machine, uint64_t gpa, uint64_t bytes)
 {
-	int err = vmm_memory_add(machine->vm, gpa, bytes, machine->options->memory_flags, NULL);
+	uint32_t flags = machine->options->memory_flags;
+	int err;
 
+	/* From a memfd a page that the test device takes away comes back with its contents. */
+	if (machine->options->test_device)
+		flags |= VMM_MEMORY_SHARED;
+	err = vmm_memory_add(machine->vm, gpa, bytes, flags, NULL);
 	if (!err && machine->options->prefault)
 		err = vmm_memory_prefault(machine->vm, gpa, bytes, true);
 	return err;

@@ -4,8 +4,8 @@
  * interrupts and the loss of a page reach and leave them unharmed.
  *
  *   0xe0-0xe3      four bytes of scratch, any width
- *   0xe4           writing a page frame number has that page unmapped and mapped
- *                  again in this process, contents kept
+ *   0xe4           writing a page frame number takes that page from this process's page
+ *                  tables, contents kept
  *   0xe8           one byte of scratch
  *   0x2000-0x2017  the level of GSI 0-23
  *   0xff000000     64 KiB of scratch memory, as a device
@@ -29,7 +29,7 @@
 /**
  * struct test_device - what it remembers
  * @machine: the machine
- * @lock: all of it; also held while a page is away
+ * @lock: all of it
  * @scratch: at SCRATCH_PORT
  * @byte: at BYTE_PORT
  * @gsi: levels as written at GSI_PORT
@@ -87,31 +87,32 @@ static int access_memory(void *opaque, struct vmm_vcpu *vcpu, struct vmm_access 
 	return 0;
 }
 
+/* Of the host's pages that the guest's memory is in */
+static uint64_t page_bytes(const struct options *options)
+{
+	if (options->memory_flags & VMM_MEMORY_HUGE_1G)
+		return 1ULL << 30;
+	return options->memory_flags & VMM_MEMORY_HUGE ? 2ULL << 20 : PAGE_SIZE;
+}
+
 /*
- * The page's mapping goes to another address and comes back: nothing is left at
- * its own in between, and its contents travel with it.
+ * The page leaves the page tables here, and whatever is made of them, and the next access brings it
+ * back from the memfd. At no time is there nothing mapped: other vCPUs' threads may copy from it.
  */
 static int access_page(void *opaque, struct vmm_vcpu *vcpu, struct vmm_access *access)
 {
 	struct test_device *device = opaque;
-	void *page, *away;
-	int ret = 0;
+	uint64_t gpa = (access->data & 0xffffffff) * PAGE_SIZE;
+	uint8_t *page;
 
 	if (!access->write)
 		return 0;
-	page = vmm_memory_at(device->machine->vm, (access->data & 0xffffffff) * PAGE_SIZE,
-			     PAGE_SIZE);
-	if (!page)
-		return 0;
-	pthread_mutex_lock(&device->lock);
-	away = mmap(NULL, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (away == MAP_FAILED ||
-	    mremap(page, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, away) == MAP_FAILED ||
-	    mremap(away, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, page) == MAP_FAILED)
-		ret = machine_stop(device->machine, STATUS_HOST,
-				   "test device: cannot move a page: %s", strerror(errno));
-	pthread_mutex_unlock(&device->lock);
-	return ret;
+	gpa &= ~(page_bytes(device->machine->options) - 1);
+	page = vmm_memory_at(device->machine->vm, gpa, PAGE_SIZE);
+	if (page && madvise(page, page_bytes(device->machine->options), MADV_DONTNEED))
+		return machine_stop(device->machine, STATUS_HOST,
+				    "test device: cannot take a page away: %s", strerror(errno));
+	return 0;
 }
 
 static int access_gsi(void *opaque, struct vmm_vcpu *vcpu, struct vmm_access *access)
