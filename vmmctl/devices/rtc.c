@@ -48,8 +48,8 @@ enum {
  * @cmos: registers; those of the time are current only while B_SET is set
  * @offset: guest's seconds less the host's
  * @next_second: of guest time, that update and alarm interrupts look at next
- * @next_periodic: CLOCK_REALTIME in ns
- * @timer: runs while an interrupt is enabled
+ * @next_periodic: CLOCK_MONOTONIC in ns
+ * @timer: runs while an interrupt is enabled, for a second at most: the host's clock may be set
  * @level: of the IRQ, as last told to the module
  */
 struct rtc {
@@ -64,12 +64,28 @@ struct rtc {
 	bool level;
 };
 
-static int64_t host_ns(void)
+static int64_t clock_ns(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(clock, &now);
 	return now.tv_sec * SECOND_NS + now.tv_nsec;
+}
+
+static int64_t host_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
+static int64_t host_seconds(void)
+{
+	return host_ns() / SECOND_NS;
+}
+
+/* What no one sets */
+static int64_t monotonic_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* ---- the time in registers ---- */
@@ -152,7 +168,14 @@ static bool is_time(unsigned int index)
 static void load_time(struct rtc *rtc)
 {
 	if (!(rtc->cmos[STATUS_B] & B_SET))
-		store_time(rtc, host_ns() / SECOND_NS + rtc->offset);
+		store_time(rtc, host_seconds() + rtc->offset);
+}
+
+/* The guest's clock is set to what the registers hold. No second before that is looked at. */
+static void set_clock(struct rtc *rtc)
+{
+	rtc->offset = stored_time(rtc) - host_seconds();
+	rtc->next_second = host_seconds() + rtc->offset + 1;
 }
 
 /* ---- interrupts ---- */
@@ -197,9 +220,10 @@ static int64_t period_ns(const struct rtc *rtc)
 /* Seconds and periods that have passed since the last look */
 static void catch_up(struct rtc *rtc)
 {
-	int64_t now = host_ns(), seconds = now / SECOND_NS + rtc->offset;
+	int64_t now = monotonic_ns(), seconds = host_seconds() + rtc->offset;
 
-	if (rtc->cmos[STATUS_B] & B_SET)
+	/* None is due later than the next one, though the host's clock may have been set back. */
+	if ((rtc->cmos[STATUS_B] & B_SET) || rtc->next_second > seconds)
 		rtc->next_second = seconds + 1;
 	/* After a long sleep only the last minute is looked at. */
 	if (seconds - rtc->next_second > 60)
@@ -217,22 +241,32 @@ static void catch_up(struct rtc *rtc)
 	}
 }
 
+/* What is due is due at once: 0 would stop the timer. */
+static int64_t at_least_1(int64_t wait)
+{
+	return wait < 1 ? 1 : wait;
+}
+
 /* To the next second or period that an enabled interrupt waits for */
 static void set_timer(struct rtc *rtc)
 {
 	uint8_t b = rtc->cmos[STATUS_B];
 	struct itimerspec when = { .it_value.tv_sec = 0 };
-	int64_t next = 0;
+	int64_t wait = 0, period;
 
-	if ((b & (B_ALARM | B_UPDATE)) && !(b & B_SET))
-		next = (rtc->next_second - rtc->offset) * SECOND_NS;
-	if ((b & B_PERIODIC) && period_ns(rtc) && (!next || rtc->next_periodic < next))
-		next = rtc->next_periodic;
-	if (next > 0) {
-		when.it_value.tv_sec = next / SECOND_NS;
-		when.it_value.tv_nsec = next % SECOND_NS;
+	if ((b & (B_ALARM | B_UPDATE)) && !(b & B_SET)) {
+		wait = at_least_1((rtc->next_second - rtc->offset) * SECOND_NS - host_ns());
+		if (wait > SECOND_NS)
+			wait = SECOND_NS;
 	}
-	timerfd_settime(rtc->timer, TFD_TIMER_ABSTIME, &when, NULL);
+	if ((b & B_PERIODIC) && period_ns(rtc)) {
+		period = at_least_1(rtc->next_periodic - monotonic_ns());
+		if (!wait || period < wait)
+			wait = period;
+	}
+	when.it_value.tv_sec = wait / SECOND_NS;
+	when.it_value.tv_nsec = wait % SECOND_NS;
+	timerfd_settime(rtc->timer, 0, &when, NULL);
 }
 
 static void timer_ready(struct machine *machine, void *opaque)
@@ -261,10 +295,10 @@ static void write_b(struct rtc *rtc, uint8_t value)
 		value &= ~B_UPDATE;
 	rtc->cmos[STATUS_B] = value;
 	if ((old & B_SET) && !(value & B_SET))
-		rtc->offset = stored_time(rtc) - host_ns() / SECOND_NS;
+		set_clock(rtc);
 	if ((value & (B_PERIODIC | B_ALARM | B_UPDATE)) & ~old) {
-		rtc->next_second = host_ns() / SECOND_NS + rtc->offset + 1;
-		rtc->next_periodic = host_ns() + period_ns(rtc);
+		rtc->next_second = host_seconds() + rtc->offset + 1;
+		rtc->next_periodic = monotonic_ns() + period_ns(rtc);
 		rtc->cmos[STATUS_C] &= old;
 	}
 	update_irq(rtc);
@@ -276,7 +310,7 @@ static void write_cmos(struct rtc *rtc, unsigned int index, uint8_t value)
 	switch (index) {
 	case STATUS_A:
 		rtc->cmos[index] = value & ~A_UIP;
-		rtc->next_periodic = host_ns() + period_ns(rtc);
+		rtc->next_periodic = monotonic_ns() + period_ns(rtc);
 		set_timer(rtc);
 		break;
 	case STATUS_B:
@@ -292,8 +326,10 @@ static void write_cmos(struct rtc *rtc, unsigned int index, uint8_t value)
 		}
 		load_time(rtc);
 		rtc->cmos[index] = value;
-		if (!(rtc->cmos[STATUS_B] & B_SET))
-			rtc->offset = stored_time(rtc) - host_ns() / SECOND_NS;
+		if (rtc->cmos[STATUS_B] & B_SET)
+			break;
+		set_clock(rtc);
+		set_timer(rtc);
 		break;
 	}
 }
@@ -380,7 +416,7 @@ static int create(struct machine *machine)
 	rtc.cmos[STATUS_A] = A_DEFAULT;
 	rtc.cmos[STATUS_B] = B_24H;
 	put_memory(&rtc, machine->low_bytes, machine->options->memory);
-	rtc.timer = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	rtc.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (rtc.timer < 0) {
 		complain("rtc: timerfd: %s", strerror(errno));
 		return -errno;
