@@ -367,7 +367,9 @@ static int get_table(struct tdp *tdp, u64 *entry, int level, const struct tdp_ma
 
 /*
  * Make *entry map what @leaf says. The same frame keeps what it granted before, so that a read
- * fault that comes late takes nothing away from a write fault.
+ * fault that comes late takes nothing away from a write fault. Another fault may hang a table there
+ * at any time, as long as memory.lock is held for reading alone: that is never overwritten.
+ * Return: 0, 1, EEXIST and EMLINK of tdp_map().
  */
 static int set_leaf(struct tdp *tdp, u64 *entry, int level, u64 leaf, bool fresh)
 {
@@ -379,6 +381,8 @@ static int set_leaf(struct tdp *tdp, u64 *entry, int level, u64 leaf, bool fresh
 	u64 new;
 
 	do {
+		if (is_present(tdp, old) && !is_leaf(tdp, old, level))
+			return -EMLINK;
 		new = leaf;
 		other = is_present(tdp, old) && ((old ^ leaf) & format->address);
 		if (other && fresh)

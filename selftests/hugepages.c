@@ -5,6 +5,8 @@
  */
 /* also: intel-sandy_bridge */
 /* hosts: smp 6.12 */
+#include <pthread.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -219,6 +221,85 @@ TEST_F(hugepages, code)
 	EXPECT_EQ(!affected, pages(2m));
 	vcpu_load(self->vcpu, MODE_LONG, caller);
 	EXPECT_EQ(42, guest_does(self->vcpu, BASE + 0x1000));
+}
+
+struct code_runner {
+	struct vcpu *vcpu;
+	int delay;		/* rounds of a loop that it waits; negative: that the data does */
+	u32 begun;
+	u32 done;
+	u32 rounds;
+};
+
+static void spin(int count)
+{
+	volatile int i;
+
+	for (i = 0; i < count; i++)
+		;
+}
+
+static void *run_code(void *arg)
+{
+	struct code_runner *r = arg;
+	u32 round;
+
+	for (round = 1; round <= r->rounds; round++) {
+		while (__atomic_load_n(&r->begun, __ATOMIC_SEQ_CST) < round)
+			;
+		spin(r->delay);
+		if (guest_does(r->vcpu, BASE + 0x1000) != 42)
+			fail("the code did not do what it does");
+		__atomic_store_n(&r->done, round, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+/*
+ * A table for code and a huge page for data come to the same empty place at the same moment, and
+ * none of the tables is lost. Where code needs small pages, their number tells who was first, and
+ * that one waits a little longer the next time.
+ */
+TEST_F_TIMEOUT(hugepages, code_and_data_at_once, 60)
+{
+	static const u8 code[] = { 0xb8, 0x2a, 0, 0, 0, 0xc3 };	/* mov $42, %eax; ret */
+	struct code_runner runner = { .vcpu = self->vcpu, .rounds = 1000 };
+	struct vmm_prefault prefault = {
+		.size = sizeof(prefault), .gpa = BASE, .bytes = PAGE,
+	};
+	u32 round, first[2] = { };
+	u64 tables = 0, small;
+	pthread_t thread;
+
+	if (host_cpus() < 2)
+		SKIP(return, "one CPU");
+	srandom(2006);
+	ASSERT_EQ(0, slot(1, BASE, HUGE, self->mem, 0));
+	memcpy(self->mem + 0x1000, code, sizeof(code));
+	vcpu_load(self->vcpu, MODE_LONG, caller);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_code, &runner));
+	for (round = 1; round <= runner.rounds; round++) {
+		bool data_first;
+
+		/* All that is mapped there goes. */
+		ASSERT_EQ(0, slot(1, BASE, HUGE, self->mem, round % 2 ? VMM_MEM_READONLY : 0));
+		small = pages(4k);
+		if (round == 2)
+			tables = get_stat(self->vm->fd, "table_pages");
+		else if (round > 2)
+			ASSERT_EQ(tables, get_stat(self->vm->fd, "table_pages"))
+				TH_LOG("round %u", round);
+		__atomic_store_n(&runner.begun, round, __ATOMIC_SEQ_CST);
+		spin(-runner.delay);
+		ASSERT_EQ(0, do_ioctl(self->vm->fd, VMM_PREFAULT, &prefault));
+		while (__atomic_load_n(&runner.done, __ATOMIC_SEQ_CST) < round)
+			;
+		data_first = pages(4k) - small == HUGE / PAGE;
+		first[data_first]++;
+		runner.delay += (data_first ? -1 : 1) * (random() % 16);
+	}
+	pthread_join(thread, NULL);
+	TH_LOG("first was code %u times, data %u times", first[0], first[1]);
 }
 
 static void with_hugetlb(struct __test_metadata *_metadata, struct vm *vm, struct vcpu *vcpu,
