@@ -55,12 +55,36 @@ free_cpus:
 	return ret;
 }
 
-/* The log goes with it, unless it is another's now. */
-static void free_entry(struct slot_entry *entry, bool log)
+/* The last holder frees it and its log, or lets go of the entry that has the log now. */
+static void drop_entry(struct slot_entry *entry)
 {
-	if (log)
-		kvfree(entry->slot.log);
-	kfree(entry);
+	while (entry && refcount_dec_and_test(&entry->holders)) {
+		struct slot_entry *heir = entry->heir;
+
+		if (!heir)
+			kvfree(entry->slot.log);
+		kfree(entry);
+		entry = heir;
+	}
+}
+
+static void put_entry(struct slot_entry *entry)
+{
+	if (refcount_dec_and_test(&entry->users)) {
+		complete(&entry->unused);
+		drop_entry(entry);
+	}
+}
+
+/*
+ * It is in no tree any more. Whoever uses it may wait for a page that this thread, or one that
+ * waits for vm->lock, is to bring: a thread that is killed does not stay for that.
+ */
+static void retire_entry(struct slot_entry *entry)
+{
+	put_entry(entry);
+	wait_for_completion_killable(&entry->unused);
+	drop_entry(entry);
 }
 
 /**
@@ -87,7 +111,7 @@ void memory_destroy(struct vm *vm)
 	free_cpumask_var(memory->flush_cpus);
 	while ((node = interval_tree_iter_first(&slots, 0, ULONG_MAX))) {
 		interval_tree_remove(node, &slots);
-		free_entry(slot_entry(node, MEMORY_GFN), true);
+		retire_entry(slot_entry(node, MEMORY_GFN));
 	}
 }
 
@@ -126,6 +150,7 @@ static struct slot_entry *create_entry(const struct memory_slot *slot)
 	set_key(entry, MEMORY_NUMBER, slot->number, slot->number);
 	refcount_set(&entry->users, 1);
 	init_completion(&entry->unused);
+	refcount_set(&entry->holders, 2);
 	return entry;
 }
 
@@ -223,34 +248,23 @@ static void want_log(struct vm *vm, const struct slot_entry *old, const struct s
 		memory_leave_guests(vm);
 }
 
-static void put_entry(struct slot_entry *entry)
-{
-	if (refcount_dec_and_test(&entry->users))
-		complete(&entry->unused);
-}
-
-/* It is in no tree any more. */
-static void wait_unused(struct slot_entry *entry)
-{
-	if (!refcount_dec_and_test(&entry->users))
-		wait_for_completion(&entry->unused);
-}
-
 static void replace_slot(struct vm *vm, struct slot_entry *old, struct slot_entry *new)
 {
 	bool same = old && new && same_memory(&old->slot, &new->slot) &&
 		    old->slot.gfn == new->slot.gfn &&
 		    !((old->slot.flags ^ new->slot.flags) & ~MEMORY_LOG_DIRTY);
 
+	if (old && new && old->slot.log && old->slot.log == new->slot.log) {
+		refcount_inc(&new->holders);
+		old->heir = new;
+	}
 	want_log(vm, old, new);
 	if (same)
 		exchange_logs(vm, old, new);
 	else
 		exchange_slots(vm, old, new);
-	if (old) {
-		wait_unused(old);
-		free_entry(old, !new || new->slot.log != old->slot.log);
-	}
+	if (old)
+		retire_entry(old);
 }
 
 int memory_set_slot(struct vm *vm, u32 slot, u64 gpa, u64 bytes, u64 hva, u32 flags)

@@ -122,8 +122,9 @@ void memory_destroy(struct vm *vm);
  * @hva: address in vm->mm, page aligned
  * @flags: MEMORY_READONLY, MEMORY_LOG_DIRTY
  *
- * When it returns, no vCPU and no memory_read() or memory_write() uses what the slot was before. A
- * log stays with memory of the same address and size, wherever the slot moves.
+ * When it returns, no vCPU and no memory_read() or memory_write() uses what the slot was before. If
+ * the caller was killed while it waited for the latter, the slot is changed as well, and they end
+ * in what it was. A log stays with memory of the same address and size, wherever the slot moves.
  *
  * Return: 0, or EINVAL (alignment, flags, slot number), ERANGE (guest-physical width or wrap),
  * EFAULT (@hva is no user range), EEXIST (overlap), ENOENT (deletes what is not there), ENOMEM.

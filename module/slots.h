@@ -15,14 +15,20 @@
  * struct slot_entry - a slot in the trees of a VM
  * @slot: it; never changed once it is there
  * @key: its frames, host addresses and number
- * @users: 1 for its being there, 1 for each slot_get()
+ * @users: 1 for its being there, 1 for each get_entry()
  * @unused: there are none any more
+ * @holders: who keeps it from being freed: 1 for all @users together, 1 for who takes it away and
+ *           waits for them, 1 for each entry whose @heir it is
+ * @heir: the entry that has taken its log over, which lives as long as @users may note in it; NULL:
+ *        the log is its own. Set before it is taken away
  */
 struct slot_entry {
 	struct memory_slot slot;
 	struct interval_tree_node key[MEMORY_KEYS];
 	refcount_t users;
 	struct completion unused;
+	refcount_t holders;
+	struct slot_entry *heir;
 };
 
 static inline struct slot_entry *slot_entry(const struct interval_tree_node *node,

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 #include "kselftest_harness.h"
 #include "pages.h"
@@ -300,6 +301,128 @@ TEST_F(hostmemory, userfaultfd)
 	close(s.uffd);
 }
 
+#define SYSTEM_TIME	0x4b564d01
+
+static void *run_once(void *arg)
+{
+	run_until(arg, VMM_EXIT_IO);
+	return NULL;
+}
+
+struct slot_change {
+	struct vm *vm;
+	u8 *mem;
+};
+
+static int change_slot(void *arg)
+{
+	struct slot_change *change = arg;
+
+	_exit(vm_set_slot(change->vm, 1, BASE, 16 * PAGE, change->mem,
+			  VMM_MEM_LOG_DIRTY | VMM_MEM_READONLY));
+}
+
+/* Until it sleeps where no signal but a fatal one reaches it */
+static void wait_until_stuck(pid_t pid)
+{
+	u64 end = now_ns() + 20000000000ULL;
+	char name[64], line[256];
+	const char *state = NULL;
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
+	while (!state || strncmp(state, ") D", 3)) {
+		if (now_ns() > end)
+			fail("process %d does not wait: %s", pid, line);
+		usleep(1000);
+		f = fopen(name, "r");
+		if (!f || !fgets(line, sizeof(line), f))
+			fail("%s: %s", name, strerror(errno));
+		fclose(f);
+		state = strrchr(line, ')');
+	}
+}
+
+/* Is it gone after @seconds at the latest? */
+static bool has_ended(pid_t pid, int *status, unsigned int seconds)
+{
+	u64 end = now_ns() + seconds * host_slower() * 1000000000ULL;
+
+	while (waitpid(pid, status, WNOHANG) != pid) {
+		if (now_ns() > end)
+			return false;
+		usleep(1000);
+	}
+	return true;
+}
+
+/*
+ * Who changes a slot waits for a write of the module's to what it was, and can be killed while that
+ * waits for its page. The slot is changed then, and the write comes to its end, log included.
+ */
+TEST_F(hostmemory, killed_while_a_write_waits)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP,
+	};
+	struct slot_change change = { .vm = self->vm, .mem = map_memory(16 * PAGE) };
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)change.mem, .len = 16 * PAGE },
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+	struct uffdio_writeprotect protect = {
+		.range = reg.range, .mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+	u8 *stack = map_memory(64 * KIB);
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	struct uffd_msg msg;
+	pthread_t thread;
+	int status = 0;
+	pid_t child;
+	bool ended;
+
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd here: %s", strerror(errno));
+	if (ioctl(uffd, UFFDIO_API, &api))
+		SKIP(return, "no such userfaultfd here: %s", strerror(errno));
+	memset(change.mem, 0, 16 * PAGE);
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_REGISTER, &reg));
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_WRITEPROTECT, &protect));
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 16 * PAGE, change.mem, VMM_MEM_LOG_DIRTY));
+	vcpu_load(self->vcpu, MODE_LONG, page_writer);
+	/* The clock's page is written to before the guest is entered. */
+	ASSERT_EQ(0, vcpu_set_msr(self->vcpu, SYSTEM_TIME, BASE | 1));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_once, self->vcpu));
+	ASSERT_EQ(sizeof(msg), read(uffd, &msg, sizeof(msg)));
+	EXPECT_EQ((uintptr_t)change.mem, msg.arg.pagefault.address & ~(PAGE - 1));
+
+	/* A process of its own, or the same signal would end the write as well. */
+	child = clone(change_slot, stack + 64 * KIB, CLONE_VM | SIGCHLD, &change);
+	ASSERT_LT(0, child);
+	wait_until_stuck(child);
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	ended = has_ended(child, &status, 5);
+	EXPECT_TRUE(ended);
+	if (ended) {
+		EXPECT_TRUE(WIFSIGNALED(status));
+		/* Nothing holds the next one up, and with it the log goes from the VM. */
+		EXPECT_EQ(0, vm_set_slot(self->vm, 1, 0, 0, NULL, 0));
+	}
+	protect.mode = 0;
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_WRITEPROTECT, &protect));
+	pthread_join(thread, NULL);
+	if (!ended)
+		waitpid(child, &status, 0);
+	/* The clock's version: it was written. */
+	EXPECT_NE(0, *(volatile u32 *)change.mem);
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_UNREGISTER, &reg.range));
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, BASE, 16 * PAGE, change.mem, 0));
+	/* The guest has asked for a page meanwhile. */
+	self->vcpu->run->exit.io.data = BASE + PAGE;
+	EXPECT_EQ(1, run_value(self->vcpu));
+	close(uffd);
+}
+
 static struct vmm_dirty dirty_for_nobody;
 
 static void *get_dirty_of_slot_1(void *arg)
@@ -325,10 +448,11 @@ TEST_F(hostmemory, killed_behind_a_page_that_does_not_come)
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
 	struct uffdio_zeropage zero = { .range = reg.range };
-	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC), status = 0, i;
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC), status = 0;
 	struct pollfd missed = { .fd = uffd, .events = POLLIN };
 	pthread_t thread;
 	pid_t child;
+	bool ended;
 
 	if (uffd < 0)
 		SKIP(return, "no userfaultfd here: %s", strerror(errno));
@@ -345,14 +469,15 @@ TEST_F(hostmemory, killed_behind_a_page_that_does_not_come)
 
 	child = clone(reset_rings, stack + 16 * PAGE, CLONE_VM | SIGCHLD, self->vm);
 	ASSERT_LT(0, child);
-	usleep(100000);
-	kill(child, SIGKILL);
-	for (i = 0; i < 5000 && !waitpid(child, &status, WNOHANG); i++)
-		usleep(1000);
-	EXPECT_TRUE(WIFSIGNALED(status));
+	wait_until_stuck(child);
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	ended = has_ended(child, &status, 5);
+	EXPECT_TRUE(ended && WIFSIGNALED(status));
 
 	ASSERT_EQ(0, ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
 	pthread_join(thread, NULL);
+	if (!ended)
+		waitpid(child, &status, 0);
 	close(uffd);
 }
 
