@@ -97,12 +97,13 @@ void memory_destroy(struct vm *vm)
 	struct interval_tree_node *node;
 	struct rb_root_cached slots;
 	struct tdp *tdp, *next;
+	enum memory_key key;
 
 	/* What is mapped goes with its tables: the notifier's last call has nothing to zap. */
 	write_lock(&memory->lock);
 	slots = memory->slots[MEMORY_GFN];
-	memory->slots[MEMORY_GFN] = RB_ROOT_CACHED;
-	memory->slots[MEMORY_HVA] = RB_ROOT_CACHED;
+	for (key = 0; key < MEMORY_KEYS; key++)
+		memory->slots[key] = RB_ROOT_CACHED;
 	write_unlock(&memory->lock);
 
 	memory_unwatch(vm);

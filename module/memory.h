@@ -13,7 +13,9 @@
  *  - An invalidation raises invalidate_running, zaps with the lock held for writing,
  *    and flushes, before the host changes its tables. It raises the number
  *    afterwards and leaves its range in invalidated[]: a fault that saw the old page finds
- *    one or the other, and one elsewhere is not disturbed.
+ *    one or the other, and one elsewhere is not disturbed. Between slots, and between views,
+ *    it gives the lock to who waits for it: as long as it runs nothing of its range comes to
+ *    be mapped, so that slots and views may come and go meanwhile.
  *  - A change of slots puts the new one in the place of the old, zaps what that mapped and
  *    raises the number, for all addresses, with the lock held for writing. So a fault
  *    that found the old slot either installed before, and is zapped, or begins again;
@@ -373,7 +375,8 @@ void memory_leave_guests(struct vm *vm);
 
 /*
  * notifier.c, for memory.c alone: what these host addresses map in the guest goes, and does not
- * come back before the end
+ * come back before the end. memory.lock is not held, and may be given away on the way; with
+ * @may_sleep so is the CPU.
  */
 void memory_begin_change(struct vm *vm, unsigned long start, unsigned long end, bool may_sleep);
 void memory_end_change(struct vm *vm, unsigned long start, unsigned long end);

@@ -7,6 +7,7 @@
  */
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
+#include <linux/sched.h>
 #include <linux/smp.h>
 
 #include "compat.h"
@@ -32,15 +33,99 @@ static void slot_part(const struct memory_slot *slot, unsigned long start, unsig
 	*last = slot->gfn + ((high - 1 - slot->hva) >> PAGE_SHIFT) + 1;
 }
 
-static void zap_hva(struct memory *memory, unsigned long start, unsigned long end,
-		    struct list_head *zapped)
+/**
+ * struct sweep - what host addresses map in the guest goes, one slot and one view after the other
+ * @start: the first address
+ * @end: the one behind the last
+ * @may_sleep: the caller may
+ * @zapped: collects tables that are no longer linked
+ * @worked: something went since the lock was taken
+ * @views: a bit for each that is done with the slot at hand
+ */
+struct sweep {
+	unsigned long start;
+	unsigned long end;
+	bool may_sleep;
+	struct list_head *zapped;
+	bool worked;
+	u64 views;
+};
+
+/*
+ * Let go of memory.lock for a moment if somebody waits for it, or for this CPU. True: slots and
+ * views may be others now.
+ */
+static bool give_way(struct memory *memory, struct sweep *sweep)
 {
-	struct slot_entry *entry;
+	if (!need_resched() && !rwlock_is_contended(&memory->lock))
+		return false;
+	write_unlock(&memory->lock);
+	if (sweep->may_sleep)
+		cond_resched();
+	else
+		cpu_relax();
+	write_lock(&memory->lock);
+	sweep->worked = false;
+	return true;
+}
+
+/* The next slot. False: the lock was away, and it is not done with; there may be another now. */
+static bool sweep_slot(struct memory *memory, const struct memory_slot *slot, struct sweep *sweep)
+{
+	struct tdp *tdp;
 	u64 first, last;
 
-	for_each_slot(entry, memory, MEMORY_HVA, start, end - 1) {
-		slot_part(&entry->slot, start, end, &first, &last);
-		memory_zap(memory, first, last, zapped);
+	slot_part(slot, sweep->start, sweep->end, &first, &last);
+	memory_for_each_view(memory, tdp) {
+		static_assert(MEMORY_MAX_VIEWS <= 64);
+		if (sweep->views & BIT_ULL(tdp->number))
+			continue;
+		if (sweep->worked && give_way(memory, sweep))
+			return false;
+		tdp_zap(tdp, first, last, sweep->zapped);
+		sweep->views |= BIT_ULL(tdp->number);
+		sweep->worked = true;
+	}
+	sweep->views = 0;
+	return true;
+}
+
+static bool has_some(const struct memory_slot *slot, const struct sweep *sweep)
+{
+	return slot->hva < sweep->end && slot->hva + (slot->pages << PAGE_SHIFT) > sweep->start;
+}
+
+/*
+ * All slots that have some of the addresses; memory.lock is held for writing. One event may be
+ * about each slot, in each view: so the lock is given away in between.
+ *
+ * Meanwhile nothing of the range may come to be mapped: an invalidation of it runs, as
+ * invalidate_running and invalidating say, or nobody is there who faults. A slot that goes then is
+ * zapped by who takes it away, and a slot or a view that comes is empty. So what there is to do
+ * becomes less alone, and it does not matter that a number is another slot's or view's by the time
+ * when it is found done. The numbers of slots go up, which ends it.
+ */
+static void sweep_slots(struct memory *memory, struct sweep *sweep)
+{
+	struct slot_entry *entry;
+	u32 number = 0;
+
+	for_each_slot(entry, memory, MEMORY_HVA, sweep->start, sweep->end - 1)
+		if (!sweep_slot(memory, &entry->slot, sweep))
+			break;
+	if (!entry)
+		return;
+
+	/* That one may be gone, and its place with it: from now on all slots, by their numbers. */
+	sweep->views = 0;
+	while ((entry = slot_from(memory, number))) {
+		if (entry->slot.number != number)
+			sweep->views = 0;
+		number = entry->slot.number;
+		if (!has_some(&entry->slot, sweep) || sweep_slot(memory, &entry->slot, sweep)) {
+			sweep->views = 0;
+			number++;
+		}
 	}
 }
 
@@ -49,6 +134,9 @@ void memory_begin_change(struct vm *vm, unsigned long start, unsigned long end, 
 	struct memory *memory = &vm->memory;
 	struct memory_range *bounds = &memory->invalidating;
 	LIST_HEAD(zapped);
+	struct sweep sweep = {
+		.start = start, .end = end, .may_sleep = may_sleep, .zapped = &zapped,
+	};
 
 	write_lock(&memory->lock);
 	if (memory->invalidate_running++) {
@@ -57,7 +145,7 @@ void memory_begin_change(struct vm *vm, unsigned long start, unsigned long end, 
 	} else {
 		*bounds = (struct memory_range){ start, end };
 	}
-	zap_hva(memory, start, end, &zapped);
+	sweep_slots(memory, &sweep);
 	write_unlock(&memory->lock);
 
 	memory_flush(vm);
@@ -134,10 +222,11 @@ static void release(struct mmu_notifier *notifier, struct mm_struct *mm)
 	struct memory *memory = &vm->memory;
 	struct vcpu *vcpu;
 	LIST_HEAD(zapped);
+	struct sweep all = { .end = ULONG_MAX, .may_sleep = true, .zapped = &zapped };
 	int i;
 
 	write_lock(&memory->lock);
-	zap_hva(memory, 0, ULONG_MAX, &zapped);
+	sweep_slots(memory, &all);
 	memory_changed(memory, 0, ULONG_MAX);
 	write_unlock(&memory->lock);
 

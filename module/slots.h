@@ -51,6 +51,13 @@ static inline struct slot_entry *slot_by(struct memory *memory, enum memory_key 
 	return slot_entry(interval_tree_iter_first(&memory->slots[key], value, value), key);
 }
 
+/* The one with the lowest number from @number on, or NULL */
+static inline struct slot_entry *slot_from(struct memory *memory, u32 number)
+{
+	return slot_entry(interval_tree_iter_first(&memory->slots[MEMORY_NUMBER], number,
+						   ULONG_MAX), MEMORY_NUMBER);
+}
+
 /* The slot that holds @gfn, or NULL */
 static inline const struct memory_slot *slot_at(struct memory *memory, u64 gfn)
 {

@@ -351,4 +351,102 @@ TEST(changed_while_vcpus_run)
 	vm_destroy(vm);
 }
 
+/* ---- one host page in many slots ---- */
+
+#define ALIASES		64
+#define VIEWS		3
+
+/* Reads a doubleword of each alias into a table at RBP, over and over. EDI counts. */
+GUEST_CODE(read_aliases, 64,
+	   "1: inc %edi; mov %rbp, %rsi; mov $0x800000, %ebx\n"
+	   "2: mov (%rbx), %eax; mov %eax, (%rsi)\n"
+	   "add $4, %rsi; add $0x1000, %rbx; cmp $0x840000, %rbx; jb 2b\n"
+	   "mov %edi, -4(%rbp); jmp 1b\n");
+
+struct changer {
+	struct vm *vm;
+	u8 *page;
+	bool stop;
+};
+
+/* Slots and views come and go. */
+static void *change(void *arg)
+{
+	struct changer *c = arg;
+	struct vmm_view view;
+	u32 i = 0;
+
+	while (!__atomic_load_n(&c->stop, __ATOMIC_SEQ_CST)) {
+		i = (i + 37) % ALIASES;
+		view = (struct vmm_view){ .size = sizeof(view) };
+		if (do_ioctl(c->vm->fd, VMM_CREATE_VIEW, &view) ||
+		    vm_set_slot(c->vm, i + 1, 0, 0, NULL, 0) ||
+		    vm_set_slot(c->vm, i + 1, BASE + i * PAGE, PAGE, c->page, 0) ||
+		    do_ioctl(c->vm->fd, VMM_DESTROY_VIEW, &view))
+			fail("slot %u, view %u", i, view.view);
+		/* A fault during which slots change begins again: it must get through in between. */
+		usleep(200 * host_slower());
+	}
+	return NULL;
+}
+
+/*
+ * What goes in the host goes from all slots and views that have it, while vCPUs fault there and
+ * other slots and views come and go.
+ */
+TEST(aliases_while_vcpus_run)
+{
+	struct vm *vm = vm_create(1 * MIB, 0);
+	struct changer changer = { .vm = vm, .page = map_memory(PAGE) };
+	struct vmm_view view = { .size = sizeof(view) };
+	int count = host_cpus() > 1 ? 2 : 1, k;
+	struct looker lookers[2] = { };
+	pthread_t threads[2], other;
+	u32 round, i;
+
+	for (i = 0; i < ALIASES; i++)
+		ASSERT_EQ(0, vm_set_slot(vm, i + 1, BASE + i * PAGE, PAGE, changer.page, 0));
+	for (k = 0; k < count; k++) {
+		struct vcpu *vcpu = vcpu_create(vm, k);
+
+		lookers[k].vcpu = vcpu;
+		lookers[k].table = DATA_GPA + 16 + k * 0x1000;
+		vcpu_load(vcpu, MODE_LONG, read_aliases);
+		vcpu->state.regs.gpr[VMM_RBP] = lookers[k].table;
+		vcpu->state.regs.gpr[VMM_RDI] = 0;
+		vcpu_set(vcpu, VMM_STATE_REGS);
+	}
+	/* The last in a view of its own, behind empty ones */
+	for (i = 1; i < VIEWS; i++) {
+		view.view = 0;
+		ASSERT_EQ(0, do_ioctl(vm->fd, VMM_CREATE_VIEW, &view));
+	}
+	ASSERT_EQ(0, do_ioctl(lookers[count - 1].vcpu->fd, VMM_SET_VIEW, &view));
+	for (k = 0; k < count; k++)
+		ASSERT_EQ(0, pthread_create(&threads[k], NULL, look, &lookers[k]));
+	ASSERT_EQ(0, pthread_create(&other, NULL, change, &changer));
+
+	for (round = 1; round <= (host_slower() > 1 ? 10 : 100); round++) {
+		ASSERT_EQ(0, madvise(changer.page, PAGE, MADV_DONTNEED));
+		*(volatile u32 *)changer.page = round;
+		wait_around(vm, lookers, count);
+		for (i = 0; i < ALIASES * count; i++) {
+			u32 seen = guest_u32(vm, lookers[i / ALIASES].table + i % ALIASES * 4);
+
+			EXPECT_TRUE(seen == round || seen == ~0U)
+				TH_LOG("round %u vCPU %u slot %u: %u", round, i / ALIASES,
+				       i % ALIASES + 1, seen);
+		}
+	}
+	__atomic_store_n(&changer.stop, true, __ATOMIC_SEQ_CST);
+	pthread_join(other, NULL);
+	for (k = 0; k < count; k++) {
+		__atomic_store_n(&lookers[k].stop, true, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&lookers[k].vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+		do_ioctl(lookers[k].vcpu->fd, VMM_KICK, NULL);
+		pthread_join(threads[k], NULL);
+	}
+	vm_destroy(vm);
+}
+
 TEST_HARNESS_MAIN
