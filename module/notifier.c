@@ -194,6 +194,9 @@ static bool young(struct mmu_notifier *notifier, unsigned long start, unsigned l
 		slot_part(&entry->slot, start, end, &first, &last);
 		memory_for_each_view(memory, tdp)
 			young |= tdp_young(tdp, first, last, clear);
+		/* The host asks with its page table locked: no longer than it takes. */
+		if (young && !clear)
+			break;
 	}
 	read_unlock(&memory->lock);
 	return young;
