@@ -565,4 +565,49 @@ TEST_F(eventfd, under_load)
 		pthread_join(threads[i], NULL);
 }
 
+static void *come_and_go(void *arg)
+{
+	int fd = new_fd(), resample = new_fd();
+	struct vm *vm = arg;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		irqfd(vm, VMM_IRQFD_RESAMPLE, fd, 100, resample);
+		irqfd(vm, VMM_IRQFD_DEASSIGN, fd, 100, 0);
+	}
+	close(fd);
+	close(resample);
+	return NULL;
+}
+
+/* Who stays is told of each end, whoever shares the pin by another GSI and goes meanwhile. */
+TEST_F(eventfd, told_while_others_go)
+{
+	struct vmm_route route[] = {
+		{ .gsi = 11, .type = VMM_ROUTE_IOAPIC, .pin = 11 },
+		{ .gsi = 100, .type = VMM_ROUTE_IOAPIC, .pin = 11 },
+	};
+	struct vmm_routes routes = {
+		.size = sizeof(routes), .count = 2, .routes = (uintptr_t)route,
+	};
+	u64 end = now_ns() + 2000 * MS;
+	unsigned int told = 0, ends = 0;
+	struct vcpu *v = self->v;
+	pthread_t thread;
+
+	ASSERT_EQ(0, do_ioctl(self->vm->fd, VMM_SET_ROUTES, &routes));
+	ASSERT_EQ(0, irqfd(self->vm, VMM_IRQFD_RESAMPLE, self->fd, 11, self->other));
+	stop = false;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, come_and_go, self->vm));
+	while (now_ns() < end && told == ends) {
+		signal_fd(self->fd);
+		ASSERT_STREQ("52", remote_take(v));
+		eoi(v);
+		ends++;
+		told += count_soon(self->other);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(ends, told);
+}
+
 TEST_HARNESS_MAIN

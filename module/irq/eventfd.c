@@ -91,7 +91,7 @@ static void resample_later(struct work_struct *work)
 void irqfd_resample(struct irq_controllers *irq, u32 type, u32 pins)
 {
 	struct resampler *resampler, *last = NULL;
-	unsigned int fds = 0;
+	unsigned int fds = 0, count;
 
 	rcu_read_lock();
 	list_for_each_entry_rcu(resampler, &irq->resamplers, node) {
@@ -99,7 +99,11 @@ void irqfd_resample(struct irq_controllers *irq, u32 type, u32 pins)
 			continue;
 		irq_set_source(irq->vm, resampler->gsi, IRQ_SOURCE_IRQFD, false);
 		WRITE_ONCE(resampler->ended, true);
-		fds += READ_ONCE(resampler->count);
+		/* One that comes or goes may be on the list with nobody to be told. */
+		count = READ_ONCE(resampler->count);
+		if (!count)
+			continue;
+		fds += count;
 		last = resampler;
 	}
 	if (fds == 1)
