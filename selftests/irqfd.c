@@ -167,6 +167,31 @@ TEST_F(eventfd, most_of_one)
 	EXPECT_EQ(0, irqfd(self->vm, 0, self->fd, gsi, 0));
 }
 
+/* ... in all VMs together: they are raised by the same signal. */
+TEST_F(eventfd, most_of_one_in_two_vms)
+{
+	struct vm *other = vm_create(0, VMM_VM_PIC);
+	u32 gsi;
+
+	for (gsi = 0; gsi < 5; gsi++)
+		ASSERT_EQ(0, irqfd(self->vm, 0, self->fd, gsi, 0));
+	for (gsi = 0; gsi < 3; gsi++)
+		ASSERT_EQ(0, irqfd(other, 0, self->fd, gsi, 0));
+	EXPECT_EQ(-ENOSPC, irqfd(other, 0, self->fd, 3, 0));
+	EXPECT_EQ(-ENOSPC, irqfd(self->vm, 0, self->fd, 5, 0));
+	/* What is not its own does not count, nor what could not be had. */
+	EXPECT_EQ(0, irqfd(other, 0, self->other, 3, 0));
+	EXPECT_EQ(-EEXIST, irqfd(other, 0, self->fd, 0, 0));
+	EXPECT_EQ(0, irqfd(self->vm, VMM_IRQFD_DEASSIGN, self->fd, 0, 0));
+	EXPECT_EQ(0, irqfd(other, 0, self->fd, 3, 0));
+	EXPECT_EQ(-ENOSPC, irqfd(self->vm, 0, self->fd, 0, 0));
+	/* A VM that is gone leaves its share to the others. */
+	vm_destroy(other);
+	for (gsi = 5; gsi < 9; gsi++)
+		EXPECT_EQ(0, irqfd(self->vm, 0, self->fd, gsi, 0));
+	EXPECT_EQ(-ENOSPC, irqfd(self->vm, 0, self->fd, gsi, 0));
+}
+
 /* A message, and a vCPU that sleeps until it comes */
 static void *signal_later(void *arg)
 {

@@ -36,6 +36,7 @@ struct resample_fd {
 /* An eventfd that raises a GSI */
 struct irqfd {
 	struct list_head node;			/* irqfds or dead_irqfds; [irqfd_lock] */
+	struct hlist_node by_eventfd;		/* [by_eventfd_mutex] */
 	struct irq_controllers *irq;		/* [I] */
 	struct eventfd_ctx *eventfd;		/* [I] */
 	u32 gsi;				/* [I] */
@@ -194,6 +195,36 @@ static void remove_resample_fd(struct irq_controllers *irq, struct resample_fd *
 
 /* ---- irqfds ---- */
 
+/*
+ * Those of all VMs that are on the queue of their eventfd, or may come to be: one signal raises
+ * all that an eventfd has, with interrupts off.
+ */
+static DEFINE_HASHTABLE(irqfds_by_eventfd, 10);
+static DEFINE_MUTEX(by_eventfd_mutex);
+
+/* Note that its eventfd has one more, if it may. */
+static bool irqfd_enter(struct irqfd *irqfd)
+{
+	unsigned long key = (unsigned long)irqfd->eventfd;
+	unsigned int count = 0;
+	struct irqfd *other;
+
+	mutex_lock(&by_eventfd_mutex);
+	hash_for_each_possible(irqfds_by_eventfd, other, by_eventfd, key)
+		count += other->eventfd == irqfd->eventfd;
+	if (count < IRQ_MAX_EVENTFD_GSIS)
+		hash_add(irqfds_by_eventfd, &irqfd->by_eventfd, key);
+	mutex_unlock(&by_eventfd_mutex);
+	return count < IRQ_MAX_EVENTFD_GSIS;
+}
+
+static void irqfd_leave(struct irqfd *irqfd)
+{
+	mutex_lock(&by_eventfd_mutex);
+	hash_del(&irqfd->by_eventfd);
+	mutex_unlock(&by_eventfd_mutex);
+}
+
 static void irqfd_raise(struct irqfd *irqfd)
 {
 	struct vm *vm = irqfd->irq->vm;
@@ -243,6 +274,7 @@ static void irqfd_free(struct irqfd *irqfd)
 	u64 count;
 
 	eventfd_ctx_remove_wait_queue(irqfd->eventfd, &irqfd->wait, &count);
+	irqfd_leave(irqfd);
 	spin_lock_irq(&irq->irqfd_lock);
 	irq->nr_irqfds--;
 	spin_unlock_irq(&irq->irqfd_lock);
@@ -278,17 +310,6 @@ static struct irqfd *irqfd_find(struct irq_controllers *irq, const struct eventf
 	return NULL;
 }
 
-/* How many @eventfd has; irqfd_lock is held */
-static unsigned int irqfd_count(struct irq_controllers *irq, const struct eventfd_ctx *eventfd)
-{
-	struct irqfd *irqfd;
-	unsigned int count = 0;
-
-	list_for_each_entry(irqfd, &irq->irqfds, node)
-		count += irqfd->eventfd == eventfd;
-	return count;
-}
-
 /* Put it on its eventfd's queue, and take what was signalled before. */
 static void irqfd_start(struct irqfd *irqfd, struct file *file)
 {
@@ -305,26 +326,47 @@ static void irqfd_start(struct irqfd *irqfd, struct file *file)
 		irqfd_raise(irqfd);
 }
 
-/* The mutex keeps deassign away until it is on both queues; the file, that it is closed. */
-static int irqfd_add(struct irqfd *irqfd, struct file *file)
+/* Take room in the VM for one more, which is not there yet. */
+static int irqfd_reserve(struct irqfd *irqfd)
 {
 	struct irq_controllers *irq = irqfd->irq;
 	int ret = 0;
 
-	mutex_lock(&irq->mutex);
 	spin_lock_irq(&irq->irqfd_lock);
-	if (irqfd_find(irq, irqfd->eventfd, irqfd->gsi)) {
+	if (irqfd_find(irq, irqfd->eventfd, irqfd->gsi))
 		ret = -EEXIST;
-	} else if (irq->nr_irqfds == IRQ_MAX_IRQFDS ||
-		   irqfd_count(irq, irqfd->eventfd) == IRQ_MAX_EVENTFD_GSIS) {
+	else if (irq->nr_irqfds == IRQ_MAX_IRQFDS)
 		ret = -ENOSPC;
-	} else {
+	else
 		irq->nr_irqfds++;
+	spin_unlock_irq(&irq->irqfd_lock);
+	return ret;
+}
+
+/*
+ * The mutex keeps deassign, and the same one from elsewhere, away until it is on both queues; the
+ * file, that it is closed.
+ */
+static int irqfd_add(struct irqfd *irqfd, struct file *file)
+{
+	struct irq_controllers *irq = irqfd->irq;
+	int ret;
+
+	mutex_lock(&irq->mutex);
+	ret = irqfd_reserve(irqfd);
+	if (ret)
+		goto unlock;
+	if (!irqfd_enter(irqfd))
+		ret = -ENOSPC;
+	spin_lock_irq(&irq->irqfd_lock);
+	if (ret)
+		irq->nr_irqfds--;
+	else
 		list_add_tail(&irqfd->node, &irq->irqfds);
-	}
 	spin_unlock_irq(&irq->irqfd_lock);
 	if (!ret)
 		irqfd_start(irqfd, file);
+unlock:
 	mutex_unlock(&irq->mutex);
 	return ret;
 }
@@ -339,7 +381,7 @@ static int irqfd_add(struct irqfd *irqfd, struct file *file)
  *
  * Context: process; current->files has the fds.
  * Return: 0; EINVAL (GSI out of range, no eventfd), EBADF, EEXIST (it does so already), ENOSPC (too
- * many in the VM, of the eventfd, or resampled of one GSI), ENOMEM.
+ * many in the VM, of the eventfd in all VMs, or resampled of one GSI), ENOMEM.
  */
 int irqfd_assign(struct vm *vm, int fd, u32 gsi, int resample_fd, bool resample)
 {

@@ -68,7 +68,7 @@ struct pit;
  * @pit: likewise
  * @extint_vcpu: index of the vCPU that I/O APIC pin 0 passes that line on to, or -1
  * @routing: where the GSIs go
- * @mutex: routes and eventfds; innermost of the mutexes
+ * @mutex: routes and eventfds; of the mutexes only eventfd.c's own is taken inside it
  * @irqfd_lock: of the lists of irqfds; a spinlock with interrupts off, taken inside of wait
  *              queue locks
  * @irqfds: those that live
