@@ -19,6 +19,7 @@
 #include "abi.h"
 #include "compat.h"
 #include "hw.h"
+#include "irq/irq.h"
 #include "pv/pv.h"
 #include "vcpu.h"
 #include "x86/count.h"
@@ -155,9 +156,12 @@ static int __init init_parts(void)
 	ret = host_init();
 	if (ret)
 		return ret;
-	ret = find_backend();
+	ret = eventfd_wq_init();
 	if (ret)
 		goto exit_host;
+	ret = find_backend();
+	if (ret)
+		goto exit_eventfd;
 	ret = spec_init();
 	if (ret)
 		goto exit_hw;
@@ -173,6 +177,8 @@ static int __init init_parts(void)
 
 exit_hw:
 	hw->exit();
+exit_eventfd:
+	eventfd_wq_exit();
 exit_host:
 	host_exit();
 	return ret;
@@ -182,6 +188,7 @@ static void exit_parts(void)
 {
 	cpuid_exit();
 	hw->exit();
+	eventfd_wq_exit();
 	host_exit();
 }
 

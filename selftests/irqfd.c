@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 
 #include "kselftest_harness.h"
@@ -514,6 +516,79 @@ TEST_F(eventfd, round_trip)
 	EXPECT_STREQ("52", remote_take(self->v));
 	eoi(self->v);
 	EXPECT_STREQ("52", remote_take(self->v));
+}
+
+/* ---- many of them ------------------------------------------------------------------ */
+
+#define MANY	200
+
+/* Function calls that one CPU has made on another since boot */
+static u64 calls_of_cpus(void)
+{
+	FILE *f = fopen("/proc/interrupts", "r");
+	char line[4096], *at, *end;
+	u64 sum = 0, n;
+
+	if (!f)
+		fail("/proc/interrupts");
+	while (fgets(line, sizeof(line), f)) {
+		at = strstr(line, "CAL:");
+		if (!at)
+			continue;
+		for (at += 4; n = strtoull(at, &end, 10), end != at; at = end)
+			sum += n;
+	}
+	fclose(f);
+	return sum;
+}
+
+static void stay_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		fail("sched_setaffinity");
+}
+
+static void *stay_busy(void *arg)
+{
+	stay_on(1);
+	while (!__atomic_load_n((bool *)arg, __ATOMIC_RELAXED))
+		;
+	return NULL;
+}
+
+/*
+ * Level-triggered ones that go with their VM wait together until nobody tells them anything. Each
+ * such wait interrupts the CPUs that are busy.
+ */
+TEST(destroyed_together)
+{
+	int fds[MANY], resample = new_fd(), i;
+	struct vm *vm = vm_create(0, VMM_VM_PIC);
+	bool done = false;
+	pthread_t thread;
+	u64 calls;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "one CPU");
+	for (i = 0; i < MANY; i++) {
+		fds[i] = new_fd();
+		ASSERT_EQ(0, irqfd(vm, VMM_IRQFD_RESAMPLE, fds[i], i, resample));
+	}
+	stay_on(0);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, stay_busy, &done));
+	usleep(10000);
+	calls = calls_of_cpus();
+	vm_destroy(vm);
+	EXPECT_GT(MANY / 2, calls_of_cpus() - calls);
+	__atomic_store_n(&done, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	for (i = 0; i < MANY; i++)
+		close(fds[i]);
+	close(resample);
 }
 
 /* ---- threads ---------------------------------------------------------------------- */

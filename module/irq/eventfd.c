@@ -58,6 +58,9 @@ struct ioeventfd {
 	bool match;
 };
 
+/* Of all VMs: what they leave to it may be much, and wait for a grace period. */
+static struct workqueue_struct *eventfd_wq;
+
 /* ---- level-triggered irqfds ---- */
 
 /* RCU keeps the list, or the mutex. */
@@ -110,7 +113,7 @@ void irqfd_resample(struct irq_controllers *irq, u32 type, u32 pins)
 	if (fds == 1)
 		signal_ended(last, false);
 	else if (fds)
-		schedule_work(&irq->resample_work);
+		queue_work(eventfd_wq, &irq->resample_work);
 	rcu_read_unlock();
 }
 
@@ -174,7 +177,8 @@ free:
 	return ERR_PTR(ret);
 }
 
-static void remove_resample_fd(struct irq_controllers *irq, struct resample_fd *rfd)
+/* It is told of no end that comes later; readers of the list may still be at it. */
+static void unlink_resample_fd(struct irq_controllers *irq, struct resample_fd *rfd)
 {
 	struct resampler *resampler = rfd->resampler;
 
@@ -188,7 +192,11 @@ static void remove_resample_fd(struct irq_controllers *irq, struct resample_fd *
 		kfree_rcu(resampler, rcu);
 	}
 	mutex_unlock(&irq->mutex);
-	synchronize_rcu_expedited();
+}
+
+/* A grace period after unlink_resample_fd() */
+static void free_resample_fd(struct resample_fd *rfd)
+{
 	eventfd_ctx_put(rfd->eventfd);
 	kfree(rfd);
 }
@@ -252,7 +260,7 @@ static int irqfd_wakeup(wait_queue_entry_t *wait, unsigned int mode, int sync, v
 		if (!irqfd->dead) {
 			irqfd->dead = true;
 			list_move_tail(&irqfd->node, &irq->dead_irqfds);
-			schedule_work(&irq->irqfd_reaper);
+			queue_work(eventfd_wq, &irq->irqfd_reaper);
 		}
 		spin_unlock_irqrestore(&irq->irqfd_lock, flags);
 	}
@@ -267,35 +275,48 @@ static void irqfd_queue(struct file *file, wait_queue_head_t *wqh, poll_table *p
 	add_wait_queue(wqh, &irqfd->wait);
 }
 
-/* It is on no list any more; nobody else will free it. */
-static void irqfd_free(struct irqfd *irqfd)
+/* Nobody but the caller has these. One grace period, which interrupts CPUs, is enough for all. */
+static void irqfd_free_list(struct irq_controllers *irq, struct list_head *irqfds)
 {
-	struct irq_controllers *irq = irqfd->irq;
+	struct irqfd *irqfd, *next;
+	unsigned int nr = 0;
+	bool wait = false;
 	u64 count;
 
-	eventfd_ctx_remove_wait_queue(irqfd->eventfd, &irqfd->wait, &count);
-	irqfd_leave(irqfd);
+	list_for_each_entry(irqfd, irqfds, node) {
+		eventfd_ctx_remove_wait_queue(irqfd->eventfd, &irqfd->wait, &count);
+		irqfd_leave(irqfd);
+		if (irqfd->resample) {
+			unlink_resample_fd(irq, irqfd->resample);
+			wait = true;
+		}
+		cond_resched();
+	}
+	if (wait)
+		synchronize_rcu_expedited();
+	list_for_each_entry_safe(irqfd, next, irqfds, node) {
+		if (irqfd->resample)
+			free_resample_fd(irqfd->resample);
+		eventfd_ctx_put(irqfd->eventfd);
+		kfree(irqfd);
+		nr++;
+		cond_resched();
+	}
 	spin_lock_irq(&irq->irqfd_lock);
-	irq->nr_irqfds--;
+	irq->nr_irqfds -= nr;
 	spin_unlock_irq(&irq->irqfd_lock);
-	if (irqfd->resample)
-		remove_resample_fd(irq, irqfd->resample);
-	eventfd_ctx_put(irqfd->eventfd);
-	kfree(irqfd);
 }
 
 /* Those whose eventfd was closed */
 static void irqfd_reap(struct work_struct *work)
 {
 	struct irq_controllers *irq = container_of(work, struct irq_controllers, irqfd_reaper);
-	struct irqfd *irqfd, *next;
 	LIST_HEAD(dead);
 
 	spin_lock_irq(&irq->irqfd_lock);
 	list_splice_init(&irq->dead_irqfds, &dead);
 	spin_unlock_irq(&irq->irqfd_lock);
-	list_for_each_entry_safe(irqfd, next, &dead, node)
-		irqfd_free(irqfd);
+	irqfd_free_list(irq, &dead);
 }
 
 /* The one of @eventfd and @gsi; irqfd_lock is held */
@@ -420,8 +441,11 @@ int irqfd_assign(struct vm *vm, int fd, u32 gsi, int resample_fd, bool resample)
 		fput(file);
 		return 0;
 	}
-	if (irqfd->resample)
-		remove_resample_fd(irq, irqfd->resample);
+	if (irqfd->resample) {
+		unlink_resample_fd(irq, irqfd->resample);
+		synchronize_rcu_expedited();
+		free_resample_fd(irqfd->resample);
+	}
 put_eventfd:
 	eventfd_ctx_put(irqfd->eventfd);
 free:
@@ -445,6 +469,7 @@ int irqfd_deassign(struct vm *vm, int fd, u32 gsi)
 	struct irq_controllers *irq = vm->irq;
 	struct eventfd_ctx *eventfd;
 	struct irqfd *irqfd;
+	LIST_HEAD(dead);
 
 	if (gsi >= VM_NR_GSIS)
 		return -EINVAL;
@@ -456,14 +481,14 @@ int irqfd_deassign(struct vm *vm, int fd, u32 gsi)
 	irqfd = irqfd_find(irq, eventfd, gsi);
 	if (irqfd) {
 		irqfd->dead = true;
-		list_del(&irqfd->node);
+		list_move(&irqfd->node, &dead);
 	}
 	spin_unlock_irq(&irq->irqfd_lock);
 	mutex_unlock(&irq->mutex);
 	eventfd_ctx_put(eventfd);
 	if (!irqfd)
 		return -ENOENT;
-	irqfd_free(irqfd);
+	irqfd_free_list(irq, &dead);
 	return 0;
 }
 
@@ -645,6 +670,17 @@ int ioeventfd_deassign(struct vm *vm, u64 address, u32 length, int fd, bool port
 }
 
 /* ---- life ---- */
+
+int __init eventfd_wq_init(void)
+{
+	eventfd_wq = alloc_workqueue("vmm", WQ_UNBOUND, 0);
+	return eventfd_wq ? 0 : -ENOMEM;
+}
+
+void eventfd_wq_exit(void)
+{
+	destroy_workqueue(eventfd_wq);
+}
 
 void eventfd_init(struct irq_controllers *irq)
 {

@@ -205,6 +205,9 @@ void lapic_set_state(struct vcpu *vcpu, const struct lapic_state *state);
 
 /* ---- eventfd.c ---- */
 
+/* At load, before the first VM; ENOMEM. And when the last one is gone */
+int eventfd_wq_init(void);
+void eventfd_wq_exit(void);
 int irqfd_assign(struct vm *vm, int fd, u32 gsi, int resample_fd, bool resample);
 int irqfd_deassign(struct vm *vm, int fd, u32 gsi);
 /* Whoever is to be told of an interrupt's end has been. May sleep */
