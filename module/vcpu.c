@@ -489,8 +489,13 @@ static __always_inline enum exit_verdict enter_window(struct vcpu *vcpu)
 	/* Before the mode: memory_flush() asks who is in a window, then where. */
 	WRITE_ONCE(vcpu->cpu, smp_processor_id());
 	smp_store_release(&vcpu->mode, VCPU_IN_WINDOW);
-	/* Pairs with vcpu_kick(), memory_flush(): requests, generations are read after this. */
+	/*
+	 * Pairs with vcpu_kick(), memory_flush(), the PIT's pause(): requests, generations,
+	 * pit_paused are read after this.
+	 */
 	smp_mb();
+	if (unlikely(READ_ONCE(vcpu->vm->pit_paused)))
+		irq_resume_pit(vcpu->vm);
 
 	vcpu->stats.windows++;
 	verdict = inner_loop(vcpu);

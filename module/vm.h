@@ -36,6 +36,7 @@ struct vm {
 	s64 clock_offset;		/* [L] pvclock = host boot time + this, ns */
 	u64 tsc_khz;			/* [I] */
 	bool pic_output;		/* [a] the PIC pair's INTR line, written under its lock */
+	bool pit_paused;		/* [a] the PIT waits for a window, written under its lock */
 	u64 irq_ports;			/* [a] irq_port_bit() of what irq_io_*() may handle */
 	void *hw;			/* [I] the backend's */
 };

@@ -4,6 +4,8 @@
  * the interrupts of channel 0, and that all of it is in the state.
  */
 /* hosts: deterministic */
+#include <pthread.h>
+
 #include "kselftest_harness.h"
 #include "remote.h"
 
@@ -456,6 +458,157 @@ TEST(by_ioapic)
 	load(v, 0, 1193);
 	EXPECT_STREQ("44", remote_wait(v));
 	vm_destroy(vm);
+}
+
+/* ---- while nobody runs -------------------------------------------------------- */
+
+#define PERIOD	1193		/* 1 ms */
+#define VECTOR	0x44
+
+FIXTURE(ticks) {
+	struct vm *vm;
+	struct vcpu *v;
+};
+
+/* By pin 2 of the I/O APIC, which is masked yet */
+FIXTURE_SETUP(ticks)
+{
+	self->vm = vm_create(16 * MIB, VMM_VM_PIT | VMM_VM_IOAPIC | VMM_VM_LAPIC);
+	self->v = vcpu_create(self->vm, 0);
+	remote_start(self->v);
+	remote_write32(self->v, 0xfee000f0, 0x1ff);
+	remote_write32(self->v, 0xfec00000, 0x14);
+	remote_write32(self->v, 0xfec00010, 0x10000 | VECTOR);
+	set_mode(self->v, 0, BOTH | MODE(2));
+	load(self->v, 0, PERIOD);
+}
+
+FIXTURE_TEARDOWN(ticks)
+{
+	vm_destroy(self->vm);
+}
+
+/* A LAPIC that requests the tick does so no more. Return: did it? */
+static bool take_request(struct vcpu *vcpu)
+{
+	u32 *irr;
+	bool was;
+
+	vcpu_get(vcpu, VMM_STATE_LAPIC);
+	irr = &vcpu->state.lapic.regs[(0x200 + VECTOR / 32 * 0x10) / 4];
+	was = *irr & 1 << VECTOR % 32;
+	*irr &= ~(1 << VECTOR % 32);
+	vcpu_set(vcpu, VMM_STATE_LAPIC);
+	return was;
+}
+
+/* With no vCPU in the guest, one rise is all that the host is to suffer from. */
+TEST_F(ticks, wait_for_a_vcpu)
+{
+	struct vcpu *v = self->v;
+	u64 start;
+	int i;
+
+	remote_write32(v, 0xfec00010, VECTOR);
+	usleep(30000);
+	EXPECT_TRUE(take_request(v));
+	usleep(30000);
+	EXPECT_FALSE(take_request(v));
+	/* They go on where they would be now. */
+	start = now_ns();
+	for (i = 0; i < 20; i++) {
+		EXPECT_STREQ("44", remote_wait(v));
+		remote_write32(v, 0xfee000b0, 0);
+	}
+	EXPECT_GE(now_ns() - start, 19 * (PERIOD - 1) / HZ * 1e9);
+	/* What is counted does not wait. */
+	set_mode(v, 0, BOTH | MODE(2));
+	load(v, 0, 0);
+	usleep(20000);
+	EXPECT_LT(read_latched(v, 0), 0x10000 - ticks(0, 20 * MS));
+}
+
+static void *unmask_later(void *arg)
+{
+	struct vmm_vm_state s = { .size = sizeof(s), .groups = VMM_VM_STATE_IOAPIC };
+	struct vm *vm = arg;
+
+	usleep(30000);
+	if (do_ioctl(vm->fd, VMM_GET_VM_STATE, &s))
+		fail("VMM_GET_VM_STATE");
+	s.ioapic.redirection[2] = VECTOR;
+	if (do_ioctl(vm->fd, VMM_SET_VM_STATE, &s))
+		fail("VMM_SET_VM_STATE");
+	return NULL;
+}
+
+static void *route_later(void *arg)
+{
+	struct vmm_route route = {
+		.gsi = 0, .type = VMM_ROUTE_MSI, .address = 0xfee00000, .data = VECTOR,
+	};
+	struct vmm_routes routes = {
+		.size = sizeof(routes), .count = 1, .routes = (uintptr_t)&route,
+	};
+	struct vm *vm = arg;
+
+	usleep(30000);
+	if (do_ioctl(vm->fd, VMM_SET_ROUTES, &routes))
+		fail("VMM_SET_ROUTES");
+	return NULL;
+}
+
+/* A vCPU that sleeps, and no tick has woken, is woken by the first one that can. */
+TEST_F(ticks, reach_a_sleeper)
+{
+	void *(*const later[])(void *) = { unmask_later, route_later };
+	struct vcpu *v = self->v;
+	pthread_t thread;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(later); i++) {
+		remote_write32(v, 0xfec00010, 0x10000 | VECTOR);
+		remote_take(v);
+		remote_write32(v, 0xfee000b0, 0);
+		ASSERT_EQ(0, pthread_create(&thread, NULL, later[i], self->vm));
+		EXPECT_STREQ("44", remote_wait(v));
+		pthread_join(thread, NULL);
+		remote_write32(v, 0xfee000b0, 0);
+	}
+}
+
+/* Counts ticks with interrupts closed for most of the time, and leaves for nobody. */
+GUEST_CODE(count_ticks, 64,
+	   "1: mov $5000, %ecx\n"
+	   "2: dec %ecx\n"
+	   "jnz 2b\n"
+	   "sti\n"
+	   "nop\n"
+	   "cli\n"
+	   "cmpl $100, DATA_GPA\n"
+	   "jb 1b\n"
+	   "out %al, $PORT_DONE\n"
+	   "count_ticks_handler: incl DATA_GPA\n"
+	   "iretq\n");
+extern const u8 count_ticks_handler[];
+
+TEST_F(pit, reach_a_guest_that_spins)
+{
+	u64 handler = CODE_GPA + (count_ticks_handler - count_ticks), start, ns;
+	struct vcpu *v = self->v;
+
+	set_mode(v, 0, BOTH | MODE(2));
+	load(v, 0, PERIOD);
+	vcpu_load(v, MODE_LONG, count_ticks);
+	guest_u32(self->vm, DATA_GPA) = 0;
+	guest_u16(self->vm, IDT_GPA + 16 * 0x30) = handler;
+	guest_u16(self->vm, IDT_GPA + 16 * 0x30 + 6) = handler >> 16;
+	start = now_ns();
+	run_done(v);
+	ns = now_ns() - start;
+	EXPECT_GE(ns, 98 * (PERIOD - 1) / HZ * 1e9);
+	/* Most are taken: none waits for an interrupt of the host's. */
+	EXPECT_LT(ns, 150 * PERIOD / HZ * 1e9);
 }
 
 /* ---- state ------------------------------------------------------------------- */

@@ -350,6 +350,7 @@ void irq_set_ioapic(struct vm *vm, const struct ioapic_state *state)
 	for (pin = 0; pin < IOAPIC_PINS; pin++)
 		ioapic_service(ioapic, pin);
 	raw_spin_unlock_irqrestore(&ioapic->lock, flags);
+	irq_resume_pit(vm);
 }
 
 int ioapic_create(struct irq_controllers *irq)

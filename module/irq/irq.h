@@ -113,6 +113,9 @@ void irq_set_pic(struct vm *vm, const struct pic_state state[2]);
 void irq_set_ioapic(struct vm *vm, const struct ioapic_state *state);
 void irq_set_pit(struct vm *vm, const struct pit_state *state);
 
+/* In a window that has found vm->pit_paused, or where the PIT's interrupt goes has changed */
+void irq_resume_pit(struct vm *vm);
+
 /* ---- a vCPU's view: lapic.c ---- */
 
 int lapic_create(struct vcpu *vcpu);		/* does nothing without VMM_VM_LAPIC */

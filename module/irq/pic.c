@@ -407,6 +407,7 @@ void irq_set_pic(struct vm *vm, const struct pic_state state[2])
 	}
 	pic_update(pic);
 	raw_spin_unlock_irqrestore(&pic->lock, flags);
+	irq_resume_pit(vm);
 }
 
 int pic_create(struct irq_controllers *irq)

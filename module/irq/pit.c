@@ -9,6 +9,10 @@
  *
  * Rises that the host or a stopped VMM missed are not made up for: a guest that counts time in
  * ticks has better clocks here. Periods below IRQ_MIN_PERIOD_NS rise at most that often.
+ *
+ * After a periodic rise that finds no vCPU in its guest the timer is not started again: the time
+ * that it takes is billed to nobody. What that rise has requested waits, and another one would add
+ * nothing to it. The next window of any vCPU, or who changes where the rise goes, goes on with it.
  */
 #include <linux/math64.h>
 #include <linux/slab.h>
@@ -68,7 +72,8 @@ struct pit_channel {
  * @timer: fires at @rise
  * @channel: its counters
  * @speaker: port 0x61 as written
- * @rise: host time of the next rise of channel 0's output, 0 for none
+ * @rise: host time of the next rise of channel 0's output that is waited for, 0 for none
+ * @rested: host time before which no periodic rise may be
  */
 struct pit {
 	raw_spinlock_t lock;
@@ -77,6 +82,7 @@ struct pit {
 	struct pit_channel channel[3];		/* [L] */
 	u8 speaker;				/* [L] */
 	s64 rise;				/* [L] */
+	s64 rested;				/* [L] */
 };
 
 static u64 ns_to_ticks(u64 ns)
@@ -180,12 +186,12 @@ static u64 next_rise(const struct pit_channel *ch, s64 now)
 	return ticks < rise ? rise : 0;
 }
 
-/* @spent: what the last rise has cost, in nanoseconds */
-static void arm(struct pit *pit, s64 now, s64 spent)
+static void arm(struct pit *pit, s64 now)
 {
 	struct pit_channel *ch = &pit->channel[0];
 	u64 rise = next_rise(ch, now);
 
+	WRITE_ONCE(pit->irq->vm->pit_paused, false);
 	pit->rise = 0;
 	if (!rise) {
 		hrtimer_try_to_cancel(&pit->timer);
@@ -194,10 +200,25 @@ static void arm(struct pit *pit, s64 now, s64 spent)
 	pit->rise = ch->start + ticks_to_ns(rise);
 	if (is_periodic(ch) && ticks_to_ns(ch->s.count) < IRQ_MIN_PERIOD_NS)
 		pit->rise = max_t(s64, pit->rise, now + IRQ_MIN_PERIOD_NS);
-	/* Its routes may go to all LAPICs several times, on the time of nobody to be billed. */
 	if (is_periodic(ch))
-		pit->rise = max(pit->rise, now + spent * PIT_REST);
+		pit->rise = max(pit->rise, pit->rested);
 	hrtimer_start(&pit->timer, pit->rise, HRTIMER_MODE_ABS_HARD);
+}
+
+/* Leave it to the next window to go on, unless a vCPU is in one. */
+static bool pause(struct pit *pit)
+{
+	struct vm *vm = pit->irq->vm;
+	struct vcpu *vcpu;
+	int i;
+
+	WRITE_ONCE(vm->pit_paused, true);
+	/* Pairs with enter_window(): it sees that, or its mode is seen here. */
+	smp_mb();
+	vm_for_each_vcpu(vm, vcpu, i)
+		if (READ_ONCE(vcpu->mode) == VCPU_IN_WINDOW)
+			return false;
+	return true;
 }
 
 /* An edge is all that the controllers make of it. */
@@ -205,9 +226,26 @@ static void settle(struct pit *pit, s64 now)
 {
 	if (!pit->rise || now < pit->rise)
 		return;
+	pit->rise = 0;
 	irq_set_source(pit->irq->vm, PIT_GSI, IRQ_SOURCE_PIT, true);
 	irq_set_source(pit->irq->vm, PIT_GSI, IRQ_SOURCE_PIT, false);
-	arm(pit, now, ktime_get() - now);
+	/* Its routes may go to all LAPICs several times. */
+	pit->rested = now + (ktime_get() - now) * PIT_REST;
+	if (!is_periodic(&pit->channel[0]) || !pause(pit))
+		arm(pit, now);
+}
+
+void irq_resume_pit(struct vm *vm)
+{
+	struct pit *pit = vm->irq->pit;
+	unsigned long flags;
+
+	if (!pit)
+		return;
+	raw_spin_lock_irqsave(&pit->lock, flags);
+	if (vm->pit_paused)
+		arm(pit, ktime_get());
+	raw_spin_unlock_irqrestore(&pit->lock, flags);
 }
 
 static enum hrtimer_restart timer_fired(struct hrtimer *timer)
@@ -254,7 +292,7 @@ static void load_count(struct pit *pit, struct pit_channel *ch, u32 value, s64 n
 			start_counting(ch, now);
 	}
 	if (ch == &pit->channel[0])
-		arm(pit, now, 0);
+		arm(pit, now);
 }
 
 static void write_counter(struct pit *pit, struct pit_channel *ch, u8 data, s64 now)
@@ -273,7 +311,7 @@ static void write_counter(struct pit *pit, struct pit_channel *ch, u8 data, s64 
 			if (awaits_second_byte(ch)) {
 				stop_counting(ch, now);
 				if (ch == &pit->channel[0])
-					arm(pit, now, 0);
+					arm(pit, now);
 			}
 		} else {
 			load_count(pit, ch, ch->s.write_latch | data << 8, now);
@@ -339,7 +377,7 @@ static void write_control(struct pit *pit, u8 data, s64 now)
 	};
 	ch->counting = false;
 	if (ch == &pit->channel[0])
-		arm(pit, now, 0);
+		arm(pit, now);
 }
 
 static u8 read_port(struct pit_channel *ch, s64 now)
@@ -503,7 +541,7 @@ void irq_set_pit(struct vm *vm, const struct pit_state *state)
 			start_counting(ch, now - ch->s.elapsed_ns);
 	}
 	pit->speaker = state->speaker;
-	arm(pit, now, 0);
+	arm(pit, now);
 	raw_spin_unlock_irqrestore(&pit->lock, flags);
 }
 

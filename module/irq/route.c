@@ -171,7 +171,9 @@ int irq_set_routes(struct vm *vm, const struct irq_route *routes, u32 count)
 		if (ret)
 			return ret;
 	}
-	return install_routes(vm->irq, routes, count);
+	ret = install_routes(vm->irq, routes, count);
+	irq_resume_pit(vm);
+	return ret;
 }
 
 static int install_default_routes(struct irq_controllers *irq)
