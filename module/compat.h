@@ -205,6 +205,13 @@ do {									\
 } while (0)
 #endif
 
+/* The host may run guests by SEV-SNP: kernels without the name cannot. */
+#ifdef X86_FEATURE_SEV_SNP
+#define COMPAT_HOST_SNP		boot_cpu_has(X86_FEATURE_SEV_SNP)
+#else
+#define COMPAT_HOST_SNP		false
+#endif
+
 /*
  * Bugs and host policies that not every kernel of a series knows: stable updates
  * brought them, so that the name decides, not the version.

@@ -9,6 +9,7 @@
 #include <linux/errno.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
+#include <linux/jump_label.h>
 #include <linux/mem_encrypt.h>
 #include <linux/percpu.h>
 #include <linux/slab.h>
@@ -45,6 +46,9 @@
 struct svm_features svm_features;
 
 static DEFINE_PER_CPU(struct svm_cpu, svm_cpus);
+
+/* VM_HSAVE_PA may not be what was written there when the CPU was enabled: see keep_hsave(). */
+static DEFINE_STATIC_KEY_FALSE(hsave_changes);
 
 /* I/O permission map of all VMs: each port leaves */
 static struct page *iopm;
@@ -235,6 +239,8 @@ static int svm_init(struct vmm_hw_caps *caps)
 	caps->pause_loops = svm_features.pause_filter;
 	caps->max_tags = svm_features.nr_asids;
 	describe_npt(caps);
+	if (COMPAT_HOST_SNP)
+		static_branch_enable(&hsave_changes);
 	return 0;
 }
 
@@ -261,6 +267,38 @@ static void set_svme(bool on)
 	wrmsrq(MSR_EFER, on ? efer | EFER_SVME : efer & ~(u64)EFER_SVME);
 }
 
+static u64 hsave_pa(const struct svm_cpu *cpu)
+{
+	return __sme_set(page_to_phys(cpu->hsave));
+}
+
+/*
+ * SEV-SNP's firmware can be initialized only while VM_HSAVE_PA is 0 on all CPUs (SEV-SNP firmware
+ * ABI, SNP_INIT). The kernel does that when the firmware is first used, which may be long after
+ * this CPU was enabled, and writes the zeros by an interrupt to each CPU. The next VMRUN would
+ * save the host's state to page 0, all CPUs to the same. Interrupts wait until the window ends:
+ * what is there when it begins holds for all of it.
+ */
+static void keep_hsave(struct svm_cpu *cpu)
+{
+	u64 pa = compat_rdmsr(MSR_VM_HSAVE_PA);
+
+	if (likely(pa == hsave_pa(cpu)))
+		return;
+	cpu->found_hsave = pa;
+	compat_wrmsr(MSR_VM_HSAVE_PA, hsave_pa(cpu));
+}
+
+/* What the kernel has written there since is its own. */
+static void put_hsave_back(struct svm_cpu *cpu)
+{
+	u64 pa;
+
+	rdmsrq(MSR_VM_HSAVE_PA, pa);
+	if (pa == hsave_pa(cpu))
+		wrmsrq(MSR_VM_HSAVE_PA, cpu->found_hsave);
+}
+
 static int svm_cpu_enable(void)
 {
 	struct svm_cpu *cpu = this_cpu_ptr(&svm_cpus);
@@ -283,7 +321,7 @@ static int svm_cpu_enable(void)
 
 	set_svme(true);
 	rdmsrq(MSR_VM_HSAVE_PA, cpu->found_hsave);
-	wrmsrq(MSR_VM_HSAVE_PA, __sme_set(page_to_phys(cpu->hsave)));
+	wrmsrq(MSR_VM_HSAVE_PA, hsave_pa(cpu));
 	if (svm_features.tsc_ratio) {
 		rdmsrq(MSR_AMD64_TSC_RATIO, cpu->found_tsc_ratio);
 		change_tsc_ratio(cpu->found_tsc_ratio, TSC_RATIO_ONE);
@@ -307,7 +345,7 @@ static void svm_cpu_disable(void)
 
 	if (svm_features.tsc_ratio)
 		change_tsc_ratio(TSC_RATIO_ONE, cpu->found_tsc_ratio);
-	wrmsrq(MSR_VM_HSAVE_PA, cpu->found_hsave);
+	put_hsave_back(cpu);
 	/* Who takes the CPU over needs interrupts and NMIs; STGI exists while SVME is set. */
 	asm volatile("stgi" ::: "memory");
 	set_svme(false);
@@ -478,8 +516,11 @@ static void svm_load(struct vcpu *vcpu)
 		svm->backup = svm->vmcb->save;
 
 	/* What of the host VMRUN does not keep stays the same for the whole window. */
-	if (likely(cpu->enabled))
+	if (likely(cpu->enabled)) {
+		if (static_branch_unlikely(&hsave_changes))
+			keep_hsave(cpu);
 		save_host(cpu->host_pa);
+	}
 	host_load();
 	/* RDPID cannot be intercepted: a guest that is not offered it has this one as well. */
 	if (likely(svm_features.tsc_aux_slot >= 0))

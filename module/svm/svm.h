@@ -29,7 +29,7 @@
 /**
  * struct svm_cpu - SVM on one processor
  * @enabled: EFER.SVME is ours
- * @found_hsave: VM_HSAVE_PA as we found it
+ * @found_hsave: VM_HSAVE_PA as the kernel has left it
  * @found_tsc_ratio: TSC_RATIO likewise
  * @hsave: where VMRUN keeps the host's state; the CPU's alone (15.30.4)
  * @host: save area for VMSAVE: what VMRUN does not keep of the host
