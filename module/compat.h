@@ -10,6 +10,7 @@
 #include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
+#include <linux/perf_event.h>
 #include <linux/syscore_ops.h>
 #include <linux/thread_info.h>
 #include <linux/timekeeping.h>
@@ -83,6 +84,25 @@ static inline void compat_machine_check(void)
 	do_machine_check(&regs);
 #else
 	asm volatile("int $18");
+#endif
+}
+
+/*
+ * AMD's counters tell host and guest apart by two bits, which do so only while SVM is on: the
+ * kernel leaves that for the host out of its events until it is told that SVM is. On this CPU,
+ * with interrupts off. Where the kernel does not let itself be told, they count guests as well.
+ */
+static inline void compat_amd_pmu_enable_virt(void)
+{
+#ifdef HAVE_AMD_PMU_VIRT
+	amd_pmu_enable_virt();
+#endif
+}
+
+static inline void compat_amd_pmu_disable_virt(void)
+{
+#ifdef HAVE_AMD_PMU_VIRT
+	amd_pmu_disable_virt();
 #endif
 }
 

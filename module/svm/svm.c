@@ -329,6 +329,7 @@ static int svm_cpu_enable(void)
 
 	tag_cpu_begin(&cpu->asids, svm_features.nr_asids);
 	spec_cpu_enable();
+	compat_amd_pmu_enable_virt();
 	cpu->enabled = true;
 	return 0;
 }
@@ -341,6 +342,7 @@ static void svm_cpu_disable(void)
 	if (!cpu->enabled)
 		return;
 	cpu->enabled = false;
+	compat_amd_pmu_disable_virt();
 	spec_cpu_disable();
 
 	if (svm_features.tsc_ratio)
