@@ -163,6 +163,11 @@ TEST_F(badstate, segments)
 	REFUSED(SEGMENTS, -EINVAL, s->segments.seg[VMM_DS].attr |= 1 << 15);
 	REFUSED(SEGMENTS, -EINVAL, s->segments.seg[VMM_DS].limit = 0x12345678);
 	REFUSED(SEGMENTS, -EINVAL, s->segments.seg[VMM_DS].attr &= ~VMM_SEG_G);
+	/* TR is always in use. */
+	REFUSED(SEGMENTS, -EINVAL, s->segments.seg[VMM_TR].attr = 0;
+		s->segments.seg[VMM_TR].limit = 0x12345678);
+	REFUSED(SEGMENTS, -EINVAL, s->segments.seg[VMM_TR].attr = VMM_SEG_G;
+		s->segments.seg[VMM_TR].limit = 0x67);
 	REFUSED(SEGMENTS, -EINVAL, s->segments.seg[VMM_GDTR].limit = 0x10000);
 	REFUSED(SEGMENTS, -EINVAL, s->segments.seg[VMM_IDTR].selector = 8);
 	REFUSED(SEGMENTS, -EINVAL, s->segments.seg[VMM_IDTR].attr = VMM_SEG_P);
@@ -313,6 +318,39 @@ TEST_F(badstate, together_in_real_mode)
 	NO_ENTRY(s->regs.rip = 0x100000000);
 	NO_ENTRY(s->events.exception = ((struct vmm_event) {
 		.type = VMM_EVENT_EXCEPTION, .vector = 13, .has_error = 1 }));
+}
+
+/* What TR may hold in real mode without having been loaded */
+TEST_F(badstate, task_register_in_real_mode)
+{
+	static const struct {
+		u16 attr;
+		u32 limit;
+	} good_tr[] = { { 0, 0 }, { 0, 0xffff }, { VMM_SEG_G, ~0u }, { 0x8b, 0x67 } };
+	static const struct {
+		u16 attr;
+		u32 limit;
+	} bad_tr[] = { { 0, ~0u }, { VMM_SEG_G, 0 }, { 0, 0x100000 }, { VMM_SEG_G, 0xffffe } };
+	struct vmm_segment *tr = &self->vcpu->state.segments.seg[VMM_TR];
+	u32 i;
+
+	vcpu_load_code(self->vcpu, MODE_REAL, "\x40\xe6\xe4\xeb\xfb", 5);	/* inc; out; jmp */
+	vcpu_get(self->vcpu, VMM_STATE_SEGMENTS);
+	for (i = 0; i < ARRAY_SIZE(good_tr); i++) {
+		tr->attr = good_tr[i].attr;
+		tr->limit = good_tr[i].limit;
+		EXPECT_EQ(0, vcpu_try_set(self->vcpu, VMM_STATE_SEGMENTS)) TH_LOG("good %u", i);
+		EXPECT_EQ(i + 1, run_value(self->vcpu));
+	}
+	for (i = 0; i < ARRAY_SIZE(bad_tr); i++) {
+		tr->attr = bad_tr[i].attr;
+		tr->limit = bad_tr[i].limit;
+		EXPECT_EQ(-EINVAL, vcpu_try_set(self->vcpu, VMM_STATE_SEGMENTS))
+			TH_LOG("bad %u", i);
+		ASSERT_EQ(0, vcpu_run(self->vcpu));
+		EXPECT_EQ(VMM_EXIT_IO, self->vcpu->run->exit.reason)
+			TH_LOG("bad %u: exit %s", i, exit_name(self->vcpu->run->exit.reason));
+	}
 }
 
 /* An exception with the error code of another mode, or without that of this one, by VMM_INJECT */

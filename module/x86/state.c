@@ -134,6 +134,12 @@ static bool valid_limit(const struct cpu_segment *seg)
 	return (seg->attr & SEG_G) && (seg->limit & 0xfff) == 0xfff;
 }
 
+/* TR is in use whatever its P bit says: Intel's CPUs look at its limit always (SDM 27.3.1.2). */
+static bool limit_in_use(int index, const struct cpu_segment *seg)
+{
+	return index == CPU_TR || (seg->attr & SEG_P);
+}
+
 static int check_segment(int index, const struct cpu_segment *seg)
 {
 	bool table = index == CPU_GDTR || index == CPU_IDTR;
@@ -142,7 +148,7 @@ static int check_segment(int index, const struct cpu_segment *seg)
 		return -EINVAL;
 	if (table && (seg->attr || seg->selector || seg->limit > 0xffff))
 		return -EINVAL;
-	if (!table && (seg->attr & SEG_P) && !valid_limit(seg))
+	if (!table && limit_in_use(index, seg) && !valid_limit(seg))
 		return -EINVAL;
 	switch (index) {
 	case CPU_ES:
