@@ -120,6 +120,7 @@ struct vmm_hw_caps {
  * @set_msr: likewise
  * @set_tsc_offset: guest TSC = host TSC + vcpu->tsc_offset
  * @set_shadow: interrupt shadow and NMI blocking from vcpu->events (at rest)
+ * @forget_traps: no #DB of what was executed before is pending any more (at rest)
  * @msr_intercept: vCPU-wide: does reading, writing @msr leave? Applies from the next entry.
  *                 At rest
  * @update_exits: vcpu->exits_wanted, stepping, features, x2apic or vm_has_siblings() changed:
@@ -169,6 +170,7 @@ struct vmm_hw {
 	int (*set_msr)(struct vcpu *vcpu, u32 msr, u64 data);
 	void (*set_tsc_offset)(struct vcpu *vcpu);
 	void (*set_shadow)(struct vcpu *vcpu);
+	void (*forget_traps)(struct vcpu *vcpu);
 	void (*msr_intercept)(struct vcpu *vcpu, u32 msr, bool read, bool write);
 	void (*update_exits)(struct vcpu *vcpu);
 	void (*flush_tlb)(struct vcpu *vcpu);

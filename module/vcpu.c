@@ -136,6 +136,7 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
 	if (vcpu->lapic && (init || vcpu->index))
 		vcpu->events.mp_state = vcpu->index ? MP_WAIT_SIPI : MP_RUNNABLE;
 	hw->set_shadow(vcpu);
+	hw->forget_traps(vcpu);
 }
 
 /* By anyone: this counter is not its thread's alone. */

@@ -277,6 +277,29 @@ TEST_F(debugregs, single_step_set_in_a_shadow)
 	EXPECT_EQ(CODE_GPA + 2, run_vector(self->vcpu, DB)->rip);
 }
 
+/* A trap that MOV to SS holds back belongs to what the guest was, not to what it becomes. */
+GUEST_CODE(out_in_a_shadow, 64,
+	   "mov %ss, %eax\n"
+	   "pushf; orl $0x100, (%rsp); popf\n"
+	   "mov %eax, %ss; out %al, $PORT_VALUE\n"
+	   "hlt\n");
+
+TEST_F(debugregs, step_forgotten_with_the_state)
+{
+	struct vcpu *vcpu = self->vcpu;
+
+	vcpu_load(vcpu, MODE_LONG, out_in_a_shadow);
+	run_until(vcpu, VMM_EXIT_IO);
+	vcpu_get(vcpu, VMM_STATE_EVENTS | VMM_STATE_PENDING);
+	memset(&vcpu->state.events, 0, sizeof(vcpu->state.events));
+	memset(&vcpu->state.pending, 0, sizeof(vcpu->state.pending));
+	vcpu_set(vcpu, VMM_STATE_EVENTS | VMM_STATE_PENDING);
+	vcpu_load(vcpu, MODE_LONG, two_nops);
+	run_until(vcpu, VMM_EXIT_HLT);
+	EXPECT_EQ(0, guest_trap(self->vm)->count);
+	EXPECT_EQ(DR6_INIT, get(vcpu)->dr6);
+}
+
 /* An instruction that leaves to the VMM is stepped as well. */
 GUEST_CODE(steps_over_out, 64,
 	   "pushf; orl $0x100, (%rsp); popf\n"

@@ -677,6 +677,7 @@ const struct vmm_hw svm_hw = {
 	.set_msr = svm_set_msr,
 	.set_tsc_offset = svm_set_tsc_offset,
 	.set_shadow = svm_set_shadow,
+	.forget_traps = svm_forget_traps,
 	.msr_intercept = svm_msr_intercept,
 	.update_exits = svm_update_exits,
 	.flush_tlb = svm_flush_tlb,

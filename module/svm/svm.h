@@ -175,6 +175,7 @@ int svm_get_msr(struct vcpu *vcpu, u32 msr, u64 *data);
 int svm_set_msr(struct vcpu *vcpu, u32 msr, u64 data);
 void svm_set_tsc_offset(struct vcpu *vcpu);
 void svm_set_shadow(struct vcpu *vcpu);
+void svm_forget_traps(struct vcpu *vcpu);
 void svm_msr_intercept(struct vcpu *vcpu, u32 msr, bool read, bool write);
 void svm_update_exits(struct vcpu *vcpu);
 void svm_flush_tlb(struct vcpu *vcpu);

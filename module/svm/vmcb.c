@@ -210,6 +210,11 @@ void svm_set_shadow(struct vcpu *vcpu)
 	vmcb_set_intercept(svm->vmcb, INTERCEPT_IRET, vcpu->events.nmi_blocked);
 }
 
+/* A VMCB has no place for a trap that waits (appendix B): none outlives the exit. */
+void svm_forget_traps(struct vcpu *vcpu)
+{
+}
+
 /* ---- Intercepts that depend on the VMM's wishes and the CPU it offers ---- */
 
 /**

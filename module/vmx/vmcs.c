@@ -411,6 +411,12 @@ void vmx_set_shadow(struct vcpu *vcpu)
 {
 }
 
+/* What MOV SS has held back waits in the VMCS (25.4.2, 28.3.4): entries would deliver it. */
+void vmx_forget_traps(struct vcpu *vcpu)
+{
+	vmcs_set(to_vmx(vcpu), VMCS_PENDING_DEBUG, 0);
+}
+
 /* ---- Exits that depend on the VMM's wishes ---- */
 
 /* Instructions that the CPU has and the guest's CPUID may lack are #UD then. */

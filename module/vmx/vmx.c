@@ -1013,6 +1013,7 @@ const struct vmm_hw vmx_hw = {
 	.set_msr = vmx_set_msr,
 	.set_tsc_offset = vmx_set_tsc_offset,
 	.set_shadow = vmx_set_shadow,
+	.forget_traps = vmx_forget_traps,
 	.msr_intercept = vmx_msr_intercept,
 	.update_exits = vmx_update_exits,
 	.flush_tlb = vmx_flush_tlb,

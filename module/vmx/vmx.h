@@ -348,6 +348,7 @@ int vmx_get_msr(struct vcpu *vcpu, u32 msr, u64 *data);
 int vmx_set_msr(struct vcpu *vcpu, u32 msr, u64 data);
 void vmx_set_tsc_offset(struct vcpu *vcpu);
 void vmx_set_shadow(struct vcpu *vcpu);
+void vmx_forget_traps(struct vcpu *vcpu);
 void vmx_msr_intercept(struct vcpu *vcpu, u32 msr, bool read, bool write);
 void vmx_update_exits(struct vcpu *vcpu);
 

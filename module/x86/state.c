@@ -415,6 +415,7 @@ void state_set_events(struct vcpu *vcpu, const struct cpu_events *events)
 	atomic_set(&vcpu->nmis, 0);
 	vcpu->events = *events;
 	hw->set_shadow(vcpu);
+	hw->forget_traps(vcpu);
 	if (vcpu->lapic)
 		lapic_set_init_sipi(vcpu, events);
 }
