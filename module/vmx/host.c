@@ -171,9 +171,13 @@ void vmx_allow_split_locks(struct vmx_vcpu *vmx)
 {
 	struct vmx_found *found = &vmx->found;
 
-	/* The core's other thread may have set it again: what is put back is what was found. */
+	/*
+	 * The MSR is the core's: its other thread may have set the bit again, or be here as well
+	 * and have cleared it. The exception has shown that the host has it set.
+	 */
 	if (!(found->restore & RESTORE_TEST_CTRL))
 		rdmsrq(MSR_TEST_CTRL, found->test_ctrl);
+	found->test_ctrl |= MSR_TEST_CTRL_SPLIT_LOCK_DETECT;
 	found->restore |= RESTORE_TEST_CTRL;
 	wrmsrq(MSR_TEST_CTRL, found->test_ctrl & ~(u64)MSR_TEST_CTRL_SPLIT_LOCK_DETECT);
 }
