@@ -122,13 +122,19 @@ static void restore_selectors(struct vmx_vcpu *vmx)
 }
 
 /*
- * A PEBS record that is under way when the guest begins would be written to the host's linear
- * address in the guest.
+ * The host's counters count: what of that must end before the guest begins. Entries stop them, but
+ * on CPUs whose exits would not let them go on; there they rest for the whole window. A PEBS record
+ * that is under way when the guest begins would be written to the host's linear address in the
+ * guest.
  */
-void vmx_stop_pebs(struct vmx_vcpu *vmx)
+void vmx_stop_counters(struct vmx_vcpu *vmx)
 {
 	struct vmx_found *found = &vmx->found;
 
+	if (!(vmx_features.exit & VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL)) {
+		wrmsrq(MSR_CORE_PERF_GLOBAL_CTRL, 0);
+		found->restore |= RESTORE_COUNTERS;
+	}
 	if (!boot_cpu_has(X86_FEATURE_PEBS))
 		return;
 	rdmsrq(MSR_IA32_PEBS_ENABLE, found->pebs_enable);
@@ -156,6 +162,8 @@ void vmx_restore_host(struct vmx_vcpu *vmx)
 		wrmsrq(MSR_IA32_DEBUGCTLMSR, found->debugctl);
 	if (found->restore & RESTORE_PEBS)
 		wrmsrq(MSR_IA32_PEBS_ENABLE, found->pebs_enable);
+	if (found->restore & RESTORE_COUNTERS)
+		wrmsrq(MSR_CORE_PERF_GLOBAL_CTRL, vmx->host.perf_global_ctrl);
 	if (found->restore & RESTORE_TEST_CTRL)
 		wrmsrq(MSR_TEST_CTRL, found->test_ctrl);
 	found->restore = 0;

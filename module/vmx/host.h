@@ -26,9 +26,10 @@
 #define RESTORE_DEBUGCTL	BIT(1)
 #define RESTORE_PEBS		BIT(2)
 #define RESTORE_TEST_CTRL	BIT(3)
+#define RESTORE_COUNTERS	BIT(4)
 
 void vmx_note_selectors(struct vmx_vcpu *vmx);
-void vmx_stop_pebs(struct vmx_vcpu *vmx);
+void vmx_stop_counters(struct vmx_vcpu *vmx);
 void vmx_restore_tss_limit(void);
 void vmx_restore_host(struct vmx_vcpu *vmx);
 
@@ -115,7 +116,7 @@ static __always_inline void vmx_load_host(struct vmx_vcpu *vmx, const struct vmx
 		update_host(&host->perf_global_ctrl, HOST_IA32_PERF_GLOBAL_CTRL,
 			    compat_rdmsr(MSR_CORE_PERF_GLOBAL_CTRL));
 		if (unlikely(host->perf_global_ctrl))
-			vmx_stop_pebs(vmx);
+			vmx_stop_counters(vmx);
 	}
 	debugctl = compat_rdmsr(MSR_IA32_DEBUGCTLMSR);
 	if (unlikely(debugctl)) {

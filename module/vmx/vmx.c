@@ -209,14 +209,37 @@ static int find_controls(void)
 	return ret;
 }
 
-/* Performance counters are swapped by both or not at all, and where there are any of version 2. */
+/*
+ * Nehalem's and Westmere's exits may clear the fixed counters' bits of the host (specification
+ * updates: AAK155, AAP115, AAT100, BC86, AAY89, BD102, BA97).
+ */
+static bool exits_forget_counters(void)
+{
+	if (boot_cpu_data.x86_vendor != X86_VENDOR_INTEL || boot_cpu_data.x86 != 6)
+		return false;
+	switch (boot_cpu_data.x86_model) {
+	case 0x1a:		/* Nehalem */
+	case 0x1e:
+	case 0x2e:
+	case 0x25:		/* Westmere */
+	case 0x2c:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Performance counters are swapped by both or not at all, and where there are any of version 2.
+ * Where they cannot be by entries and exits, vmx_stop_counters() does it.
+ */
 static void find_perf_global_ctrl(struct vmx_features *f)
 {
 	bool counters = boot_cpu_data.cpuid_level >= 0xa && (cpuid_eax(0xa) & 0xff) >= 2;
 
 	f->perf_global_ctrl = counters && (f->entry & VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL) &&
 			      (f->exit & VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
-	if (!f->perf_global_ctrl) {
+	if (!f->perf_global_ctrl || exits_forget_counters()) {
 		f->entry &= ~(u32)VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL;
 		f->exit &= ~(u32)VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL;
 	}

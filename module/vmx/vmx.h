@@ -218,7 +218,7 @@ struct vmx_vcpu {
  * @monitor_trap: the CPU leaves behind each instruction if told to; else see step.c
  * @apicv: APIC-register virtualization, virtual-interrupt delivery and x2APIC mode's are used
  * @pause_loops: loops of PAUSE can leave
- * @perf_global_ctrl: the MSR is swapped
+ * @perf_global_ctrl: the MSR is swapped, by entries and exits if these have the controls
  * @spec_ctrl: the CPU has SPEC_CTRL
  * @timer: VMX-preemption timer's value at a window's begin; 0: it is not used
  * @syscall_slots: for host_set_user_msr(): STAR, LSTAR, CSTAR, SFMASK
