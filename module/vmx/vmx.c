@@ -13,6 +13,7 @@
 #include <linux/errno.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
+#include <linux/jump_label.h>
 #include <linux/math64.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
@@ -53,6 +54,7 @@
 
 /* IA32_VMX_MISC (appendix A.6): ticks of the TSC that the timer counts as one, a power of two */
 #define MISC_TIMER_RATE(m)	((m) & 0x1f)
+#define MISC_TRACING		BIT_ULL(14)	/* Intel PT works in VMX operation */
 
 static bool ept_ad = true;
 module_param(ept_ad, bool, 0444);
@@ -84,6 +86,9 @@ MODULE_PARM_DESC(longest_run, "microseconds after which a guest that has not lef
 struct vmx_features vmx_features;
 
 static DEFINE_PER_CPU(struct vmx_cpu, vmx_cpus);
+
+/* VMXON would end the host's tracing for good: see stop_tracing(). */
+static DEFINE_STATIC_KEY_FALSE(vmxon_ends_tracing);
 
 static struct tdp_format ept_format;
 
@@ -258,6 +263,15 @@ static void find_apicv(struct vmx_features *f)
 		f->processor |= CPU_BASED_CR8_LOAD_EXITING | CPU_BASED_CR8_STORE_EXITING;
 }
 
+static void find_tracing(void)
+{
+	u64 misc;
+
+	rdmsrq(MSR_IA32_VMX_MISC, misc);
+	if (boot_cpu_has(X86_FEATURE_INTEL_PT) && !(misc & MISC_TRACING))
+		static_branch_enable(&vmxon_ends_tracing);
+}
+
 /* The timer counts at the TSC's rate, divided by a power of two (25.5.1). */
 static void find_timer(struct vmx_features *f)
 {
@@ -348,6 +362,7 @@ static int find_features(void)
 	if (ret)
 		return ret;
 	find_perf_global_ctrl(f);
+	find_tracing();
 	find_timer(f);
 	find_fixed_bits(f);
 	find_apicv(f);
@@ -547,6 +562,30 @@ static noinline void leave_to_neighbour(struct vmx_cpu *cpu)
 	load_idt(&cpu->host_idtr);
 }
 
+/*
+ * Where Intel PT does not work in VMX operation, VMXON clears IA32_RTIT_CTL.TraceEn, and VMXOFF
+ * leaves it so (A.6). All of the MSR is cleared first, which is allowed together with TraceEn
+ * (33.2.8.2): what the kernel's handler of an NMI in the window writes there is something else, be it
+ * that the trace goes on or that it has ended, and is not overwritten afterwards.
+ */
+static noinline void stop_tracing(struct vmx_cpu *cpu)
+{
+	rdmsrq(MSR_IA32_RTIT_CTL, cpu->found_rtit_ctl);
+	if (cpu->found_rtit_ctl & RTIT_CTL_TRACEEN)
+		wrmsrq(MSR_IA32_RTIT_CTL, 0);
+}
+
+static noinline void resume_tracing(struct vmx_cpu *cpu)
+{
+	u64 control;
+
+	if (!(cpu->found_rtit_ctl & RTIT_CTL_TRACEEN))
+		return;
+	rdmsrq(MSR_IA32_RTIT_CTL, control);
+	if (!control)
+		wrmsrq(MSR_IA32_RTIT_CTL, cpu->found_rtit_ctl);
+}
+
 /* CR4 is read and written without the kernel's copy of it, which is to stay what it is. */
 static __always_inline bool start_vmx(struct vmx_cpu *cpu)
 {
@@ -558,7 +597,11 @@ static __always_inline bool start_vmx(struct vmx_cpu *cpu)
 	cpu->found_cr4 = cr4;
 	if (unlikely(cr4 & X86_CR4_VMXE) && join_neighbour(cpu))
 		return true;
+	if (static_branch_unlikely(&vmxon_ends_tracing))
+		stop_tracing(cpu);
 	vmx_turn_on(cpu);
+	if (static_branch_unlikely(&vmxon_ends_tracing) && !cpu->on)
+		resume_tracing(cpu);
 	return likely(cpu->on);
 }
 
@@ -568,10 +611,13 @@ static __always_inline void stop_vmx(struct vmx_cpu *cpu)
 	count_insn(VMXOFF);
 	count_insn(MOV_CR);
 	count_insn(LGDT);
-	if (likely(cpu->on))
+	if (likely(cpu->on)) {
 		vmx_turn_off(cpu);
-	else
+		if (static_branch_unlikely(&vmxon_ends_tracing))
+			resume_tracing(cpu);
+	} else {
 		leave_to_neighbour(cpu);
+	}
 }
 
 /* Before its first use a VMCS is cleared (25.11.3); after that each window ends with it. */

@@ -41,6 +41,7 @@
  * @enabled: windows may be opened
  * @region: the VMXON region
  * @found_vmcs: the VMCS that was current before the window, where VMX was on
+ * @found_rtit_ctl: IA32_RTIT_CTL before the window, where VMXON changes it
  * @vpids: the TLB tags
  *
  * Only its own CPU touches it, with interrupts off, and NMIs that come in a window. window.S knows
@@ -57,6 +58,7 @@ struct vmx_cpu {
 	bool enabled;
 	struct page *region;
 	u64 found_vmcs;
+	u64 found_rtit_ctl;
 	struct tag_cpu vpids;
 };
 
