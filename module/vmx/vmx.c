@@ -85,6 +85,9 @@ MODULE_PARM_DESC(longest_run, "microseconds after which a guest that has not lef
 
 struct vmx_features vmx_features;
 
+/* What find_controls() has found at init, whatever is used of it */
+static struct vmx_features found_controls;
+
 static DEFINE_PER_CPU(struct vmx_cpu, vmx_cpus);
 
 /* VMXON would end the host's tracing for good: see stop_tracing(). */
@@ -190,9 +193,8 @@ static int check_unrestricted(void)
 	return -ENODEV;
 }
 
-static int find_controls(void)
+static int find_controls(struct vmx_features *f)
 {
-	struct vmx_features *f = &vmx_features;
 	bool has_true;
 	u64 basic;
 	int ret;
@@ -354,7 +356,8 @@ static int find_features(void)
 	struct vmx_features *f = &vmx_features;
 	int ret;
 
-	ret = find_controls();
+	ret = find_controls(f);
+	found_controls = *f;
 	if (!ret)
 		ret = find_translation(f);
 	if (!ret)
@@ -405,6 +408,8 @@ static void describe_ept(struct vmm_hw_caps *caps)
 
 static int check_support(void)
 {
+	int ret;
+
 	if (!(cpuid_ecx(1) & CPUID_VMX)) {
 		pr_err("this processor has no VMX\n");
 		return -ENODEV;
@@ -413,7 +418,15 @@ static int check_support(void)
 		pr_err("this host delivers events by FRED: VMX beside that is not supported yet (boot with fred=off)\n");
 		return -ENODEV;
 	}
-	return check_firmware() ?: check_unrestricted();
+	ret = check_firmware();
+	if (ret)
+		return ret;
+	/* By clearcpuid=, or since this boot was a measured one and VMX is not for these (TXT) */
+	if (!boot_cpu_has(X86_FEATURE_VMX)) {
+		pr_err("the kernel does not let VMX be used on this host\n");
+		return -ENODEV;
+	}
+	return check_unrestricted();
 }
 
 static void free_cpus(void)
@@ -522,28 +535,6 @@ static void make_idt(struct vmx_cpu *cpu)
 	cpu->idtr.size = sizeof(cpu->idt) - 1;
 }
 
-static int vmx_cpu_enable(void)
-{
-	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpus);
-	int ret;
-
-	if (cpu->enabled)
-		return 0;
-	ret = check_firmware();
-	if (ret)
-		return ret;
-	make_idt(cpu);
-	cpu->enabled = true;
-	return 0;
-}
-
-/* VMX is off already: there is no window here. */
-static void vmx_cpu_disable(void)
-{
-	host_cpu_down();
-	this_cpu_write(vmx_cpus.enabled, false);
-}
-
 /* CR4.VMXE is set: where VMX is on it stays on. */
 static noinline bool join_neighbour(struct vmx_cpu *cpu)
 {
@@ -565,8 +556,8 @@ static noinline void leave_to_neighbour(struct vmx_cpu *cpu)
 /*
  * Where Intel PT does not work in VMX operation, VMXON clears IA32_RTIT_CTL.TraceEn, and VMXOFF
  * leaves it so (A.6). All of the MSR is cleared first, which is allowed together with TraceEn
- * (33.2.8.2): what the kernel's handler of an NMI in the window writes there is something else, be it
- * that the trace goes on or that it has ended, and is not overwritten afterwards.
+ * (33.2.8.2): what the kernel's handler of an NMI in the window writes there is something else, be
+ * it that the trace goes on or that it has ended, and is not overwritten afterwards.
  */
 static noinline void stop_tracing(struct vmx_cpu *cpu)
 {
@@ -618,6 +609,62 @@ static __always_inline void stop_vmx(struct vmx_cpu *cpu)
 	} else {
 		leave_to_neighbour(cpu);
 	}
+}
+
+/*
+ * Does VMXON work here, where nobody else has done it? It may not although all that is asked above
+ * says so: in a measured boot (24.7), or under a hypervisor.
+ */
+static bool try_vmx(struct vmx_cpu *cpu)
+{
+	if (__read_cr4() & X86_CR4_VMXE)
+		return true;
+	/* VMCLEAR of the VMXON region fails, and changes nothing. */
+	cpu->vmcs_pa = cpu->region_pa;
+	if (!start_vmx(cpu))
+		return false;
+	stop_vmx(cpu);
+	return true;
+}
+
+/* A VMCS goes from CPU to CPU: each has the controls and the format of the one at init. */
+static bool same_controls(void)
+{
+	struct vmx_features here;
+
+	memset(&here, 0, sizeof(here));
+	return !find_controls(&here) && !memcmp(&here, &found_controls, sizeof(here));
+}
+
+static int vmx_cpu_enable(void)
+{
+	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpus);
+	int ret;
+
+	if (cpu->enabled)
+		return 0;
+	ret = check_firmware();
+	if (ret)
+		return ret;
+	if (!same_controls()) {
+		pr_err("CPU %d: its VMX differs from the others'\n", smp_processor_id());
+		return -ENODEV;
+	}
+	make_idt(cpu);
+	if (!try_vmx(cpu)) {
+		pr_err("CPU %d: VMXON fails, although the processor and its firmware offer VMX\n",
+		       smp_processor_id());
+		return -ENODEV;
+	}
+	cpu->enabled = true;
+	return 0;
+}
+
+/* VMX is off already: there is no window here. */
+static void vmx_cpu_disable(void)
+{
+	host_cpu_down();
+	this_cpu_write(vmx_cpus.enabled, false);
 }
 
 /* Before its first use a VMCS is cleared (25.11.3); after that each window ends with it. */

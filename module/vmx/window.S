@@ -18,6 +18,7 @@
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
+#include <asm/asm.h>
 #include <asm/nospec-branch.h>
 #include <asm/processor-flags.h>
 #include <asm/trapnr.h>
@@ -46,6 +47,8 @@ SYM_FUNC_START(vmx_turn_on)
 	lidt	CPU_HOST_IDTR(%rdi)
 	RET
 SYM_FUNC_END(vmx_turn_on)
+	/* #GP: where neither CPUID nor IA32_FEATURE_CONTROL has told of what forbids VMX. */
+	_ASM_EXTABLE(.Lvmxon, .Lturn_on_failed)
 
 SYM_FUNC_START(vmx_turn_off)
 	ANNOTATE_NOENDBR

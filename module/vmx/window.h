@@ -24,7 +24,7 @@ struct vmx_cpu;
  * vmx_turn_on - the window's IDT in force, CR4.VMXE set, VMXON
  * @cpu: the one that this runs on, with @found_cr4 and @vmcs_pa set; interrupts are off
  *
- * Where VMXON has failed, @on is not set, and all is as it was.
+ * Where VMXON has failed or faulted, @on is not set, and all is as it was.
  */
 asmlinkage void vmx_turn_on(struct vmx_cpu *cpu);
 
