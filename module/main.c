@@ -169,6 +169,7 @@ static int __init init_parts(void)
 	if (ret)
 		goto exit_hw;
 	pv_clock_init();
+	state_init();
 	msr_init();
 	ret = cpuid_init();
 	if (ret)

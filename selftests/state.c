@@ -4,6 +4,8 @@
  * with every check of the manuals, and after a reset.
  */
 /* also: intel-plain intel-debug */
+#include <cpuid.h>
+
 #include "insn.h"
 #include "kselftest_harness.h"
 #include "vmmtest.h"
@@ -402,6 +404,13 @@ TEST_F(state, long_mode)
 	EXPECT_EQ(EFER_LME | EFER_LMA, efer & (EFER_LME | EFER_LMA));
 }
 
+static bool host_has_lam(void)
+{
+	u32 eax, ebx, ecx, edx;
+
+	return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & 1 << 26);
+}
+
 TEST_F(state, cr3)
 {
 	struct vcpu *vcpu = self->vcpu;
@@ -410,6 +419,16 @@ TEST_F(state, cr3)
 	EXPECT_EQ(0, guest_write_cr(vcpu, 3, cr3 | 0x18));
 	EXPECT_EQ(cr3 | 0x18, cr(vcpu, 3));
 	same(_metadata, vcpu);
+	/* Linear address masking is there without an exit, where the host's CPU has it. */
+	if (host_has_lam()) {
+		EXPECT_EQ(0, guest_write_cr(vcpu, 3, cr3 | 3ULL << 61));
+		EXPECT_EQ(cr3 | 3ULL << 61, cr(vcpu, 3));
+		same(_metadata, vcpu);
+	} else {
+		vcpu_get(vcpu, VMM_STATE_CONTROL);
+		vcpu->state.control.cr3 |= 1ULL << 61;
+		EXPECT_EQ(-EINVAL, vcpu_try_set(vcpu, VMM_STATE_CONTROL));
+	}
 	EXPECT_EQ(0, guest_write_cr(vcpu, 3, cr3));
 }
 

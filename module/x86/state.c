@@ -17,6 +17,7 @@
 #include <asm/processor.h>
 #include <asm/trapnr.h>
 
+#include "compat.h"
 #include "hw.h"
 #include "irq/irq.h"
 #include "vcpu.h"
@@ -62,6 +63,26 @@
 u8 state_register_bits(void)
 {
 	return boot_cpu_data.x86_virt_bits > 48 ? 57 : 48;
+}
+
+/* Bits of CR3 that a guest can set because the CPU has LAM, whatever its CPUID says: no exit */
+u64 state_cr3_lam;
+
+#define CPUID_LAM	BIT(26)		/* leaf 7.1 EAX */
+
+/* The kernel may do without LAM, or not know it: the CPU is asked. */
+void state_init(void)
+{
+	u32 eax, ebx, ecx, edx;
+
+	if (boot_cpu_data.cpuid_level < 7)
+		return;
+	cpuid_count(7, 0, &eax, &ebx, &ecx, &edx);
+	if (!eax)
+		return;
+	cpuid_count(7, 1, &eax, &ebx, &ecx, &edx);
+	if (eax & CPUID_LAM)
+		state_cr3_lam = CR3_LAM_U48 | CR3_LAM_U57;
 }
 
 static u8 linear_bits(const struct vcpu *vcpu)
@@ -268,8 +289,11 @@ static const char *wrong_control(const struct vcpu *vcpu, const struct cpu_contr
 		return "long mode is active without CR4.PAE";
 	if (!lma && (ctl->cr4 & X86_CR4_PCIDE))
 		return "CR4.PCIDE is set outside long mode";
-	/* The CPU lets a guest load what it can itself, whatever the guest's CPUID says. */
-	if (ctl->cr3 >> max(f->gpa_bits, boot_cpu_data.x86_phys_bits))
+	/*
+	 * The CPU lets a guest load what it can itself, whatever the guest's CPUID says. LAM's bits
+	 * stay when the guest leaves long mode.
+	 */
+	if ((ctl->cr3 & ~state_cr3_lam) >> max(f->gpa_bits, boot_cpu_data.x86_phys_bits))
 		return "CR3 has bits set beyond the physical address width";
 	return NULL;
 }

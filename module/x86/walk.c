@@ -359,16 +359,39 @@ static bool is_canonical(const struct vcpu *vcpu, u64 gva)
 	return (u64)((s64)(gva << shift) >> shift) == gva;
 }
 
+/*
+ * Which address is meant where linear address masking lets a pointer to the lower half have any
+ * bits between its own and bit 63. It is not for fetches. That of the upper half takes
+ * CR4.LAM_SUP, which no vCPU is offered.
+ */
+static u64 without_tag(struct vcpu *vcpu, u64 gva, u32 access)
+{
+	u64 cr3;
+	int bit;
+
+	if (likely(!state_cr3_lam) || (access & ACCESS_EXEC) || gva >> 63)
+		return gva;
+	cr3 = hw_call(get_cr3)(vcpu) & state_cr3_lam;
+	if (!cr3)
+		return gva;
+	bit = cr3 & CR3_LAM_U57 ? 56 : 47;
+	/* Bit 63 stays: where the highest of its own bits is set, it is not canonical. */
+	return cpu_sign_extend(gva, bit + 1) & ~BIT_ULL(63);
+}
+
 static int translate(struct vcpu *vcpu, u64 gva, u32 access, bool mark, u64 *gpa,
 		     struct cpu_event *fault)
 {
 	int retries = 0;
 	int ret;
 
-	if (!long_mode(vcpu))
+	if (long_mode(vcpu)) {
+		gva = without_tag(vcpu, gva, access);
+		if (!is_canonical(vcpu, gva))
+			return not_canonical(fault);
+	} else {
 		gva = (u32)gva;
-	else if (!is_canonical(vcpu, gva))
-		return not_canonical(fault);
+	}
 	if (!(vcpu->cr0 & X86_CR0_PG)) {
 		*gpa = gva;
 		return 0;

@@ -205,6 +205,18 @@ static inline bool cpu_rip_holds(u64 rip, u8 bits)
 /* Width of the addresses that this host's registers hold: SDM vol. 1 3.3.7.1 (CPU-canonical) */
 u8 state_register_bits(void);
 
+/*
+ * Linear address masking of a user's addresses, in CR3: bits 62:57, and bits 62:48. In
+ * state_cr3_lam where the host's CPU has it; immutable after state_init()
+ */
+#define CR3_LAM_U57	BIT_ULL(61)
+#define CR3_LAM_U48	BIT_ULL(62)
+
+extern u64 state_cr3_lam;
+
+/* At init */
+void state_init(void);
+
 /* Linear address of an operand in the vCPU's present mode. Window or at rest */
 u64 state_linear(struct vcpu *vcpu, int segment, u64 offset);
 /* 2, 4, 8: default operand size of the code that runs (8: 64-bit mode) */
