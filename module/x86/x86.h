@@ -194,12 +194,12 @@ static inline bool cpu_canonical(u64 address, u8 bits)
 }
 
 /*
- * Can RIP be that where an address has so many bits? It has one bit more: an instruction at the end
- * of the lower half leaves it behind, and the fetch there faults (SDM vol. 3 27.3.1.4: bits 63:N).
+ * Can RIP be that where an address has so many bits? An instruction at the end of the lower half
+ * leaves it behind, which a VM entry takes (SDM vol. 3 27.3.1.4: bits 63:N); the fetch faults.
  */
 static inline bool cpu_rip_holds(u64 rip, u8 bits)
 {
-	return cpu_canonical(rip, bits + 1);
+	return cpu_canonical(rip, bits) || rip == BIT_ULL(bits - 1);
 }
 
 /* Width of the addresses that this host's registers hold: SDM vol. 1 3.3.7.1 (CPU-canonical) */
