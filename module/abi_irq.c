@@ -165,6 +165,9 @@ long abi_device_access(struct vcpu *vcpu, void __user *arg)
 	access.eoi = 0;
 	if (port ? !port_access(vcpu->vm, &access) : !memory_access(vcpu, &access))
 		return -ENXIO;
+	/* Not in a window: nobody else looks whether the PIT rests. */
+	if (access.flags & VMM_DEVICE_WRITE)
+		irq_resume_pit(vcpu->vm);
 	access.data &= mask;
 	return copy_out(arg, &access, sizeof(access));
 }

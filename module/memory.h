@@ -217,7 +217,7 @@ int memory_destroy_view(struct vm *vm, u32 number);
  * @vcpu: at rest
  * @number: of the view
  *
- * Return: 0 or ENOENT.
+ * Return: 0, ENOENT, or EINTR (killed).
  */
 int memory_set_view(struct vcpu *vcpu, u32 number);
 

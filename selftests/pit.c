@@ -577,6 +577,43 @@ TEST_F(ticks, reach_a_sleeper)
 	}
 }
 
+static void set_line(struct vm *vm, bool level)
+{
+	struct vmm_irq_line line = { .size = sizeof(line), .level = level };
+
+	if (do_ioctl(vm->fd, VMM_IRQ_LINE, &line))
+		fail("VMM_IRQ_LINE");
+}
+
+static void *lower_later(void *vm)
+{
+	usleep(30000);
+	set_line(vm, false);
+	return NULL;
+}
+
+/* Nor does it sleep for ever where another's line hides the ticks, or a restored one. */
+TEST_F(ticks, reach_a_sleeper_behind_a_high_line)
+{
+	struct vmm_vm_state s = { .size = sizeof(s), .groups = VMM_VM_STATE_IOAPIC };
+	struct vcpu *v = self->v;
+	pthread_t thread;
+
+	remote_write32(v, 0xfec00010, VECTOR);
+	set_line(self->vm, true);
+	EXPECT_STREQ("44", remote_wait(v));
+	remote_write32(v, 0xfee000b0, 0);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, lower_later, self->vm));
+	EXPECT_STREQ("44", remote_wait(v));
+	pthread_join(thread, NULL);
+	remote_write32(v, 0xfee000b0, 0);
+
+	ASSERT_EQ(0, do_ioctl(self->vm->fd, VMM_GET_VM_STATE, &s));
+	s.ioapic.lines |= 1 << 2;
+	ASSERT_EQ(0, do_ioctl(self->vm->fd, VMM_SET_VM_STATE, &s));
+	EXPECT_STREQ("44", remote_wait(v));
+}
+
 /* Counts ticks with interrupts closed for most of the time, and leaves for nobody. */
 GUEST_CODE(count_ticks, 64,
 	   "1: mov $5000, %ecx\n"

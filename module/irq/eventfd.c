@@ -189,6 +189,7 @@ static void unlink_resample_fd(struct irq_controllers *irq, struct resample_fd *
 		list_del_rcu(&resampler->node);
 		/* Nobody is left who would lower the line. */
 		irq_set_source(irq->vm, resampler->gsi, IRQ_SOURCE_IRQFD, false);
+		irq_resume_pit(irq->vm);
 		kfree_rcu(resampler, rcu);
 	}
 	mutex_unlock(&irq->mutex);

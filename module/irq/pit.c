@@ -12,7 +12,8 @@
  *
  * After a periodic rise that finds no vCPU in its guest the timer is not started again: the time
  * that it takes is billed to nobody. What that rise has requested waits, and another one would add
- * nothing to it. The next window of any vCPU, or who changes where the rise goes, goes on with it.
+ * nothing to it. The next window of any vCPU goes on with it, or who changes at rest what the rise
+ * does: where it goes, or that another source held the line high.
  */
 #include <linux/math64.h>
 #include <linux/slab.h>
@@ -227,6 +228,8 @@ static void settle(struct pit *pit, s64 now)
 	if (!pit->rise || now < pit->rise)
 		return;
 	pit->rise = 0;
+	/* A state that was set may have the line high, in nobody's name: it is the PIT's from here. */
+	irq_set_source(pit->irq->vm, PIT_GSI, IRQ_SOURCE_PIT, false);
 	irq_set_source(pit->irq->vm, PIT_GSI, IRQ_SOURCE_PIT, true);
 	irq_set_source(pit->irq->vm, PIT_GSI, IRQ_SOURCE_PIT, false);
 	/* Its routes may go to all LAPICs several times. */

@@ -80,7 +80,11 @@ int irq_set_source(struct vm *vm, u32 gsi, u32 source, bool level)
 
 int irq_set_level(struct vm *vm, u32 gsi, bool level)
 {
-	return irq_set_source(vm, gsi, IRQ_SOURCE_USER, level);
+	int ret = irq_set_source(vm, gsi, IRQ_SOURCE_USER, level);
+
+	if (!level)
+		irq_resume_pit(vm);
+	return ret;
 }
 
 bool irq_gsi_has_pin(struct irq_controllers *irq, u32 gsi, u32 type, u32 pins)
