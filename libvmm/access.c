@@ -50,6 +50,19 @@ static bool canonical(const struct vmm_state *state, uint64_t address)
 	return (uint64_t)((int64_t)(address << unused) >> unused) == address;
 }
 
+/*
+ * A pointer to data in the lower half, without the bits that CR3 has the processor ignore (SDM
+ * Vol. 3, 4.4): only one with LAM has such bits of CR3.
+ */
+static uint64_t without_tag(const struct vmm_state *state, uint64_t linear)
+{
+	int unused = state->control.cr3 & CR3_LAM_U57 ? 7 : 16;
+
+	if (linear >> 63 || !(state->control.cr3 & (CR3_LAM_U57 | CR3_LAM_U48)))
+		return linear;
+	return (uint64_t)((int64_t)(linear << unused) >> unused) & ~(1ULL << 63);
+}
+
 /* May the segment be used so (SDM Vol. 3, 5.5; APM Vol. 2, 4.12)? */
 static bool segment_allows(const struct vmm_state *state, const struct vmm_segment *seg,
 			   uint64_t offset, size_t bytes, bool write)
@@ -82,6 +95,7 @@ int state_linear(const struct vmm_state *state, unsigned int segment, uint64_t o
 		*linear = offset;
 		if (segment == VMM_FS || segment == VMM_GS)
 			*linear += seg->base;
+		*linear = without_tag(state, *linear);
 		if (!canonical(state, *linear) || !canonical(state, *linear + bytes - 1)) {
 			set_fault(fault, vector, true, 0, 0);
 			return 1;

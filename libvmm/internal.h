@@ -17,6 +17,9 @@
 
 #define MESSAGE_SIZE	256
 
+#define CR3_LAM_U57	(1ULL << 61)
+#define CR3_LAM_U48	(1ULL << 62)
+
 #define CR0_PE		(1ULL << 0)
 #define CR0_ET		(1ULL << 4)
 #define CR0_NE		(1ULL << 5)

@@ -146,9 +146,19 @@ static bool module_access(struct vmm_vcpu *vcpu, int bus, struct vmm_access *acc
 		.bytes = access->size,
 	};
 	struct vmm_exit exit = { .reason = VMM_EXIT_EOI };
+	int err;
 
-	if (do_ioctl(vcpu->fd, VMM_DEVICE_ACCESS, &there))
+	/* A signal may end the wait for one who reads the vCPU's state meanwhile. */
+	do
+		err = do_ioctl(vcpu->fd, VMM_DEVICE_ACCESS, &there);
+	while (err == -EINTR);
+	if (err == -ENXIO)
 		return false;
+	if (err) {
+		note_result(vcpu, fail(&vcpu->message, err, "VMM_DEVICE_ACCESS at %#llx: %s",
+				       (unsigned long long)access->address, strerror(-err)));
+		return true;
+	}
 	if (!access->write)
 		access->data = there.data;
 	exit.eoi.vector = there.eoi;

@@ -1230,6 +1230,28 @@ TEST_F(emulator, not_canonical)
 	EXPECT_EQ(12, emulator.fault.vector);
 }
 
+/* With LAM the bits between a pointer's own and bit 63 have no meaning, in the lower half. */
+TEST_F(emulator, tagged_pointers)
+{
+	static const uint8_t inc[] = { 0xff, 0x07 };
+
+	set_up();
+	emulator.state.control.cr3 |= 1ULL << 62;
+	emulator.state.regs.gpr[VMM_RDI] = (uintptr_t)memory | 0x5aULL << 48;
+	EXPECT_EQ(0, vmm_emulate(&emulator, inc, 2));
+	/* The highest of its own bits is no tag with 48 of them, nor is bit 63 with 57. */
+	emulator.state.regs.gpr[VMM_RDI] = (uintptr_t)memory | 1ULL << 63;
+	EXPECT_EQ(1, vmm_emulate(&emulator, inc, 2));
+	emulator.state.regs.gpr[VMM_RDI] = 0x800000000000;
+	EXPECT_EQ(1, vmm_emulate(&emulator, inc, 2));
+	EXPECT_EQ(13, emulator.fault.vector);
+	emulator.state.control.cr3 = 1ULL << 61;
+	emulator.state.regs.gpr[VMM_RDI] = (uintptr_t)memory | 0x2dULL << 57;
+	EXPECT_EQ(0, vmm_emulate(&emulator, inc, 2));
+	emulator.state.regs.gpr[VMM_RDI] = (uintptr_t)memory | 1ULL << 48;
+	EXPECT_EQ(1, vmm_emulate(&emulator, inc, 2));
+}
+
 /* ---- alignment ---- */
 
 /* What user mode with CR0.AM and RFLAGS.AC gets of an operand at @offset of the memory */

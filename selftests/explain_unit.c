@@ -38,6 +38,9 @@ static u64 read_msr(u32 msr)
 	}
 }
 
+/* There is no LAM. */
+u64 state_cr3_lam;
+
 u8 state_register_bits(void)
 {
 	return 48;

@@ -448,7 +448,7 @@ TEST_F(hostmemory, killed_behind_a_page_that_does_not_come)
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
 	struct uffdio_zeropage zero = { .range = reg.range };
-	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC), status = 0;
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK), status = 0;
 	struct pollfd missed = { .fd = uffd, .events = POLLIN };
 	pthread_t thread;
 	pid_t child;
@@ -466,6 +466,7 @@ TEST_F(hostmemory, killed_behind_a_page_that_does_not_come)
 	};
 	ASSERT_EQ(0, pthread_create(&thread, NULL, get_dirty_of_slot_1, self->vm));
 	ASSERT_EQ(1, poll(&missed, 1, 10000));
+	ASSERT_EQ(POLLIN, missed.revents);
 
 	child = clone(reset_rings, stack + 16 * PAGE, CLONE_VM | SIGCHLD, self->vm);
 	ASSERT_LT(0, child);

@@ -81,7 +81,7 @@ static const char *wrong_control(const struct guest_state *s)
 		return "long mode is active while CR0.PG or CR4.PAE is clear";
 	if (!s->long_mode && (s->cr4 & X86_CR4_PCIDE))
 		return "CR4.PCIDE is set outside long mode";
-	if (vmread(GUEST_CR3) >> boot_cpu_data.x86_phys_bits)
+	if ((vmread(GUEST_CR3) & ~state_cr3_lam) >> boot_cpu_data.x86_phys_bits)
 		return "CR3 has bits set beyond the physical-address width";
 	if (vmread(GUEST_DR7) >> 32)
 		return "DR7 bits 63:32 are not zero";
