@@ -280,22 +280,25 @@ int vmm_memory_read(struct vmm_vm *vm, uint64_t gpa, void *buf, size_t bytes)
 static void copy_in(struct vmm_vm *vm, uint64_t gpa, const uint8_t *data, uint64_t bytes)
 {
 	uint64_t length;
+	uint8_t *host;
 
-	for (; bytes; gpa += length, data += length, bytes -= length) {
-		uint8_t *host = piece_at(vm, gpa, bytes, &length);
-
+	while (bytes && (host = piece_at(vm, gpa, bytes, &length))) {
 		memcpy(host, data, length);
+		gpa += length;
+		data += length;
+		bytes -= length;
 	}
 }
 
 static void clear(struct vmm_vm *vm, uint64_t gpa, uint64_t bytes)
 {
 	uint64_t length;
+	uint8_t *host;
 
-	for (; bytes; gpa += length, bytes -= length) {
-		uint8_t *host = piece_at(vm, gpa, bytes, &length);
-
+	while (bytes && (host = piece_at(vm, gpa, bytes, &length))) {
 		memset(host, 0, length);
+		gpa += length;
+		bytes -= length;
 	}
 }
 

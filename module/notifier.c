@@ -56,6 +56,7 @@ struct sweep {
  * views may be others now.
  */
 static bool give_way(struct memory *memory, struct sweep *sweep)
+	__must_hold(&memory->lock)
 {
 	if (!need_resched() && !rwlock_is_contended(&memory->lock))
 		return false;

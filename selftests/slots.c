@@ -384,7 +384,7 @@ static void *change(void *arg)
 		    vm_set_slot(c->vm, i + 1, BASE + i * PAGE, PAGE, c->page, 0) ||
 		    do_ioctl(c->vm->fd, VMM_DESTROY_VIEW, &view))
 			fail("slot %u, view %u", i, view.view);
-		/* A fault during which slots change begins again: it must get through in between. */
+		/* A fault during which slots change begins again: one must get through. */
 		usleep(200 * host_slower());
 	}
 	return NULL;

@@ -228,7 +228,7 @@ static void settle(struct pit *pit, s64 now)
 	if (!pit->rise || now < pit->rise)
 		return;
 	pit->rise = 0;
-	/* A state that was set may have the line high, in nobody's name: it is the PIT's from here. */
+	/* A state that was set may have the line high: from here on it is the PIT's. */
 	irq_set_source(pit->irq->vm, PIT_GSI, IRQ_SOURCE_PIT, false);
 	irq_set_source(pit->irq->vm, PIT_GSI, IRQ_SOURCE_PIT, true);
 	irq_set_source(pit->irq->vm, PIT_GSI, IRQ_SOURCE_PIT, false);

@@ -123,10 +123,9 @@ static void restore_selectors(struct vmx_vcpu *vmx)
 
 /*
  * The host's counters count: what of that must end before the guest begins. Entries stop them, but
- * on CPUs whose exits would not let them go on; there they rest for the window, or until the kernel's
- * handler of an NMI in it has them go on. A PEBS record
- * that is under way when the guest begins would be written to the host's linear address in the
- * guest.
+ * on CPUs whose exits would not let them go on; there they rest for the window, or until the
+ * kernel's handler of an NMI in it has them go on. A PEBS record that is under way when the guest
+ * begins would be written to the host's linear address in the guest.
  */
 void vmx_stop_counters(struct vmx_vcpu *vmx)
 {

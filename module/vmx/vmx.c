@@ -557,8 +557,8 @@ static noinline void leave_to_neighbour(struct vmx_cpu *cpu)
  * Where Intel PT does not work in VMX operation, VMXON clears IA32_RTIT_CTL.TraceEn, and VMXOFF
  * leaves it so (A.6). All of the MSR is cleared first, which is allowed together with TraceEn
  * (33.2.8.2): what the kernel's handler of an NMI in the window writes there is something else, and
- * is not overwritten afterwards. A trace that goes on behind that handler is ended by the VMXON that
- * follows it, until perf starts it again.
+ * is not overwritten afterwards. A trace that goes on behind that handler is ended by the VMXON
+ * that follows it, until perf starts it again.
  */
 static noinline void stop_tracing(struct vmx_cpu *cpu)
 {
