@@ -348,8 +348,8 @@ static void irqfd_start(struct irqfd *irqfd, struct file *file)
 		irqfd_raise(irqfd);
 }
 
-/* Take room in the VM for one more, which is not there yet. */
-static int irqfd_reserve(struct irqfd *irqfd)
+/* May the VM have this one, too? It stays so as long as the mutex is held. */
+static int irqfd_check(const struct irqfd *irqfd)
 {
 	struct irq_controllers *irq = irqfd->irq;
 	int ret = 0;
@@ -359,8 +359,6 @@ static int irqfd_reserve(struct irqfd *irqfd)
 		ret = -EEXIST;
 	else if (irq->nr_irqfds == IRQ_MAX_IRQFDS)
 		ret = -ENOSPC;
-	else
-		irq->nr_irqfds++;
 	spin_unlock_irq(&irq->irqfd_lock);
 	return ret;
 }
@@ -375,20 +373,16 @@ static int irqfd_add(struct irqfd *irqfd, struct file *file)
 	int ret;
 
 	mutex_lock(&irq->mutex);
-	ret = irqfd_reserve(irqfd);
-	if (ret)
-		goto unlock;
-	if (!irqfd_enter(irqfd))
+	ret = irqfd_check(irqfd);
+	if (!ret && !irqfd_enter(irqfd))
 		ret = -ENOSPC;
-	spin_lock_irq(&irq->irqfd_lock);
-	if (ret)
-		irq->nr_irqfds--;
-	else
+	if (!ret) {
+		spin_lock_irq(&irq->irqfd_lock);
+		irq->nr_irqfds++;
 		list_add_tail(&irqfd->node, &irq->irqfds);
-	spin_unlock_irq(&irq->irqfd_lock);
-	if (!ret)
+		spin_unlock_irq(&irq->irqfd_lock);
 		irqfd_start(irqfd, file);
-unlock:
+	}
 	mutex_unlock(&irq->mutex);
 	return ret;
 }
