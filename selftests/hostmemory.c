@@ -322,27 +322,6 @@ static int change_slot(void *arg)
 			  VMM_MEM_LOG_DIRTY | VMM_MEM_READONLY));
 }
 
-/* Until it sleeps where no signal but a fatal one reaches it */
-static void wait_until_stuck(pid_t pid)
-{
-	u64 end = now_ns() + 20000000000ULL;
-	char name[64], line[256];
-	const char *state = NULL;
-	FILE *f;
-
-	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
-	while (!state || strncmp(state, ") D", 3)) {
-		if (now_ns() > end)
-			fail("process %d does not wait: %s", pid, line);
-		usleep(1000);
-		f = fopen(name, "r");
-		if (!f || !fgets(line, sizeof(line), f))
-			fail("%s: %s", name, strerror(errno));
-		fclose(f);
-		state = strrchr(line, ')');
-	}
-}
-
 /* Is it gone after @seconds at the latest? */
 static bool has_ended(pid_t pid, int *status, unsigned int seconds)
 {

@@ -238,6 +238,22 @@ struct place {
 	bool readonly;
 };
 
+/* RBP: where it notes what it sees; RDI: how often it has been around, which no two begin with */
+static void make_looker(struct vm *vm, struct looker *looker, int index, const u8 *code,
+			size_t size)
+{
+	struct vcpu *vcpu = vcpu_create(vm, index);
+
+	looker->vcpu = vcpu;
+	looker->table = DATA_GPA + 16 + index * 0x1000;
+	vcpu_load_code(vcpu, MODE_LONG, code, size);
+	vcpu->state.regs.gpr[VMM_RBP] = looker->table;
+	vcpu->state.regs.gpr[VMM_RDI] = index << 24;
+	vcpu_set(vcpu, VMM_STATE_REGS);
+	/* The same in memory: or the first end would count as many. */
+	*(u32 *)guest_ptr(vm, looker->table - 4, 4) = index << 24;
+}
+
 /* Until each has been around once from its beginning */
 static void wait_around(struct vm *vm, struct looker *lookers, int count)
 {
@@ -281,19 +297,8 @@ TEST(changed_while_vcpus_run)
 	for (i = 0; i < PLACES; i++)
 		places[i] = (struct place){ -1 };
 	srandom(4711);
-	for (k = 0; k < count; k++) {
-		struct vcpu *vcpu = vcpu_create(vm, k);
-
-		lookers[k].vcpu = vcpu;
-		lookers[k].table = DATA_GPA + 16 + k * 0x1000;
-		vcpu_load(vcpu, MODE_LONG, look_around);
-		vcpu->state.regs.gpr[VMM_RBP] = lookers[k].table;
-		/* No two write the same number. */
-		vcpu->state.regs.gpr[VMM_RDI] = k << 24;
-		vcpu_set(vcpu, VMM_STATE_REGS);
-		/* It has been around that often: or its first end would count as many. */
-		*(u32 *)guest_ptr(vm, lookers[k].table - 4, 4) = k << 24;
-	}
+	for (k = 0; k < count; k++)
+		make_looker(vm, &lookers[k], k, look_around, code_size(look_around));
 	for (k = 0; k < count; k++)
 		ASSERT_EQ(0, pthread_create(&threads[k], NULL, look, &lookers[k]));
 
@@ -406,16 +411,8 @@ TEST(aliases_while_vcpus_run)
 
 	for (i = 0; i < ALIASES; i++)
 		ASSERT_EQ(0, vm_set_slot(vm, i + 1, BASE + i * PAGE, PAGE, changer.page, 0));
-	for (k = 0; k < count; k++) {
-		struct vcpu *vcpu = vcpu_create(vm, k);
-
-		lookers[k].vcpu = vcpu;
-		lookers[k].table = DATA_GPA + 16 + k * 0x1000;
-		vcpu_load(vcpu, MODE_LONG, read_aliases);
-		vcpu->state.regs.gpr[VMM_RBP] = lookers[k].table;
-		vcpu->state.regs.gpr[VMM_RDI] = 0;
-		vcpu_set(vcpu, VMM_STATE_REGS);
-	}
+	for (k = 0; k < count; k++)
+		make_looker(vm, &lookers[k], k, read_aliases, code_size(read_aliases));
 	/* The last in a view of its own, behind empty ones */
 	for (i = 1; i < VIEWS; i++) {
 		view.view = 0;

@@ -57,14 +57,15 @@ u64 now_ns(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-void wait_until_asleep(pid_t thread)
+/* @state: the letter that /proc/.../stat has for it */
+static void wait_for_state(pid_t thread, char state)
 {
 	u64 end = now_ns() + 20000000000ULL;
 	char name[64], line[256];
-	const char *state;
+	const char *behind_name;
 	FILE *f;
 
-	snprintf(name, sizeof(name), "/proc/self/task/%d/stat", thread);
+	snprintf(name, sizeof(name), "/proc/%d/stat", thread);
 	do {
 		usleep(1000);
 		f = fopen(name, "r");
@@ -72,11 +73,21 @@ void wait_until_asleep(pid_t thread)
 			fail("%s: %s", name, strerror(errno));
 		fclose(f);
 		/* "number (name) state ..." */
-		state = strrchr(line, ')');
-		if (state && !strncmp(state, ") S", 3))
+		behind_name = strrchr(line, ')');
+		if (behind_name && behind_name[1] && behind_name[2] == state)
 			return;
 	} while (now_ns() < end);
-	fail("thread %d does not go to sleep: %s", thread, line);
+	fail("thread %d does not come to state %c: %s", thread, state, line);
+}
+
+void wait_until_asleep(pid_t thread)
+{
+	wait_for_state(thread, 'S');
+}
+
+void wait_until_stuck(pid_t thread)
+{
+	wait_for_state(thread, 'D');
 }
 
 int host_log_mark(void)

@@ -388,8 +388,10 @@ unsigned int __wrap_alarm(unsigned int seconds);
 /* Bind the calling thread to one CPU; 0 or a negative errno. */
 int pin_to_cpu(int cpu);
 u64 now_ns(void);
-/* Wait until another thread of this process sleeps where a signal can reach it, as in HLT. */
+/* Wait until another thread sleeps where a signal can reach it, as in HLT. */
 void wait_until_asleep(pid_t thread);
+/* The same where none but a fatal one does. */
+void wait_until_stuck(pid_t thread);
 
 /**
  * host_log_mark - remember how far the kernel's log goes
