@@ -15,6 +15,11 @@
  * NMIs are blocked until the first IRET, the kernel's handler's. From there on they may come again,
  * anywhere: under the kernel's IDT, or through these gates, one inside the other. A machine check
  * may do that before, too.
+ *
+ * One may come when a VMXON has failed, before that is known: while its #GP is fixed up, or its
+ * flags are looked at. CPU_ON is set then, and VMX is off: the gate's VMCLEAR raises #UD, its VMXON
+ * fails again, its VMPTRLD raises #UD, and each is passed over. It is the first #UD's IRET that
+ * unblocks NMIs there.
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
@@ -65,6 +70,7 @@ SYM_FUNC_START(vmx_turn_off)
 	lidt	CPU_HOST_IDTR(%rdi)
 	RET
 SYM_FUNC_END(vmx_turn_off)
+	_ASM_EXTABLE(.Lturn_off, .Lbehind_vmxoff)
 
 /* RIP of what was interrupted, below the two registers and the IDTR that the gates push */
 #define INTERRUPTED_RIP	(2 * 8 + 16)
@@ -82,7 +88,7 @@ SYM_CODE_START(\name)
 	/* Off: a neighbour's VMX is the neighbour's matter. */
 	cmpb	$0, CPU_ON(%rdi)
 	je	.Loff\@
-	/* Two places where CPU_ON is not what the CPU is */
+	/* Two places where CPU_ON is not what the CPU is; for the third see above. */
 	lea	.Lvmxon(%rip), %rax
 	cmp	%rax, INTERRUPTED_RIP(%rsp)
 	je	.Loff\@
@@ -100,6 +106,7 @@ SYM_CODE_START(\name)
 	int	$\vector
 	call	vmx_turn_on
 	/* VMPTRLD of a VMCS that was cleared: what is next is VMLAUNCH, see vmx_enter(). */
+.Lvmptrld\@:
 	vmptrld	CPU_VMCS(%rdi)
 	jmp	.Lback\@
 
@@ -113,6 +120,7 @@ SYM_CODE_START(\name)
 	pop	%rax
 	iretq
 SYM_CODE_END(\name)
+	_ASM_EXTABLE(.Lvmptrld\@, .Lback\@)
 .endm
 
 WINDOW_GATE vmx_window_nmi, X86_TRAP_NMI
