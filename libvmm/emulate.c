@@ -492,6 +492,8 @@ static int emulate_exit(struct vmm_vcpu *vcpu)
 		set_fault(&emulator.fault, VECTOR_UD, false, 0, 0);
 		return vcpu_inject_fault(vcpu, &emulator.fault);
 	default:
+		/* Some iterations of a string instruction may be done. */
+		store(vcpu, &emulator, shadow);
 		/* If it has none the text is that of the access which failed. */
 		if (emulator.message[0])
 			fail(&vcpu->message, ret, "%s", emulator.message);

@@ -138,28 +138,34 @@ static bool ends(const struct string_insn *s)
 	return s->insn->z.attributes & ZYDIS_ATTRIB_HAS_REPNE ? equal : !equal;
 }
 
-/* It goes on at the next run, with its RF: a breakpoint at it has been seen. */
-static void stay(struct insn *insn)
+/*
+ * It goes on at the next run. RF is set between iterations (SDM vol. 3 18.3.1.1), and before the
+ * first it stays: a breakpoint at the instruction is not met again.
+ */
+static void stay(struct insn *insn, unsigned int done)
 {
 	const struct vmm_regs *before = &insn->emulator->state.regs;
 
 	insn->regs.rip = before->rip;
-	insn->regs.rflags |= before->rflags & RFLAGS_RF;
+	insn->regs.rflags |= done ? RFLAGS_RF : before->rflags & RFLAGS_RF;
 }
 
 static int repeat(struct string_insn *s)
 {
 	struct insn *insn = s->insn;
 	uint64_t left = insn_get(insn, VMM_RCX, s->address_bytes);
-	unsigned int done = 0;
+	/* A single step is one iteration. */
+	unsigned int done = 0, most = insn->regs.rflags & RFLAGS_TF ? 1 : CHUNK;
 	int ret;
 
-	while (left && done < CHUNK) {
+	while (left && done < most) {
 		ret = iteration(s);
 		if (ret) {
 			/* What is finished stays finished. */
-			stay(insn);
+			stay(insn, done);
 			insn->emulator->state.regs = insn->regs;
+			if (done)
+				insn->emulator->state.events.shadow = 0;
 			return ret;
 		}
 		insn_set(insn, VMM_RCX, s->address_bytes, --left);
@@ -170,7 +176,7 @@ static int repeat(struct string_insn *s)
 			break;
 	}
 	if (left)
-		stay(insn);
+		stay(insn, done);
 	return 0;
 }
 

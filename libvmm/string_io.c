@@ -82,16 +82,19 @@ static int move_element(struct vmm_vcpu *vcpu, const struct vmm_state *state,
 				 fault);
 }
 
-/* Iterations until all are done, a fault, a device that wants out, or a chunk is full */
+/*
+ * Iterations until all are done, a fault, a device that wants out, or a chunk is full, which is one
+ * iteration where the guest steps
+ */
 static int move_elements(struct vmm_vcpu *vcpu, struct vmm_state *state,
 			 const struct vmm_exit_io *io, uint64_t *left, struct vmm_event *fault)
 {
 	__u64 *index = &state->regs.gpr[io->in ? VMM_RDI : VMM_RSI];
 	uint64_t step = state->regs.rflags & RFLAGS_DF ? -(uint64_t)io->size : io->size;
-	unsigned int done;
+	unsigned int done, most = state->regs.rflags & RFLAGS_TF ? 1 : CHUNK;
 	int ret;
 
-	for (done = 0; *left && done < CHUNK && !vcpu->device_result; done++) {
+	for (done = 0; *left && done < most && !vcpu->device_result; done++) {
 		ret = move_element(vcpu, state, io, fault);
 		if (ret)
 			return ret;
@@ -118,19 +121,26 @@ static int string_io(struct vmm_vcpu *vcpu)
 	if (err)
 		return err;
 	ret = move_elements(vcpu, &state, &io, &left, &fault);
-	if (ret < 0)
-		return ret;
+	/* What is finished stays finished, whatever else went wrong. */
 	if (io.rep)
 		set_gpr(&state.regs.gpr[VMM_RCX], io.address_size, left);
 	if (!ret && !left) {
 		state.regs.rip = next_rip;
 		state.regs.rflags &= ~RFLAGS_RF;
+	} else {
+		/*
+		 * A breakpoint at it is not met again: not between iterations (SDM vol. 3
+		 * 18.3.1.1), nor before the first, where the exit has taken RF away (28.3.3).
+		 */
+		state.regs.rflags |= RFLAGS_RF;
 	}
 	shadow = state.events.shadow && left != io.count;
 	state.events.shadow = 0;
 	state.events.flags = VMM_EVENTS_SHADOW;
 	state.groups = VMM_STATE_REGS | (shadow ? VMM_STATE_EVENTS : 0);
 	err = vmm_vcpu_set_state(vcpu, &state);
+	if (ret < 0)
+		return ret;
 	if (err)
 		return err;
 	if (ret)

@@ -117,7 +117,7 @@ void vcpu_finish_insn_slow(struct vcpu *vcpu, u64 next_rip)
 	vcpu->regs.rflags &= ~X86_EFLAGS_RF;
 }
 
-/* Exceptions that are reported before their instruction completes push RF set (SDM 17.3.1.1) */
+/* Exceptions that are reported before their instruction completes push RF set (SDM 18.3.1.1) */
 static bool is_fault(u8 vector)
 {
 	switch (vector) {
@@ -132,7 +132,7 @@ static bool is_fault(u8 vector)
 	}
 }
 
-/* What the exception does besides being delivered: SDM vol. 3 6.15, 17.2.3 */
+/* What the exception does besides being delivered: SDM vol. 3 6.15, 18.2.3 */
 static void deliver_payload(struct vcpu *vcpu, const struct cpu_event *event)
 {
 	if (event->vector == X86_TRAP_PF) {

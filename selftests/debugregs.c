@@ -173,7 +173,7 @@ TEST_F(debugregs, execution)
 	trap = run_vector(self->vcpu, DB);
 	/*
 	 * A fault: the instruction has not been executed; RF lets it pass. AMD's CPUs push it set,
-	 * Intel's leave that to the handler (SDM vol. 3 17.3.1.1).
+	 * Intel's leave that to the handler (SDM vol. 3 18.3.1.1).
 	 */
 	EXPECT_EQ(CODE_GPA + code_size(steps_on_breakpoint) - 8, trap->rip);
 	guest_u64(self->vm, trap->frame + 16) |= FLAG_RF;

@@ -23,6 +23,7 @@
 #define STACK		0x2c00
 
 #define ZF	0x040
+#define TF	0x100
 #define RF	0x10000
 #define VM	0x20000
 #define AC	0x40000
@@ -975,7 +976,7 @@ TEST_F(emulator, fault_in_a_repetition)
 	EXPECT_EQ(0, memcmp(copy, copy + TARGET, 100));
 }
 
-/* RF is clear behind an instruction, and is the guest's as long as it goes on */
+/* RF is clear behind an instruction, and is set again, or still, as long as it goes on */
 TEST_F(emulator, resume_flag)
 {
 	static const uint8_t lodsb[] = { 0xf3, 0xac }, inc[] = { 0xff, 0x06 };
@@ -998,7 +999,7 @@ TEST_F(emulator, resume_flag)
 	EXPECT_EQ(0, emulator.state.regs.rflags & RF);
 }
 
-/* A long repetition comes back for signals and interrupts */
+/* A long repetition comes back for signals and interrupts, one of a guest that steps for its #DB */
 TEST_F(emulator, long_repetition)
 {
 	static const uint8_t lodsb[] = { 0xf3, 0xac };
@@ -1009,11 +1010,23 @@ TEST_F(emulator, long_repetition)
 	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
 	while (emulator.state.regs.rip == 0 && calls < 100) {
 		ASSERT_EQ(0, vmm_emulate(&emulator, lodsb, 2));
+		EXPECT_EQ(emulator.state.regs.rip ? 0 : RF, emulator.state.regs.rflags & RF);
 		calls++;
 	}
 	EXPECT_EQ(2, emulator.state.regs.rip);
 	EXPECT_EQ(0, emulator.state.regs.gpr[VMM_RCX]);
 	EXPECT_LT(1, calls);
+
+	set_up();
+	emulator.state.regs.rflags |= TF;
+	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
+	for (calls = 3; calls; calls--) {
+		emulator.state.regs.gpr[VMM_RCX] = calls;
+		ASSERT_EQ(0, vmm_emulate(&emulator, lodsb, 2));
+		EXPECT_EQ(calls - 1, emulator.state.regs.gpr[VMM_RCX]);
+		EXPECT_EQ(calls > 1 ? RF | TF : TF, emulator.state.regs.rflags & (RF | TF));
+		EXPECT_EQ(calls > 1 ? 0 : 2, emulator.state.regs.rip);
+	}
 }
 
 /* ---- other modes ---- */

@@ -13,9 +13,9 @@
 #include <vmm/emulate.h>
 #include <vmm/vmm.h>
 
+#include "insn.h"
 #include "kselftest_harness.h"
 
-#define MIB		(1ULL << 20)
 #define MEMORY		(4 * MIB)
 #define GDT		0x1000
 #define IDT		0x2000
@@ -28,7 +28,8 @@
 #define HOLE		0x200000	/* this page is not mapped by the guest */
 #define PORT		0x300
 
-#define RF		0x10000		/* of RFLAGS */
+#define TF		0x100		/* of RFLAGS */
+#define RF		0x10000
 #define AC		0x40000
 #define AM		0x40000		/* of CR0 */
 
@@ -400,7 +401,7 @@ TEST_F(libvmm, outs_interrupted_by_the_device)
 	EXPECT_EQ(0, memcmp(output, "0123456789", 10));
 }
 
-/* RF is clear behind the instruction, and stays as long as it goes on */
+/* RF is set as long as the instruction goes on, and clear behind it */
 TEST_F(libvmm, string_io_resume_flag)
 {
 	unsigned int i;
@@ -414,7 +415,8 @@ TEST_F(libvmm, string_io_resume_flag)
 		ASSERT_EQ(0, vmm_vcpu_enter(self->vcpu));
 		ASSERT_EQ(VMM_EXIT_IO, vmm_vcpu_exit(self->vcpu)->reason);
 		ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &self->regs));
-		self->regs.rflags |= RF;
+		self->regs.rflags &= ~RF;
+		self->regs.rflags |= i * RF;
 		ASSERT_EQ(0, vmm_vcpu_set_regs(self->vcpu, &self->regs));
 		EXPECT_EQ(77, vmm_vcpu_string_io(self->vcpu));
 		ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &self->regs));
@@ -514,13 +516,141 @@ TEST_F(libvmm, string_io_single_step)
 	self->regs.gpr[VMM_RDX] = PORT;
 	START(single_step);
 	ASSERT_EQ(0, vmm_vcpu_get_state(self->vcpu, VMM_STATE_REGS, &state));
-	state.regs.rflags |= 0x100;
+	state.regs.rflags |= TF;
 	ASSERT_EQ(0, vmm_vcpu_set_state(self->vcpu, &state));
 	RUN();
 	EXPECT_EQ(1, seen.vector);
 	EXPECT_EQ(CODE + 2, seen.rip);
 	ASSERT_EQ(0, vmm_vcpu_get_state(self->vcpu, VMM_STATE_DEBUG, &state));
 	EXPECT_EQ(0x4000, state.debug.dr6 & 0x4000);
+}
+
+GUEST(copy, "rep movsb; hlt");
+GUEST(compare, "repe cmpsb; hlt");
+
+/* A repetition of three: of OUTS, of MOVS that the module does, of CMPS that libvmm does */
+static void start_repetition(struct __test_metadata *_metadata, FIXTURE_DATA(libvmm) *self,
+			     unsigned int which)
+{
+	memset(device, 0, 3);
+	self->regs = (struct vmm_regs){ 0 };
+	self->regs.gpr[VMM_RSI] = which == 1 ? DEVICE : DATA;
+	self->regs.gpr[VMM_RDI] = which == 2 ? DEVICE : DATA;
+	self->regs.gpr[VMM_RCX] = 3;
+	self->regs.gpr[VMM_RDX] = PORT;
+	self->regs.gpr[VMM_RSP] = STACK;
+	if (which == 0)
+		START(outs);
+	else if (which == 1)
+		START(copy);
+	else
+		START(compare);
+}
+
+/* A step ends behind each iteration, not behind as many as are done at once */
+TEST_F(libvmm, repetition_single_step)
+{
+	uint64_t frame[3];
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		start_repetition(_metadata, self, i);
+		ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &self->regs));
+		self->regs.rflags |= TF;
+		ASSERT_EQ(0, vmm_vcpu_set_regs(self->vcpu, &self->regs));
+		seen = (struct seen){ .vector = ~0U };
+		RUN();
+		EXPECT_EQ(1, seen.vector);
+		EXPECT_EQ(CODE, seen.rip);
+		EXPECT_EQ(2, self->regs.gpr[VMM_RCX]);
+		memcpy(frame, self->memory + self->regs.gpr[VMM_RSP], sizeof(frame));
+		EXPECT_EQ(RF | TF, frame[2] & (RF | TF));
+	}
+	EXPECT_EQ(1, output_bytes);
+	EXPECT_EQ(2, device_reads);
+}
+
+/* A breakpoint that has been met, and is gone past with RF, is not met again at each iteration */
+TEST_F(libvmm, repetition_with_a_breakpoint)
+{
+	struct vmm_state state;
+	unsigned int i, runs;
+	int ret;
+
+	if (host_is_qemu())
+		SKIP(return, "this CPU's guests have no breakpoints");
+	/* The guest's first fetch is an EPT violation, and in Bochs one takes RF away. */
+	start_repetition(_metadata, self, 0);
+	RUN();
+	device_answer = 77;
+	for (i = 0; i < 3; i++) {
+		start_repetition(_metadata, self, i);
+		ASSERT_EQ(0, vmm_vcpu_get_state(self->vcpu, VMM_STATE_REGS | VMM_STATE_DEBUG,
+						&state));
+		state.regs.rflags |= RF;
+		state.debug.dr[0] = CODE;
+		state.debug.dr7 = 0x402;
+		ASSERT_EQ(0, vmm_vcpu_set_state(self->vcpu, &state));
+		runs = 0;
+		while ((ret = vmm_vcpu_run(self->vcpu, NULL, NULL)) == 77 && runs < 10)
+			runs++;
+		EXPECT_EQ(0, ret);
+		EXPECT_EQ(3, runs);
+		EXPECT_EQ(~0U, seen.vector) TH_LOG("repetition %u", i);
+	}
+}
+
+/*
+ * The second gigabyte's table is nowhere, and so a translation there fails, for none of the guest's
+ * doing. What comes before it is the first 2 MiB.
+ */
+static void lose_table(uint8_t *memory)
+{
+	uint64_t *pdpt = (uint64_t *)(memory + TABLES + 0x1000);
+	uint64_t *pd = (uint64_t *)(memory + TABLES + 0x2000);
+
+	pdpt[1] = 0x10000003;
+	pd[511] = 0x83;
+}
+
+/* An error in the middle of a repetition loses nothing of what is done */
+TEST_F(libvmm, repetition_with_an_error)
+{
+	memcpy(self->memory + 2 * MIB - 2, "ab", 2);
+	self->regs.gpr[VMM_RSI] = 0x3ffffffe;
+	self->regs.gpr[VMM_RCX] = 4;
+	self->regs.gpr[VMM_RDX] = PORT;
+	START(outs);
+	lose_table(self->memory);
+	EXPECT_EQ(-ENXIO, vmm_vcpu_run(self->vcpu, NULL, NULL));
+	EXPECT_NE(NULL, strstr(vmm_vcpu_error(self->vcpu), "VMM_TRANSLATE"));
+	EXPECT_EQ(2, output_bytes);
+	EXPECT_EQ(0, memcmp(output, "ab", 2));
+	ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &self->regs));
+	EXPECT_EQ(2, self->regs.gpr[VMM_RCX]);
+	EXPECT_EQ(0x40000000, self->regs.gpr[VMM_RSI]);
+	EXPECT_EQ(CODE, self->regs.rip);
+	EXPECT_EQ(RF, self->regs.rflags & RF);
+}
+
+TEST_F(libvmm, emulate_repetition_with_an_error)
+{
+	memcpy(device, "cdef", 4);
+	memcpy(self->memory + 2 * MIB - 2, "cd", 2);
+	self->regs.gpr[VMM_RSI] = 0x3ffffffe;
+	self->regs.gpr[VMM_RDI] = DEVICE;
+	self->regs.gpr[VMM_RCX] = 4;
+	START(compare);
+	lose_table(self->memory);
+	EXPECT_EQ(-ENXIO, vmm_vcpu_run(self->vcpu, NULL, NULL));
+	EXPECT_NE(NULL, strstr(vmm_vcpu_error(self->vcpu), "VMM_TRANSLATE"));
+	EXPECT_EQ(VMM_EXIT_EMULATE, vmm_vcpu_exit(self->vcpu)->reason);
+	ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &self->regs));
+	EXPECT_EQ(2, self->regs.gpr[VMM_RCX]);
+	EXPECT_EQ(0x40000000, self->regs.gpr[VMM_RSI]);
+	EXPECT_EQ(DEVICE + 2, self->regs.gpr[VMM_RDI]);
+	EXPECT_EQ(CODE, self->regs.rip);
+	EXPECT_EQ(RF, self->regs.rflags & RF);
 }
 
 GUEST(steps, "nop; outb %al, %dx; rep outsb; hlt");
@@ -568,7 +698,6 @@ GUEST(locked,
       "pushq 0x60(%rdi)\n"
       "popq 0x68(%rdi)\n"
       "hlt");
-GUEST(compare, "repe cmpsb; hlt");
 GUEST(across, "addq %rax, (%rdi); hlt");
 GUEST(push_device, "pushq 8(%rdi); hlt");
 

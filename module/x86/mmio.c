@@ -219,12 +219,15 @@ static void finish(struct vcpu *vcpu)
 {
 	struct mmio_op *op = &vcpu->pending.mmio;
 	u64 rip = op->behind ? vcpu->regs.rip : op->next_rip;
+	bool goes_on;
 
 	vcpu->pending.kind = VMM_PENDING_NONE;
 	commit(vcpu, op);
-	if (mmio_is_string(op) && !step_string(vcpu, op))
-		rip = vcpu->pending.rip;
-	vcpu_finish_insn(vcpu, rip);
+	goes_on = mmio_is_string(op) && !step_string(vcpu, op);
+	vcpu_finish_insn(vcpu, goes_on ? vcpu->pending.rip : rip);
+	/* So that a breakpoint at it is not met at each iteration: SDM vol. 3 18.3.1.1 */
+	if (goes_on)
+		vcpu->regs.rflags |= X86_EFLAGS_RF;
 }
 
 /* ---- Ways out ---- */

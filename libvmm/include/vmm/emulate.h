@@ -39,9 +39,9 @@ struct vmm_emulator_xstate {
  * struct vmm_emulator - an instruction's surroundings
  * @state: groups REGS, SEGMENTS, CONTROL and EVENTS on entry; REGS, events.shadow and the
  *         groups in @changed are changed when the instruction completes, and only then
+ *         (but for what vmm_emulate() says of REP)
  * @changed: out: VMM_STATE_SEGMENTS and VMM_STATE_CONTROL, where the instruction changed these
  * @read: linear memory; 0, 1 with @fault filled, or another value that ends the instruction
- *        with nothing changed
  * @write: likewise
  * @load_xstate: fill @xstate: 0 or a negative errno. Called at most once, for an instruction that
  *               needs it. NULL: no vector instructions
@@ -70,13 +70,14 @@ struct vmm_emulator {
  * @bytes: the instruction, possibly with more behind it
  * @count: how many bytes
  *
- * A REP string instruction may stop after some iterations, with RIP still at it.
+ * A REP string instruction may stop after some iterations, with RIP still at it and RFLAGS.RF set;
+ * with RFLAGS.TF it stops after each. The #DB of that flag is the caller's to raise.
  * LOCK prefixes are accepted; the access is atomic only as far as @read and @write are.
  *
- * Return: 0: done; 1: the guest gets @fault, nothing else has changed (a REP
- * instruction keeps its finished iterations); -ENOSYS: not an instruction that is
- * emulated; -EILSEQ: no instruction at all, the guest should get #UD; any other
- * value that @read, @write or @load_xstate returned.
+ * Return: 0: done; 1: the guest gets @fault; -ENOSYS: not an instruction that is emulated;
+ * -EILSEQ: no instruction at all, the guest should get #UD; any other value that @read, @write or
+ * @load_xstate returned. With all but 0 nothing else has changed, but that a REP instruction keeps
+ * its finished iterations.
  */
 int vmm_emulate(struct vmm_emulator *emulator, const uint8_t *bytes, size_t count);
 
