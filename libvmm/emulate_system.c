@@ -45,6 +45,12 @@ static unsigned int cpl(const struct insn *insn)
 	return state_cpl(&insn->emulator->state);
 }
 
+/* User mode is not told of the kernel's tables, nor of CR0 (SDM vol. 3 2.5, CR4.UMIP) */
+static bool umip_forbids(const struct insn *insn)
+{
+	return (insn->control.cr4 & CR4_UMIP) && cpl(insn);
+}
+
 static unsigned int dpl(uint16_t attr)
 {
 	return attr >> VMM_SEG_DPL_SHIFT & 3;
@@ -246,6 +252,8 @@ static int store_selector(struct insn *insn, int segment)
 {
 	if (!protected_mode(insn))
 		return insn_fault(insn, VECTOR_UD, false, 0);
+	if (umip_forbids(insn))
+		return insn_fault(insn, VECTOR_GP, true, 0);
 	return insn_write(insn, 0, insn->segments.seg[segment].selector);
 }
 
@@ -284,6 +292,8 @@ static int store_table(struct insn *insn, int segment)
 	uint8_t buf[10];
 	int ret;
 
+	if (umip_forbids(insn))
+		return insn_fault(insn, VECTOR_GP, true, 0);
 	buf[0] = seg->limit & 0xff;
 	buf[1] = seg->limit >> 8 & 0xff;
 	memcpy(buf + 2, &seg->base, bytes);
@@ -297,6 +307,8 @@ static int store_table(struct insn *insn, int segment)
 
 static int store_msw(struct insn *insn)
 {
+	if (umip_forbids(insn))
+		return insn_fault(insn, VECTOR_GP, true, 0);
 	return insn_write(insn, 0, insn->control.cr0);
 }
 

@@ -29,6 +29,7 @@
 #define CR0_CD		(1ULL << 30)
 #define CR0_PG		(1ULL << 31)
 #define CR4_PAE		(1ULL << 5)
+#define CR4_UMIP	(1ULL << 11)
 #define CR4_LA57	(1ULL << 12)
 #define EFER_LME	(1ULL << 8)
 #define EFER_LMA	(1ULL << 10)

@@ -1536,6 +1536,41 @@ TEST_F(emulator, machine_status)
 	EXPECT_EQ(VMM_STATE_CONTROL, emulator.changed);
 }
 
+/* User mode stores none of these where CR4.UMIP says so */
+TEST_F(emulator, umip)
+{
+	static const uint8_t stores[][3] = {
+		{ 0x0f, 0x01, 0x06 }, { 0x0f, 0x01, 0x0e },	/* sgdt, sidt (%rsi) */
+		{ 0x0f, 0x00, 0x06 }, { 0x0f, 0x00, 0x0e },	/* sldt, str (%rsi) */
+		{ 0x0f, 0x01, 0x26 },				/* smsw (%rsi) */
+	};
+	static const uint8_t sldt16[] = { 0x0f, 0x00, 0x06, 0, 0 };
+	unsigned int i, privilege, umip;
+
+	for (i = 0; i < ARRAY_SIZE(stores); i++) {
+		for (umip = 0; umip < 2; umip++) {
+			for (privilege = 0; privilege < 4; privilege += 3) {
+				bool refused = umip && privilege;
+
+				set_up();
+				emulator.state.control.cr4 |= umip << 11;
+				emulator.state.segments.seg[VMM_SS].attr |=
+					privilege << VMM_SEG_DPL_SHIFT;
+				/* The operand is not looked at. */
+				fault_from = refused ? 0 : ~0ULL;
+				EXPECT_EQ(refused, run_with("", 1, stores[i], 3));
+				EXPECT_EQ(refused ? 13 : 0, emulator.fault.vector);
+				EXPECT_EQ(refused, emulator.fault.has_error);
+				EXPECT_EQ(0, emulator.fault.error);
+			}
+		}
+	}
+	real_mode();
+	emulator.state.control.cr4 |= 1 << 11;
+	EXPECT_EQ(1, vmm_emulate(&emulator, sldt16, sizeof(sldt16)));
+	EXPECT_EQ(6, emulator.fault.vector);
+}
+
 TEST_F(emulator, far_jumps)
 {
 	static const uint8_t ljmp[] = { 0xff, 0x2e }, lcall[] = { 0xff, 0x1e };
