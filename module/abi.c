@@ -1281,8 +1281,9 @@ static long abi_create_vm(void __user *arg)
 	if (ret)
 		return ret;
 	vm = vm_create(create.flags);
+	/* A stop, a tracer or the freezer may be all that it was: the call begins again. */
 	if (IS_ERR(vm))
-		return PTR_ERR(vm);
+		return PTR_ERR(vm) == -EINTR ? -ERESTARTSYS : PTR_ERR(vm);
 	ret = anon_inode_getfd("vmm-vm", &vm_fops, vm, O_RDWR | O_CLOEXEC);
 	if (ret < 0)
 		vm_put(vm);

@@ -164,6 +164,45 @@ TEST_F(stopped, for_want_of_time)
 		wait_for_progress(self->progress);
 }
 
+/* Long enough for a signal to find the call at its work: mappings are locked one by one. */
+#define MAPPINGS	4000
+
+static void make_vms(volatile u32 *progress)
+{
+	u8 *memory = map_memory(MAPPINGS * PAGE);
+	int i;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (i = 0; i < MAPPINGS; i += 2)
+		mprotect(memory + i * PAGE, PAGE, PROT_READ);
+	for (;;) {
+		vm_destroy(vm_create(0, 0));
+		++*progress;
+	}
+}
+
+/* A stop is no affair of the call that it finds: that goes on afterwards, and does not fail. */
+TEST(stopped_while_it_makes_vms)
+{
+	volatile u32 *progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t child = fork();
+	int i, status;
+
+	if (!child)
+		make_vms(progress);
+	for (i = 0; i < 50; i++) {
+		wait_for_progress(progress);
+		usleep(i * 50);
+		kill(child, SIGSTOP);
+		ASSERT_EQ(child, waitpid(child, &status, WUNTRACED));
+		ASSERT_TRUE(WIFSTOPPED(status));
+		kill(child, SIGCONT);
+	}
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+}
+
 /* ---- a guest that comes first ---- */
 
 static void *kick_from_behind(void *arg)
