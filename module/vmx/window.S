@@ -34,6 +34,8 @@
 	.section .noinstr.text, "ax"
 
 SYM_FUNC_START(vmx_turn_on)
+	ANNOTATE_NOENDBR
+.Lturn_on:
 	lidt	CPU_IDTR(%rdi)
 	mov	CPU_FOUND_CR4(%rdi), %rax
 	or	$X86_CR4_VMXE, %rax
@@ -88,13 +90,24 @@ SYM_CODE_START(\name)
 	/* Off: a neighbour's VMX is the neighbour's matter. */
 	cmpb	$0, CPU_ON(%rdi)
 	je	.Loff\@
-	/* Two places where CPU_ON is not what the CPU is; for the third see above. */
+	/*
+	 * Two places where CPU_ON is not what the CPU is; for the third see above. It is made so,
+	 * as the next NMI may find it, and what was interrupted begins again.
+	 */
 	lea	.Lvmxon(%rip), %rax
 	cmp	%rax, INTERRUPTED_RIP(%rsp)
-	je	.Loff\@
+	jne	.Lnot_at_vmxon\@
+	lea	.Lturn_on(%rip), %rax
+	mov	%rax, INTERRUPTED_RIP(%rsp)
+	movb	$0, CPU_ON(%rdi)
+	jmp	.Loff\@
+.Lnot_at_vmxon\@:
 	lea	.Lbehind_vmxoff(%rip), %rax
 	cmp	%rax, INTERRUPTED_RIP(%rsp)
-	je	.Loff\@
+	jne	.Lnot_behind_vmxoff\@
+	movb	$0, CPU_ON(%rdi)
+	jmp	.Loff\@
+.Lnot_behind_vmxoff\@:
 	/* The VMCS will be current again: it is to be cleared again before VMXOFF. */
 	lea	.Lvmxoff(%rip), %rax
 	cmp	%rax, INTERRUPTED_RIP(%rsp)
@@ -110,10 +123,17 @@ SYM_CODE_START(\name)
 	vmptrld	CPU_VMCS(%rdi)
 	jmp	.Lback\@
 
+	/* VMXE may be set for the VMXON that comes, or not be clear yet. */
 .Loff\@:
+	mov	%cr4, %rax
+	push	%rax
+	mov	CPU_FOUND_CR4(%rdi), %rax
+	mov	%rax, %cr4
 	lidt	CPU_HOST_IDTR(%rdi)
 	int	$\vector
 	lidt	CPU_IDTR(%rdi)
+	pop	%rax
+	mov	%rax, %cr4
 .Lback\@:
 	add	$16, %rsp
 	pop	%rdi
