@@ -96,18 +96,10 @@ SYM_CODE_START(\name)
 	 */
 	lea	.Lvmxon(%rip), %rax
 	cmp	%rax, INTERRUPTED_RIP(%rsp)
-	jne	.Lnot_at_vmxon\@
-	lea	.Lturn_on(%rip), %rax
-	mov	%rax, INTERRUPTED_RIP(%rsp)
-	movb	$0, CPU_ON(%rdi)
-	jmp	.Loff\@
-.Lnot_at_vmxon\@:
+	je	.Lat_vmxon\@
 	lea	.Lbehind_vmxoff(%rip), %rax
 	cmp	%rax, INTERRUPTED_RIP(%rsp)
-	jne	.Lnot_behind_vmxoff\@
-	movb	$0, CPU_ON(%rdi)
-	jmp	.Loff\@
-.Lnot_behind_vmxoff\@:
+	je	.Lnot_on\@
 	/* The VMCS will be current again: it is to be cleared again before VMXOFF. */
 	lea	.Lvmxoff(%rip), %rax
 	cmp	%rax, INTERRUPTED_RIP(%rsp)
@@ -123,6 +115,11 @@ SYM_CODE_START(\name)
 	vmptrld	CPU_VMCS(%rdi)
 	jmp	.Lback\@
 
+.Lat_vmxon\@:
+	lea	.Lturn_on(%rip), %rax
+	mov	%rax, INTERRUPTED_RIP(%rsp)
+.Lnot_on\@:
+	movb	$0, CPU_ON(%rdi)
 	/* VMXE may be set for the VMXON that comes, or not be clear yet. */
 .Loff\@:
 	mov	%cr4, %rax
