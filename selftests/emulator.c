@@ -963,8 +963,10 @@ TEST_F(emulator, fault_in_a_repetition)
 	emulator.state.regs.gpr[VMM_RCX] = 100;
 	emulator.state.regs.gpr[VMM_RSI] = (uintptr_t)memory;
 	emulator.state.regs.gpr[VMM_RDI] = (uintptr_t)memory + TARGET;
+	emulator.state.events.shadow = VMM_SHADOW_STI;
 	fault_from = (uintptr_t)memory + TARGET + 30;
 	EXPECT_EQ(1, vmm_emulate(&emulator, movsb, 2));
+	EXPECT_EQ(0, emulator.state.events.shadow);
 	EXPECT_EQ(70, emulator.state.regs.gpr[VMM_RCX]);
 	EXPECT_EQ(0x1000, emulator.state.regs.rip);
 	EXPECT_EQ((uintptr_t)memory + 30, emulator.state.regs.gpr[VMM_RSI]);

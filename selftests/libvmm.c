@@ -631,6 +631,14 @@ TEST_F(libvmm, repetition_with_an_error)
 	EXPECT_EQ(0x40000000, self->regs.gpr[VMM_RSI]);
 	EXPECT_EQ(CODE, self->regs.rip);
 	EXPECT_EQ(RF, self->regs.rflags & RF);
+
+	/* Nor is a breakpoint at it met again where nothing is done yet. */
+	self->regs.rflags &= ~RF;
+	ASSERT_EQ(0, vmm_vcpu_set_regs(self->vcpu, &self->regs));
+	EXPECT_EQ(-ENXIO, vmm_vcpu_run(self->vcpu, NULL, NULL));
+	ASSERT_EQ(0, vmm_vcpu_get_regs(self->vcpu, &self->regs));
+	EXPECT_EQ(2, self->regs.gpr[VMM_RCX]);
+	EXPECT_EQ(RF, self->regs.rflags & RF);
 }
 
 TEST_F(libvmm, emulate_repetition_with_an_error)
